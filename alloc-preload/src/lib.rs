@@ -1,0 +1,6 @@
+#![cfg_attr(not(test), no_std)]
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

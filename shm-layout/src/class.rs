@@ -1,0 +1,190 @@
+//! Size classes (small blocks, carved from slabs) and buckets (large blocks, one span each).
+//!
+//! Eight classes a doubling: rounding wastes at most 12.5 % above 128 bytes.
+
+/// Every block starts on a multiple of this many bytes, and has at least this size.
+pub const GRANULE: usize = 16;
+/// The address range behind one slab record: slabs and spans are whole units.
+pub const UNIT: usize = 64 << 10;
+/// Largest block that comes from a slab; anything above is a span.
+pub const SMALL_MAX: usize = 32 << 10;
+/// Number of size classes.
+pub const CLASSES: usize = 72;
+/// Number of buckets that large blocks are counted in.
+pub const BUCKETS: usize = 24;
+/// Lines of a row: the classes, then the buckets.
+pub const LINES: usize = CLASSES + BUCKETS;
+
+/// Index of a size class, `0..CLASSES`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SizeClass(pub u8);
+
+impl SizeClass {
+    /// The smallest class whose blocks hold `size` bytes; `None` above [`SMALL_MAX`].
+    #[inline(always)]
+    pub const fn of(size: usize) -> Option<Self> {
+        if size <= FINE_MAX {
+            Some(Self(FINE[(size + 15) >> 4]))
+        } else if size <= SMALL_MAX {
+            Some(Self(COARSE[(size - 1) >> 7]))
+        } else {
+            None
+        }
+    }
+
+    /// The smallest class that holds `size` bytes at addresses that are multiples of `align` (a power of two);
+    /// `None` where no slab gives that. Slabs start on a unit, so a block is aligned as its size is.
+    pub const fn of_aligned(size: usize, align: usize) -> Option<Self> {
+        if align > SMALL_MAX {
+            return None;
+        }
+        let at_least = if size < align { align } else { size };
+        let Some(mut class) = Self::of(at_least) else { return None };
+        while !class.block_size().is_multiple_of(align) {
+            class.0 += 1;
+            if class.0 as usize == CLASSES {
+                return None;
+            }
+        }
+        Some(class)
+    }
+
+    /// Bytes of one block.
+    #[inline(always)]
+    pub const fn block_size(self) -> usize {
+        BLOCK_SIZE[self.0 as usize] as usize
+    }
+
+    /// Units of one slab: one up to 8 KiB, then as many as eight blocks need.
+    pub const fn slab_units(self) -> usize {
+        (self.block_size() * 8).div_ceil(UNIT)
+    }
+
+    /// Blocks in one slab.
+    pub const fn slab_blocks(self) -> usize {
+        self.slab_units() * UNIT / self.block_size()
+    }
+}
+
+/// The bucket (`0..BUCKETS`) in which a large block of `allocated` bytes is counted.
+pub const fn bucket_of(allocated: usize) -> usize {
+    let mut bucket = 0;
+    while bucket + 1 < BUCKETS && (allocated as u64) > bucket_limit(bucket) {
+        bucket += 1;
+    }
+    bucket
+}
+
+/// The largest block counted in `bucket`, in bytes: 64 KiB, doubling; the last has no limit (`u64::MAX`).
+pub const fn bucket_limit(bucket: usize) -> u64 {
+    if bucket + 1 >= BUCKETS { u64::MAX } else { (UNIT as u64) << bucket }
+}
+
+/// Largest size found in the fine table, which has one entry for every 16 bytes.
+pub const FINE_MAX: usize = 1024;
+
+static BLOCK_SIZE: [u16; CLASSES] = block_sizes();
+static FINE: [u8; FINE_MAX / 16 + 1] = fine_table();
+static COARSE: [u8; SMALL_MAX / 128] = coarse_table();
+
+const fn size_of_class(class: usize) -> usize {
+    if class < 8 {
+        return 16 * (class + 1);
+    }
+    let base = 128 << ((class - 8) / 8);
+    base + ((class - 8) % 8 + 1) * (base / 8)
+}
+
+const fn block_sizes() -> [u16; CLASSES] {
+    let mut sizes = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        sizes[class] = size_of_class(class) as u16;
+        class += 1;
+    }
+    sizes
+}
+
+const fn smallest_holding(size: usize) -> u8 {
+    let mut class = 0;
+    while size_of_class(class) < size {
+        class += 1;
+    }
+    class as u8
+}
+
+const fn fine_table() -> [u8; FINE_MAX / 16 + 1] {
+    let mut table = [0; FINE_MAX / 16 + 1];
+    let mut i = 0;
+    while i < table.len() {
+        table[i] = smallest_holding(i * 16);
+        i += 1;
+    }
+    table
+}
+
+const fn coarse_table() -> [u8; SMALL_MAX / 128] {
+    let mut table = [0; SMALL_MAX / 128];
+    let mut i = 0;
+    while i < table.len() {
+        table[i] = smallest_holding((i + 1) * 128);
+        i += 1;
+    }
+    table
+}
+
+const _: () = assert!(size_of_class(CLASSES - 1) == SMALL_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_smallest_class_that_holds_it() {
+        for size in 0..=SMALL_MAX {
+            let class = SizeClass::of(size).unwrap();
+            assert!(class.block_size() >= size);
+            assert!(class.0 == 0 || SizeClass(class.0 - 1).block_size() < size);
+        }
+        assert!(SizeClass::of(SMALL_MAX + 1).is_none());
+    }
+
+    #[test]
+    fn rounding_is_at_most_an_eighth_above_128_bytes() {
+        for size in 129..=SMALL_MAX {
+            let block = SizeClass::of(size).unwrap().block_size();
+            assert!((block - size) * 8 <= block, "{size} -> {block}");
+        }
+    }
+
+    #[test]
+    fn aligned_classes_hold_and_align() {
+        for shift in 4..=15 {
+            let align = 1 << shift;
+            for size in [0, 1, 15, 16, 100, 1000, 4096, 5000, 20000, 32768] {
+                if let Some(class) = SizeClass::of_aligned(size, align) {
+                    assert!(class.block_size() >= size && class.block_size() % align == 0);
+                } else {
+                    assert!(size > SMALL_MAX);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slabs_of_several_units_hold_at_least_eight_blocks() {
+        for class in 0..CLASSES {
+            let class = SizeClass(class as u8);
+            assert!(class.slab_blocks() >= 8);
+            assert!(class.slab_units() <= 4);
+        }
+    }
+
+    #[test]
+    fn buckets_cover_every_size() {
+        assert_eq!(bucket_of(1), 0);
+        assert_eq!(bucket_of(UNIT), 0);
+        assert_eq!(bucket_of(UNIT + 1), 1);
+        assert_eq!(bucket_of(usize::MAX), BUCKETS - 1);
+    }
+}

@@ -1,0 +1,1 @@
+//! Untrusted bytes in, a checked snapshot or a precise error out.
