@@ -340,7 +340,7 @@ pub struct Row {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 488 && size_of::<Header>() <= GLOBALS_OFFSET);
+    assert!(size_of::<Header>() == 440 && size_of::<Header>() <= GLOBALS_OFFSET);
     assert!(size_of::<MisuseSlot>() == 64);
     assert!(size_of::<Globals>() == 32 * 8 + MISUSES * 64);
     assert!(GLOBALS_OFFSET + size_of::<Globals>() <= CLASSES_OFFSET);
