@@ -1,0 +1,203 @@
+//! The history rings and the misuse record: slots that may be half written, old, or nonsense.
+
+use super::Reader;
+use super::bytes::{u32_at, u64_at};
+use crate::class::LINES;
+use crate::layout::*;
+use core::mem::offset_of;
+
+/// One of the totals rings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ring {
+    /// One slot a second.
+    Seconds,
+    /// One slot a minute.
+    Minutes,
+    /// One slot an hour.
+    Hours,
+}
+
+impl Ring {
+    /// Slots of the ring.
+    pub const fn slots(self) -> usize {
+        match self {
+            Self::Seconds => SECONDS,
+            Self::Minutes => MINUTES,
+            Self::Hours => HOURS,
+        }
+    }
+
+    /// Length of one period in seconds.
+    pub const fn period_seconds(self) -> u64 {
+        match self {
+            Self::Seconds => 1,
+            Self::Minutes => 60,
+            Self::Hours => 3600,
+        }
+    }
+
+    const fn offset(self) -> usize {
+        let before = match self {
+            Self::Seconds => 0,
+            Self::Minutes => SECONDS,
+            Self::Hours => SECONDS + MINUTES,
+        };
+        TOTALS_OFFSET + before * size_of::<TotalsSlot>()
+    }
+
+    /// Where the slot of a stamp lies. The stamp is not 0.
+    const fn slot(self, stamp: u64) -> usize {
+        self.offset() + self.index(stamp) * size_of::<TotalsSlot>()
+    }
+
+    const fn index(self, stamp: u64) -> usize {
+        (stamp.wrapping_sub(1) % self.slots() as u64) as usize
+    }
+}
+
+/// Totals at the end of one period; see [`TotalsSlot`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TotalsCopy {
+    /// Live bytes the program asked for.
+    pub requested: u64,
+    /// Live bytes of the blocks that hold them.
+    pub allocated: u64,
+    /// Carved bytes that are not live, in slabs in use.
+    pub pinned: u64,
+    /// Touched bytes of free slabs and spans.
+    pub cached: u64,
+    /// Allocations since the start.
+    pub allocations: u64,
+    /// Frees since the start.
+    pub frees: u64,
+    /// Bytes requested since the start.
+    pub cumulative_requested: u64,
+}
+
+/// One misuse event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Misuse {
+    /// Number of the event, counted from 1.
+    pub number: u64,
+    /// What it was.
+    pub kind: MisuseKind,
+    /// The call that found it, one of [`CALLS`]; `"?"` where this version knows no such call.
+    pub call: &'static str,
+    /// The pointer that was given.
+    pub address: u64,
+    /// Return address of the call.
+    pub caller: u64,
+    /// Size of the block it meant, in bytes.
+    pub block_size: Option<u64>,
+    /// Bytes requested for that block.
+    pub requested: Option<u64>,
+    /// When: nanoseconds on `CLOCK_MONOTONIC`.
+    pub time_ns: u64,
+    /// Calling thread, in the process's PID namespace.
+    pub tid: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// The complete slots of a ring with their period numbers, oldest first. A period without a slot holds the value
+    /// of the one before it.
+    pub fn totals_ring(&self, ring: Ring) -> impl Iterator<Item = (u64, TotalsCopy)> + use<'a> {
+        let reader = *self;
+        reader.stamps(ring).map(move |stamp| (stamp - 1, reader.totals_slot(ring.slot(stamp))))
+    }
+
+    /// Allocated and pinned bytes of one line at the end of each minute that the minutes ring has, oldest first.
+    pub fn class_minutes(&self, line: usize) -> impl Iterator<Item = (u64, u64, u64)> + use<'a> {
+        let reader = *self;
+        reader.stamps(Ring::Minutes).filter(move |_| line < LINES).map(move |stamp| {
+            let entry = Ring::Minutes.index(stamp) * LINES + line;
+            let start = CLASS_RING_OFFSET + entry * size_of::<ClassSlot>();
+            let copy = reader.settled(Ring::Minutes.slot(stamp));
+            let allocated = u64_at(copy, start + offset_of!(ClassSlot, allocated));
+            let pinned = u64_at(copy, start + offset_of!(ClassSlot, pinned));
+            (stamp - 1, allocated, pinned)
+        })
+    }
+
+    /// The recorded misuse events, oldest first.
+    pub fn misuses(&self) -> impl Iterator<Item = Misuse> + use<'a> {
+        let reader = *self;
+        let newest = (0..MISUSES)
+            .map(|slot| (slot, u64_at(reader.second, misuse_offset(slot))))
+            .filter(|&(slot, number)| number % MISUSES as u64 == slot as u64)
+            .map(|(_, number)| number)
+            .max()
+            .unwrap_or(0);
+        (0..MISUSES as u64)
+            .rev()
+            .filter_map(move |age| newest.checked_sub(age).filter(|&number| number != 0))
+            .filter_map(move |number| reader.misuse(number))
+    }
+
+    /// Stamps of a ring's complete slots, ascending: at most as many as the ring is long, back from the newest.
+    fn stamps(&self, ring: Ring) -> impl Iterator<Item = u64> + use<'a> {
+        let segment = self.second;
+        let stamp_in = move |slot: usize| u64_at(segment, ring.offset() + slot * size_of::<TotalsSlot>());
+        let newest = (0..ring.slots())
+            .map(stamp_in)
+            .enumerate()
+            .filter(|&(slot, stamp)| stamp != 0 && ring.index(stamp) == slot)
+            .map(|(_, stamp)| stamp)
+            .max()
+            .unwrap_or(0);
+        (0..ring.slots() as u64)
+            .rev()
+            .filter_map(move |age| newest.checked_sub(age).filter(|&stamp| stamp != 0))
+            .filter(move |&stamp| stamp_in(ring.index(stamp)) == stamp)
+    }
+
+    /// The copy in which a slot is whole. With the same stamp in both, nobody wrote the slot while the first copy was
+    /// taken, but somebody may have begun to during the second; with a new stamp, the second has all that goes with it.
+    fn settled(&self, stamp_offset: usize) -> &'a [u8] {
+        let same = u64_at(self.first, stamp_offset) == u64_at(self.second, stamp_offset);
+        if same { self.first } else { self.second }
+    }
+
+    fn totals_slot(&self, start: usize) -> TotalsCopy {
+        let copy = self.settled(start);
+        let word = |offset| u64_at(copy, start + offset);
+        TotalsCopy {
+            requested: word(offset_of!(TotalsSlot, requested)),
+            allocated: word(offset_of!(TotalsSlot, allocated)),
+            pinned: word(offset_of!(TotalsSlot, pinned)),
+            cached: word(offset_of!(TotalsSlot, cached)),
+            allocations: word(offset_of!(TotalsSlot, allocations)),
+            frees: word(offset_of!(TotalsSlot, frees)),
+            cumulative_requested: word(offset_of!(TotalsSlot, cumulative_requested)),
+        }
+    }
+
+    fn misuse(&self, number: u64) -> Option<Misuse> {
+        let start = misuse_offset((number % MISUSES as u64) as usize);
+        if u64_at(self.second, start + offset_of!(MisuseSlot, stamp)) != number {
+            return None;
+        }
+        let copy = self.settled(start);
+        let word = |offset| u64_at(copy, start + offset);
+        let half = |offset| u32_at(copy, start + offset);
+        Some(Misuse {
+            number,
+            kind: kind_of(half(offset_of!(MisuseSlot, kind)))?,
+            call: CALLS.get(half(offset_of!(MisuseSlot, call)) as usize).copied().unwrap_or("?"),
+            address: word(offset_of!(MisuseSlot, address)),
+            caller: word(offset_of!(MisuseSlot, caller)),
+            block_size: Some(word(offset_of!(MisuseSlot, block_size))).filter(|&size| size != 0),
+            requested: word(offset_of!(MisuseSlot, requested_plus_one)).checked_sub(1),
+            time_ns: word(offset_of!(MisuseSlot, time_ns)),
+            tid: half(offset_of!(MisuseSlot, tid)),
+        })
+    }
+}
+
+const fn misuse_offset(slot: usize) -> usize {
+    GLOBALS_OFFSET + offset_of!(Globals, misuse) + slot * size_of::<MisuseSlot>()
+}
+
+fn kind_of(kind: u32) -> Option<MisuseKind> {
+    use MisuseKind::*;
+    [DoubleFree, InteriorFree, NeverAllocated, Foreign, CorruptFreeList].into_iter().find(|&known| known as u32 == kind)
+}
