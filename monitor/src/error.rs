@@ -1,0 +1,117 @@
+//! What can go wrong, what to do about it, and the exit code that says so.
+
+use shm_layout::LAYOUT_VERSION;
+use shm_layout::reader::ReadError;
+use std::fmt;
+use std::io;
+
+/// An error with its advice.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The system refused something.
+    Io { what: String, cause: io::Error },
+    /// A segment holds nonsense.
+    Unreadable { pid: u32, cause: ReadError },
+    /// The arguments make no sense.
+    Usage(String),
+    /// No process has this PID.
+    NoSuchPid(u32),
+    /// No preloaded process has this name.
+    NoSuchName(String),
+    /// Several processes have this name.
+    Ambiguous { name: String, pids: Vec<u32> },
+    /// The process runs without the library.
+    NotPreloaded { pid: u32, name: String },
+    /// The library is in the process, but there is no segment.
+    Unpublished { pid: u32 },
+    /// The segment belongs to another user.
+    NotPermitted { pid: u32 },
+    /// The segment has another version.
+    Version { pid: u32, found: u32 },
+    /// The process is dead; its last state was shown.
+    Dead { pid: u32 },
+    /// The program cannot be started with the library.
+    CannotRun { exit_code: u8, message: String },
+}
+
+impl Error {
+    /// Wraps a system error with what was tried.
+    pub(crate) fn io(what: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+        Self::Io { what: what.into(), cause: cause.into() }
+    }
+
+    /// An error of a segment's content.
+    pub(crate) fn unreadable(pid: u32, cause: ReadError) -> Self {
+        match cause {
+            ReadError::Version { found } => Self::Version { pid, found },
+            cause => Self::Unreadable { pid, cause },
+        }
+    }
+
+    /// The exit code: part of the command's contract.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::Unreadable { .. } => 1,
+            Self::Usage(_) | Self::Ambiguous { .. } => 2,
+            Self::NoSuchPid(_) | Self::NoSuchName(_) => 3,
+            Self::NotPreloaded { .. } | Self::Unpublished { .. } => 4,
+            Self::NotPermitted { .. } => 5,
+            Self::Version { .. } => 6,
+            Self::Dead { .. } => 7,
+            Self::CannotRun { exit_code, .. } => *exit_code,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { what, cause } => write!(out, "{what}: {cause}"),
+            Self::Unreadable { pid, cause } => {
+                write!(out, "process {pid}: its statistics cannot be read: {cause}; if this lasts, restart the program")
+            }
+            Self::Usage(message) => out.write_str(message),
+            Self::NoSuchPid(pid) => {
+                write!(out, "no process {pid}; `statsmon --once` lists those that can be shown")
+            }
+            Self::NoSuchName(name) => {
+                write!(
+                    out,
+                    "no preloaded process is called \"{}\"; `statsmon --once` lists those that can be shown",
+                    name.escape_debug()
+                )
+            }
+            Self::Ambiguous { name, pids } => {
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                write!(
+                    out,
+                    "several processes are called \"{}\": name one by its PID: {}",
+                    name.escape_debug(),
+                    pids.join(", ")
+                )
+            }
+            Self::NotPreloaded { pid, name } => write!(
+                out,
+                "process {pid} ({}) runs without the library; start it with `statsmon run -- {}`",
+                name.escape_debug(),
+                name.escape_debug()
+            ),
+            Self::Unpublished { pid } => write!(
+                out,
+                "process {pid} has the library but publishes nothing: was /dev/shm full or missing when it started?"
+            ),
+            Self::NotPermitted { pid } => {
+                write!(out, "process {pid} belongs to another user; run statsmon as that user or as root")
+            }
+            Self::Version { pid, found } => write!(
+                out,
+                "process {pid} publishes layout version {found}, this statsmon reads {LAYOUT_VERSION}; use the statsmon \
+                 that came with the program's library, or restart the program"
+            ),
+            Self::Dead { pid } => write!(out, "process {pid} is dead; this was its last state"),
+            Self::CannotRun { message, .. } => out.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
