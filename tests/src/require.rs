@@ -1,0 +1,45 @@
+//! Tools and rights a test needs. Without them it says that it was skipped; where `CI` is set that is a failure.
+
+use std::path::PathBuf;
+
+/// `true`, after saying so, if one of `tools` is not on the `PATH`: the test has nothing to do then.
+///
+/// ```no_run
+/// if tests::missing(&["tmux", "less"]) {
+///     return;
+/// }
+/// ```
+#[must_use]
+pub fn missing(tools: &[&str]) -> bool {
+    match tools.iter().find(|tool| find(tool).is_none()) {
+        Some(tool) => skipped(&format!("needs `{tool}`")),
+        None => false,
+    }
+}
+
+/// `true`, after saying so, if this user may not make mount namespaces.
+#[must_use]
+pub fn missing_privilege() -> bool {
+    // SAFETY: no pointers, no preconditions.
+    if unsafe { libc::geteuid() } == 0 { false } else { skipped("needs root, to mount a /dev/shm of its own") }
+}
+
+/// Where `tool` lies.
+pub fn find(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
+}
+
+/// Debian's own `python3`: the first on the `PATH` may be a wrapper script that starts the real one.
+pub fn python() -> Option<PathBuf> {
+    let python = PathBuf::from("/usr/bin/python3");
+    if python.is_file() { Some(python) } else { find("python3") }
+}
+
+/// Reports a skipped test; panics where `CI` is set, since nothing may be skipped there.
+pub fn skipped(why: &str) -> bool {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("SKIPPED {name}: {why}");
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty() || ci == "false"), "{name} was skipped: {why}");
+    true
+}

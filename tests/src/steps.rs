@@ -1,0 +1,1 @@
+//! A program's instructions one by one, by `ptrace`.

@@ -1,0 +1,70 @@
+//! The C interface has glibc 2.36's semantics.
+
+use std::process::Command;
+use tests::script::{Do, Script};
+use tests::{Run, program};
+
+/// The checks themselves are right: glibc passes those that concern it.
+#[test]
+fn the_checks_describe_glibc() {
+    let finished = Command::new(program("interface.c")).finish();
+    assert_eq!(finished.code(), 0, "{}", finished.out());
+}
+
+#[test]
+fn every_entry_point_behaves_as_glibcs() {
+    let finished = Command::new(program("interface.c")).arg("preloaded").preload().finish();
+    assert_eq!(finished.code(), 0, "{}{}", finished.out(), finished.err());
+}
+
+#[test]
+fn malloc_stats_writes_our_statistics_to_stderr() {
+    let finished = Command::new(program("interface.c")).arg("preloaded").preload().finish();
+    let text = finished.err().to_lowercase();
+    assert!(text.contains("requested") && text.contains("allocated"), "{text:?}");
+    assert!(!text.contains("arena 0"), "these are glibc's: {text:?}");
+}
+
+#[test]
+fn throwing_new_calls_the_handler_and_throws() {
+    let operators = program("operators.cc");
+    Command::new(&operators).finish().success();
+    Command::new(&operators).preload().finish().success();
+}
+
+/// `realloc(p, 0)` frees, so it must count a free and nothing that lives on.
+#[test]
+fn realloc_to_nothing_counts_a_free() {
+    let mut script = Script::new();
+    script.malloc(0, 100).pause().step(Do::ReallocToNothing, 0, 0, 0).pause();
+    let mut player = script.start(|_| {});
+    player.line();
+    let before = tests::snapshot(player.pid()).figures();
+    player.go();
+    player.line();
+    let change = &tests::snapshot(player.pid()).figures() - &before;
+    assert_eq!((change.allocations, change.frees, change.requested, change.live_blocks), (0, 1, -100, -1));
+    player.go();
+    player.finish().success();
+}
+
+/// The library that answers is ours, whatever name it is asked by.
+#[test]
+fn aliases_count_like_the_names_they_stand_for() {
+    let mut running = Command::new(program("aliases.c")).preload().begin();
+    running.line();
+    let before = tests::snapshot(running.pid()).figures();
+    running.go();
+    running.line();
+    let held = tests::snapshot(running.pid()).figures();
+    running.go();
+    running.line();
+    let after = tests::snapshot(running.pid()).figures();
+    running.go();
+    let change = &held - &before;
+    assert_eq!((change.allocations, change.frees), (7, 1), "{change:?}");
+    assert_eq!(change.reallocations, 1, "{change:?}");
+    let change = &after - &before;
+    assert_eq!((change.live_blocks, change.requested, change.frees), (0, 0, 7), "{change:?}");
+    running.finish().success();
+}

@@ -1,0 +1,236 @@
+//! Wrong frees are recognised, counted and named; the allocator's own records stay whole.
+
+use std::process::Command;
+use tests::{Finished, Run, Snapshot, program, snapshot};
+
+/// Name of a misuse in `misuse.c`, what the line on stderr must call it, its call, and, where a block is meant, its
+/// size and what was requested.
+type Case = (&'static str, &'static [&'static str], &'static str, Option<(u64, u64)>);
+
+const DOUBLE: &[&str] = &["double"];
+const INTERIOR: &[&str] = &["interior", "inside"];
+const NEVER: &[&str] = &["never", "no block"];
+
+const DOUBLES: [Case; 7] = [
+    ("double", DOUBLE, "free", Some((112, 100))),
+    ("double-later", DOUBLE, "free", Some((112, 100))),
+    ("double-realloc", DOUBLE, "realloc", Some((112, 100))),
+    ("double-large", &["double", "never", "no block"], "free", None),
+    ("double-aligned", DOUBLE, "free", None),
+    ("double-remote", DOUBLE, "free", Some((112, 100))),
+    ("double-remote-both", DOUBLE, "free", Some((112, 100))),
+];
+
+const INVALID: [Case; 9] = [
+    ("interior", INTERIOR, "free", Some((112, 100))),
+    ("interior-odd", INTERIOR, "free", Some((112, 100))),
+    ("interior-realloc", INTERIOR, "realloc", Some((112, 100))),
+    ("interior-large", INTERIOR, "free", None),
+    ("interior-page", INTERIOR, "free", None),
+    ("interior-aligned", INTERIOR, "free", None),
+    ("never", NEVER, "free", None),
+    ("never-realloc", NEVER, "realloc", None),
+    ("given-back", &["never", "no block", "double", "interior", "inside"], "free", None),
+];
+
+const FOREIGN: [&str; 6] =
+    ["foreign-stack", "foreign-data", "foreign-map", "foreign-realloc", "foreign-low", "foreign-high"];
+
+fn cases() -> impl Iterator<Item = Case> {
+    DOUBLES.into_iter().chain(INVALID)
+}
+
+fn misuse(what: &str, mode: Option<&str>) -> Finished {
+    let mut command = Command::new(program("misuse.c"));
+    if let Some(mode) = mode {
+        command.env("STATSALLOC_MISUSE", mode);
+    }
+    command.arg(what).preload().finish()
+}
+
+/// The address the program said it would misuse.
+fn address(finished: &Finished) -> String {
+    let out = finished.out();
+    let word = out.split_whitespace().nth(1).unwrap_or_else(|| panic!("{finished:?}"));
+    word.to_owned()
+}
+
+/// One line, with everything in it that is known.
+fn check_line(finished: &Finished, (what, names, call, block): Case) {
+    let text = finished.err();
+    assert_eq!(text.lines().count(), 1, "{what}: one line, not {text:?}");
+    let lower = text.to_lowercase();
+    assert!(names.iter().any(|name| lower.contains(name)), "{what} is not named in {text:?}");
+    assert!(lower.contains(call), "{what}: the call {call} is not in {text:?}");
+    assert!(lower.contains(&address(finished)), "{what}: {} is not in {text:?}", address(finished));
+    if let Some((size, requested)) = block {
+        let has = |number: u64| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == number.to_string());
+        assert!(has(size), "{what}: block size {size} is not in {text:?}");
+        // A freed block's size may be forgotten; a live one's is known.
+        assert!(names == DOUBLE || has(requested), "{what}: {requested} requested bytes are not in {text:?}");
+    }
+}
+
+#[test]
+fn wrong_frees_end_the_program_with_one_line() {
+    for case in cases() {
+        let finished = misuse(case.0, None);
+        assert_eq!(finished.signal(), Some(libc::SIGABRT), "{}: {finished:?}", case.0);
+        check_line(&finished, case);
+        assert_eq!(misuse(case.0, Some("abort")).signal(), Some(libc::SIGABRT), "abort is what it does anyway");
+    }
+}
+
+#[test]
+fn warn_mode_says_so_and_goes_on() {
+    for case in cases() {
+        let finished = misuse(case.0, Some("warn"));
+        assert_eq!(finished.status.code(), Some(0), "{}: {finished:?}", case.0);
+        assert!(finished.out().ends_with("survived\n"), "{}: {finished:?}", case.0);
+        check_line(&finished, case);
+    }
+}
+
+#[test]
+fn count_mode_is_silent_and_goes_on() {
+    for case in cases() {
+        let finished = misuse(case.0, Some("count"));
+        assert_eq!(finished.status.code(), Some(0), "{}: {finished:?}", case.0);
+        assert_eq!(finished.err(), "", "{}", case.0);
+        assert!(finished.out().ends_with("survived\n"), "{}: {finished:?}", case.0);
+    }
+}
+
+#[test]
+fn foreign_pointers_are_left_alone_in_every_mode() {
+    for what in FOREIGN {
+        for mode in ["abort", "warn", "count"] {
+            let finished = misuse(what, Some(mode));
+            assert_eq!(finished.status.code(), Some(0), "{what} {mode}: {finished:?}");
+            assert!(finished.out().ends_with("survived\n"), "{what} {mode}: {finished:?}");
+            assert!(mode != "count" || finished.stderr.is_empty(), "{what}: {finished:?}");
+        }
+    }
+}
+
+/// Snapshots around one misuse in count mode, and its address.
+fn around(what: &str) -> (Snapshot, Snapshot, String) {
+    let mut command = Command::new(program("misuse.c"));
+    let mut running = command.args([what, "pause"]).env("STATSALLOC_MISUSE", "count").preload().begin();
+    let line = running.line();
+    let address = line.strip_prefix("address ").unwrap().to_owned();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    running.line();
+    let after = snapshot(running.pid());
+    running.go();
+    assert_eq!(running.line(), "survived");
+    running.finish().success();
+    (before, after, address)
+}
+
+/// Changes of double, invalid and foreign frees.
+fn counted(before: &Snapshot, after: &Snapshot) -> [i64; 3] {
+    ["double_frees", "invalid_frees", "foreign_frees"].map(|name| {
+        let path = format!("/misuse/{name}");
+        after.number(&path) - before.number(&path)
+    })
+}
+
+/// The record of the last misuse holds its address, as a number or as text in hexadecimal.
+fn check_record(after: &Snapshot, address: &str, what: &str) {
+    let last = after.list("/misuse/last");
+    assert_eq!(last.len(), 1, "{what}: one event: {last:?}");
+    let number = u64::from_str_radix(address.trim_start_matches("0x"), 16).unwrap();
+    let held = last[0].as_object().expect("an event is an object");
+    let found = held.values().any(|value| value.as_u64() == Some(number) || value.as_str() == Some(address));
+    assert!(found, "{what}: {address} is not in {last:?}");
+    assert!(held.contains_key("kind") && held.contains_key("caller"), "{what}: {last:?}");
+}
+
+#[test]
+fn wrong_frees_are_counted_by_kind_and_count_as_no_free() {
+    for case in cases() {
+        let (before, after, address) = around(case.0);
+        let counts = counted(&before, &after);
+        let expected: &[[i64; 3]] = match case.0 {
+            // What was given back long ago may be known as freed or not known at all.
+            "double-large" | "given-back" => &[[1, 0, 0], [0, 1, 0]],
+            name if name.starts_with("double") => &[[1, 0, 0]],
+            _ => &[[0, 1, 0]],
+        };
+        assert!(expected.contains(&counts), "{}: double, invalid, foreign: {counts:?}", case.0);
+        check_record(&after, &address, case.0);
+        let change = &after.figures() - &before.figures();
+        assert_eq!((change.live_blocks, change.requested), (0, 0), "{}: {change:?}", case.0);
+        assert_eq!((change.allocations, change.frees), (15_000, 15_000), "{}: {change:?}", case.0);
+    }
+}
+
+#[test]
+fn foreign_pointers_are_counted_and_count_as_no_free() {
+    for what in FOREIGN {
+        let (before, after, address) = around(what);
+        assert_eq!(counted(&before, &after), [0, 0, 1], "{what}");
+        check_record(&after, &address, what);
+        let change = &after.figures() - &before.figures();
+        assert_eq!((change.live_blocks, change.requested), (0, 0), "{what}: {change:?}");
+    }
+}
+
+#[test]
+fn two_threads_freeing_one_block_at_once_are_caught() {
+    for _ in 0..20 {
+        let (before, after, _) = around("double-race");
+        let [double, invalid, foreign] = counted(&before, &after);
+        assert_eq!((double, invalid, foreign), (1, 0, 0), "{:?}", after.0);
+        let change = &after.figures() - &before.figures();
+        assert_eq!(change.allocations - change.frees, change.live_blocks);
+        // 2,000 blocks were kept; the one in question was live before and is not any more.
+        assert_eq!(change.live_blocks, 2000 - 1, "{change:?}");
+    }
+}
+
+#[test]
+fn the_message_does_not_need_stderr() {
+    let program = program("misuse.c");
+    let finished = Command::new("sh").args(["-c", "exec \"$0\" double 2>&-"]).arg(program).preload().finish();
+    assert_eq!(finished.signal(), Some(libc::SIGABRT), "{finished:?}");
+}
+
+#[test]
+fn overflowing_live_blocks_does_not_damage_our_records() {
+    let mut running = Command::new(program("overflow.c")).arg("live").preload().begin();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    running.line();
+    let after = snapshot(running.pid());
+    running.go();
+    let change = &after.figures() - &before.figures();
+    assert_eq!((change.live_blocks, change.requested, change.frees), (0, 0, 12_000), "{change:?}");
+    assert_eq!(counted(&before, &after), [0, 0, 0]);
+    running.finish().success();
+}
+
+#[test]
+fn an_overwritten_free_list_is_caught_before_it_hands_anything_out() {
+    let finished = Command::new(program("overflow.c")).arg("free").preload().finish();
+    // Either no link of ours lay there, or it was seen to be wrong.
+    match finished.signal() {
+        None => assert_eq!(finished.code(), 0, "{finished:?}"),
+        Some(signal) => {
+            assert_eq!(signal, libc::SIGABRT, "{finished:?}");
+            assert_eq!(finished.err().lines().count(), 1, "{finished:?}");
+        }
+    }
+}
+
+#[test]
+fn counting_programs_survive_an_overwritten_free_list() {
+    let mut command = Command::new(program("overflow.c"));
+    let finished = command.arg("free").env("STATSALLOC_MISUSE", "count").preload().finish();
+    assert_eq!(finished.status.code(), Some(0), "{finished:?}");
+    assert_eq!(finished.err(), "");
+}
