@@ -32,7 +32,7 @@ impl SegmentName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+        core::str::from_utf8(self.bytes.get(..self.len).unwrap_or_default()).unwrap_or_default()
     }
 
     /// Reads a name: `(pid, suffix)`, or `None` for a file that is not a segment.
@@ -48,7 +48,9 @@ impl SegmentName {
     }
 
     fn push(&mut self, text: &[u8]) {
-        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        for (place, &byte) in self.bytes.iter_mut().skip(self.len).zip(text) {
+            *place = byte;
+        }
         self.len += text.len();
     }
 

@@ -1,0 +1,388 @@
+//! The kernel. The only file that makes system calls, and it makes them itself: libc's wrappers are cancellation
+//! points, set `errno`, and may be wrapped in turn by other preloaded libraries that allocate.
+//!
+//! Contract of every function here: `errno` is untouched, nothing allocates, nothing blocks except [`futex_wait`],
+//! and a failure is the kernel's error number.
+
+use core::arch::asm;
+use core::ffi::CStr;
+use core::ptr::null_mut;
+
+/// The kernel's error number, positive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Errno(pub(crate) i32);
+
+pub(crate) type Result<T> = core::result::Result<T, Errno>;
+
+/// Bytes of an OS page.
+pub(crate) const PAGE: usize = 4096;
+
+/// # Safety
+/// The call must be sound for these arguments.
+#[inline]
+unsafe fn syscall(number: libc::c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> Result<usize> {
+    let result: isize;
+    // SAFETY: the x86-64 Linux calling convention; the kernel clobbers rcx and r11 only. What the call does to
+    // memory is the caller's to answer for.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
+}
+
+macro_rules! call {
+    ($number:ident $(, $arg:expr)*) => { call!(@pad $number; $($arg as usize),*) };
+    (@pad $n:ident; ) => { syscall(libc::$n, 0, 0, 0, 0, 0, 0) };
+    (@pad $n:ident; $a:expr) => { syscall(libc::$n, $a, 0, 0, 0, 0, 0) };
+    (@pad $n:ident; $a:expr, $b:expr) => { syscall(libc::$n, $a, $b, 0, 0, 0, 0) };
+    (@pad $n:ident; $a:expr, $b:expr, $c:expr) => { syscall(libc::$n, $a, $b, $c, 0, 0, 0) };
+    (@pad $n:ident; $a:expr, $b:expr, $c:expr, $d:expr) => { syscall(libc::$n, $a, $b, $c, $d, 0, 0) };
+    (@pad $n:ident; $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => { syscall(libc::$n, $a, $b, $c, $d, $e, 0) };
+    (@pad $n:ident; $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
+        syscall(libc::$n, $a, $b, $c, $d, $e, $f)
+    };
+}
+
+// ---- memory ----------------------------------------------------------------------------------------------------
+
+const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// Reserves `size` bytes of address space with nothing behind them.
+pub(crate) fn reserve(size: usize) -> Result<*mut u8> {
+    // SAFETY: a new private mapping where the kernel likes.
+    unsafe { call!(SYS_mmap, null_mut::<u8>(), size, libc::PROT_NONE, PRIVATE, -1isize, 0) }.map(|p| p as *mut u8)
+}
+
+/// Maps `size` zeroed bytes anywhere.
+pub(crate) fn map(size: usize) -> Result<*mut u8> {
+    // SAFETY: a new private mapping where the kernel likes.
+    unsafe { call!(SYS_mmap, null_mut::<u8>(), size, READ_WRITE, PRIVATE, -1isize, 0) }.map(|p| p as *mut u8)
+}
+
+/// Maps `size` zeroed bytes at exactly `address`; fails with `EEXIST` where something is mapped already.
+pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
+    let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: NOREPLACE never touches an existing mapping.
+    let got = unsafe { call!(SYS_mmap, address, size, READ_WRITE, flags, -1isize, 0) }?;
+    if got == address as usize {
+        return Ok(());
+    }
+    // Kernels before 4.17 take the address as a hint.
+    // SAFETY: the mapping just made, which nobody else knows.
+    unsafe {
+        let _ = unmap(got as *mut u8, size);
+    }
+    Err(Errno(libc::EEXIST))
+}
+
+/// Makes reserved address space accessible.
+///
+/// # Safety
+/// The range lies in a reservation of ours.
+pub(crate) unsafe fn commit(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
+}
+
+/// # Safety
+/// The range is a mapping of ours that nothing uses any more.
+pub(crate) unsafe fn unmap(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_munmap, address, size) }.map(drop)
+}
+
+/// Gives the pages back; they read as zero afterwards.
+///
+/// # Safety
+/// The range is private memory of ours whose contents nobody needs.
+pub(crate) unsafe fn purge(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTNEED) }.map(drop)
+}
+
+/// Asks for huge pages.
+///
+/// # Safety
+/// The range is mapped memory of ours.
+pub(crate) unsafe fn advise_huge(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: advice changes no contents.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_HUGEPAGE) }.map(drop)
+}
+
+/// Asks that a forked child finds the range zeroed.
+///
+/// # Safety
+/// The range is private anonymous memory of ours.
+pub(crate) unsafe fn wipe_on_fork(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: changes nothing in this process.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_WIPEONFORK) }.map(drop)
+}
+
+/// Asks that a forked child does not have the range at all.
+///
+/// # Safety
+/// The range is a mapping of ours that a child never touches.
+pub(crate) unsafe fn hide_from_fork(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: changes nothing in this process.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTFORK) }.map(drop)
+}
+
+/// Puts real memory behind the range, or fails where a store would raise `SIGBUS`.
+///
+/// # Safety
+/// The range is writable memory of ours.
+pub(crate) unsafe fn populate(address: *mut u8, size: usize) -> Result<()> {
+    const MADV_POPULATE_WRITE: i32 = 23;
+    // SAFETY: contents stay as they are.
+    unsafe { call!(SYS_madvise, address, size, MADV_POPULATE_WRITE) }.map(drop)
+}
+
+/// Moves the pages of `[from, from + size)` to `to`, replacing what was mapped there; the old range stays mapped
+/// and reads as zero.
+///
+/// # Safety
+/// Both ranges are private anonymous memory of ours, `to` is unused and they do not overlap.
+pub(crate) unsafe fn move_pages(from: *mut u8, to: *mut u8, size: usize) -> Result<()> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mremap, from, size, size, flags, to) }.map(drop)
+}
+
+/// Maps `size` bytes of the object behind `fd`, inaccessible until they are [`commit`]ted.
+pub(crate) fn map_object(fd: i32, size: usize) -> Result<*mut u8> {
+    // SAFETY: a new mapping where the kernel likes.
+    unsafe { call!(SYS_mmap, null_mut::<u8>(), size, libc::PROT_NONE, libc::MAP_SHARED, fd, 0) }.map(|p| p as *mut u8)
+}
+
+/// Puts real memory behind the page of `word` as [`populate`] does, on kernels without it: the kernel adds zero to
+/// the word, and reports `EFAULT` where a store would raise `SIGBUS`.
+pub(crate) fn touch(word: &core::sync::atomic::AtomicU32) -> Result<()> {
+    const FUTEX_OP_ADD_NOTHING: u32 = 1 << 28;
+    let operation = libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG;
+    let address = word.as_ptr();
+    // SAFETY: an atomic addition of nothing; nobody waits on the word, so nobody is woken.
+    unsafe { call!(SYS_futex, address, operation, 0, 0, address, FUTEX_OP_ADD_NOTHING) }.map(drop)
+}
+
+// ---- waiting ---------------------------------------------------------------------------------------------------
+
+/// Sleeps while `word` holds `expected`. May wake early.
+pub(crate) fn futex_wait(word: &core::sync::atomic::AtomicU32, expected: u32) {
+    // SAFETY: the kernel only reads the word.
+    let _ = unsafe {
+        call!(SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, null_mut::<u8>())
+    };
+}
+
+/// Wakes one sleeper.
+pub(crate) fn futex_wake(word: &core::sync::atomic::AtomicU32) {
+    // SAFETY: the kernel only uses the address.
+    let _ = unsafe { call!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+}
+
+// ---- identity and time -----------------------------------------------------------------------------------------
+
+pub(crate) fn pid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call!(SYS_getpid) }.unwrap_or(0) as u32
+}
+
+pub(crate) fn tid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call!(SYS_gettid) }.unwrap_or(0) as u32
+}
+
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call!(SYS_geteuid) }.unwrap_or(0) as u32
+}
+
+/// Nanoseconds on `clock`; 0 where the kernel does not know it.
+pub(crate) fn clock_ns(clock: i32) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    match unsafe { call!(SYS_clock_gettime, clock, &raw mut time) } {
+        Ok(_) => time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64,
+        Err(_) => 0,
+    }
+}
+
+/// The soft limit on `resource`; `None` where there is none.
+pub(crate) fn limit(resource: u32) -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: libc::RLIM64_INFINITY, rlim_max: 0 };
+    // SAFETY: `limit` is writable; the null pointer means "set nothing".
+    let result = unsafe { call!(SYS_prlimit64, 0, resource, null_mut::<u8>(), &raw mut limit) };
+    (result.is_ok() && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// The calling thread's name, NUL-padded.
+pub(crate) fn thread_name() -> [u8; 16] {
+    let mut name = [0; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    let _ = unsafe { call!(SYS_prctl, libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
+}
+
+/// Whether a process with this PID exists in our PID namespace.
+pub(crate) fn process_exists(pid: u32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    pid != 0 && pid <= i32::MAX as u32 && unsafe { call!(SYS_kill, pid, 0) } != Err(Errno(libc::ESRCH))
+}
+
+/// Whether the kernel gave this program rights its caller lacks (set-user-ID and the like).
+pub(crate) fn is_secure() -> bool {
+    // SAFETY: reads the auxiliary vector, which the loader found before it relocated us.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Lets another thread or process run.
+pub(crate) fn yield_now() {
+    // SAFETY: no arguments.
+    let _ = unsafe { call!(SYS_sched_yield) };
+}
+
+// ---- files (start-up, end and messages only) -------------------------------------------------------------------
+
+/// Opens `path`; `O_CLOEXEC` is always added.
+pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+    // SAFETY: `path` is NUL-terminated.
+    unsafe { call!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.map(|fd| fd as i32)
+}
+
+pub(crate) fn close(fd: i32) {
+    // SAFETY: a descriptor of ours.
+    let _ = unsafe { call!(SYS_close, fd) };
+}
+
+pub(crate) fn read(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `buffer` is writable for its length.
+    unsafe { call!(SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// One write, without retry.
+pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: `bytes` is readable for its length.
+    unsafe { call!(SYS_write, fd, bytes.as_ptr(), bytes.len()) }
+}
+
+pub(crate) fn unlink(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated.
+    unsafe { call!(SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) }.map(drop)
+}
+
+/// As `flock(2)`.
+pub(crate) fn flock(fd: i32, operation: i32) -> Result<()> {
+    // SAFETY: no memory involved.
+    unsafe { call!(SYS_flock, fd, operation) }.map(drop)
+}
+
+/// Sets a file's size. Beyond `RLIMIT_FSIZE` this raises `SIGXFSZ`: check first.
+pub(crate) fn resize(fd: i32, size: usize) -> Result<()> {
+    // SAFETY: no memory involved.
+    unsafe { call!(SYS_ftruncate, fd, size) }.map(drop)
+}
+
+/// Sets a file's permissions, whatever the umask.
+pub(crate) fn set_mode(fd: i32, mode: u32) -> Result<()> {
+    // SAFETY: no memory involved.
+    unsafe { call!(SYS_fchmod, fd, mode) }.map(drop)
+}
+
+/// A second descriptor for the same open file, at least `lowest`.
+pub(crate) fn duplicate(fd: i32, lowest: i32) -> Result<i32> {
+    // SAFETY: no memory involved.
+    unsafe { call!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, lowest) }.map(|fd| fd as i32)
+}
+
+/// What `stat(2)` tells and we need.
+#[derive(Clone, Copy)]
+pub(crate) struct Status {
+    pub(crate) inode: u64,
+    /// Type and permissions.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    /// Names the file has; 0 once it is removed.
+    pub(crate) links: u64,
+    /// When mode, owner, size or names changed last: `CLOCK_REALTIME`, nanoseconds.
+    pub(crate) changed_ns: u64,
+}
+
+/// The status of an open file.
+pub(crate) fn status(fd: i32) -> Result<Status> {
+    status_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// The status of what `path` names, a symbolic link itself included.
+pub(crate) fn path_status(path: &CStr) -> Result<Status> {
+    status_at(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// The status of what `path` leads to.
+pub(crate) fn target_status(path: &CStr) -> Result<Status> {
+    status_at(libc::AT_FDCWD, path, 0)
+}
+
+fn status_at(fd: i32, path: &CStr, flags: i32) -> Result<Status> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `path` is NUL-terminated; `stat` is writable, and libc's layout is the kernel's on x86-64.
+    unsafe { call!(SYS_newfstatat, fd, path.as_ptr(), stat.as_mut_ptr(), flags) }?;
+    // SAFETY: all integers, zeroed at first.
+    let stat = unsafe { stat.assume_init() };
+    Ok(Status {
+        inode: stat.st_ino,
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        links: stat.st_nlink,
+        changed_ns: (stat.st_ctime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_ctime_nsec as u64),
+    })
+}
+
+/// The next entries of the directory `fd`, as `linux_dirent64` records; 0 at its end.
+pub(crate) fn entries(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `buffer` is writable for its length.
+    unsafe { call!(SYS_getdents64, fd, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// What the symbolic link at `path` says, cut at the buffer's end.
+pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `path` is NUL-terminated; `buffer` is writable for its length.
+    unsafe { call!(SYS_readlinkat, libc::AT_FDCWD, path.as_ptr(), buffer.as_mut_ptr(), buffer.len()) }
+}
+
+// ---- signals (misuse only) -------------------------------------------------------------------------------------
+
+/// Lets `signal` reach the calling thread.
+pub(crate) fn unblock(signal: i32) {
+    let set: u64 = 1 << (signal - 1);
+    // SAFETY: the kernel reads eight bytes.
+    let _ = unsafe { call!(SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const set, null_mut::<u8>(), 8) };
+}
+
+/// Takes the program's handler for `signal` away.
+pub(crate) fn reset_handler(signal: i32) {
+    // The kernel's `struct sigaction`: handler, flags, restorer, mask.
+    let default = [0u64; 4];
+    // SAFETY: the kernel reads 32 bytes; the default action needs no restorer.
+    let _ = unsafe { call!(SYS_rt_sigaction, signal, default.as_ptr(), null_mut::<u8>(), 8) };
+}
+
+/// Sends `signal` to the calling thread.
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: a signal to ourselves.
+    let _ = unsafe { call!(SYS_tgkill, pid(), tid(), signal) };
+}
+
+/// Ends the process.
+pub(crate) fn exit_group(status: i32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        let _ = unsafe { call!(SYS_exit_group, status) };
+    }
+}

@@ -1,0 +1,94 @@
+//! The rings: what the heap looked like at the end of each second, minute and hour. The program's own threads write
+//! them, in passing: the slot of the period that is running is rewritten every now and then, so that it holds the
+//! last value when the program goes idle.
+
+use super::{LineSum, Segment, Sums, collect, populate};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+use shm_layout::class::LINES;
+use shm_layout::counter::Counter;
+use shm_layout::layout::*;
+
+const SECOND: u64 = 1_000_000_000;
+/// Least time between two looks at the rows.
+const INTERVAL: u64 = 50_000_000;
+/// Most rows summed up in a second, beside one row's worth at each interval.
+const ROWS_PER_SECOND: u64 = 256;
+
+/// When the rings are due next, on `CLOCK_MONOTONIC`. Whoever advances it writes them.
+static DUE: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Begins a new segment's history. A program that ends at once leaves none.
+pub(super) fn start(segment: Segment) {
+    DUE.store(segment.header().created_monotonic_ns.get() + INTERVAL, Ordering::Relaxed);
+}
+
+/// Brings the rings up to date where that is due. Any thread, on slow paths; `now_ns` is `CLOCK_MONOTONIC`.
+pub(crate) fn tick(segment: Segment, now_ns: u64) {
+    let due = DUE.load(Ordering::Relaxed);
+    if now_ns >= due {
+        let pause = INTERVAL.max(populate::rows_ready() as u64 * (SECOND / ROWS_PER_SECOND));
+        if DUE.compare_exchange(due, now_ns + pause, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            write(segment, now_ns);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write(segment: Segment, now_ns: u64) {
+    let second = now_ns.saturating_sub(segment.header().created_monotonic_ns.get()) / SECOND;
+    let minute = second / 60;
+    let minute_slot = totals_slot(segment, SECONDS, MINUTES, minute);
+    if let Some(slot) = minute_slot {
+        // The per-class ring goes by this stamp.
+        begin(slot);
+    }
+    let sums = match class_slot(segment, minute) {
+        Some(lines) => collect(segment, |line, sum| {
+            if let Some(slot) = lines.get(line) {
+                slot.allocated.set(sum.allocated());
+                slot.pinned.set(sum.pinned());
+            }
+        }),
+        None => collect(segment, |_, _: &LineSum| {}),
+    };
+    let hour = minute / 60;
+    finish(minute_slot, minute, &sums);
+    finish(totals_slot(segment, 0, SECONDS, second), second, &sums);
+    finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
+    segment.globals().last_second.raise_shared(second + 1);
+}
+
+/// The slot of `period` in the ring of `slots` slots that lies after `before` others.
+fn totals_slot(segment: Segment, before: usize, slots: usize, period: u64) -> Option<&'static TotalsSlot> {
+    let offset = TOTALS_OFFSET + (before + (period % slots as u64) as usize) * size_of::<TotalsSlot>();
+    // SAFETY: within the rings, and there is memory; all atomics.
+    populate::ring(segment, offset, size_of::<TotalsSlot>()).then(|| unsafe { &*segment.base.add(offset).cast() })
+}
+
+fn class_slot(segment: Segment, minute: u64) -> Option<&'static [ClassSlot; LINES]> {
+    const BYTES: usize = size_of::<[ClassSlot; LINES]>();
+    let offset = CLASS_RING_OFFSET + (minute % CLASS_MINUTES as u64) as usize * BYTES;
+    // SAFETY: as in `totals_slot`.
+    populate::ring(segment, offset, BYTES).then(|| unsafe { &*segment.base.add(offset).cast() })
+}
+
+/// Marks a slot as being written, for readers that see any of what follows.
+fn begin(slot: &TotalsSlot) {
+    slot.stamp.set(0);
+    fence(Ordering::Release);
+}
+
+fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums) {
+    let Some(slot) = slot else { return };
+    begin(slot);
+    let set = |field: &Counter, value: u64| field.set(value);
+    set(&slot.requested, sums.requested);
+    set(&slot.allocated, sums.allocated);
+    set(&slot.pinned, sums.pinned);
+    set(&slot.cached, sums.cached);
+    set(&slot.allocations, sums.allocations);
+    set(&slot.frees, sums.frees);
+    set(&slot.cumulative_requested, sums.cumulative_requested);
+    slot.stamp.set_release(period + 1);
+}

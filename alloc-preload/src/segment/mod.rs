@@ -1,0 +1,249 @@
+//! The process's own segment: made, filled in, kept up and removed here.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`object`]   | the named object: claimed by lock, mapped, removed |
+//! | [`sweep`]    | objects that dead processes left behind |
+//! | [`identity`] | what the header says about this process |
+//! | [`populate`] | memory behind rows and rings before they are touched |
+//! | [`sums`]     | totals over all rows |
+//! | [`history`]  | the rings |
+
+mod history;
+mod identity;
+mod object;
+mod populate;
+mod sums;
+mod sweep;
+
+pub(crate) use history::tick;
+pub(crate) use sums::{LineSum, Sums, collect};
+
+use crate::options::Options;
+use crate::os::{self, Errno};
+use crate::print::Line;
+use core::sync::atomic::{AtomicU32, Ordering};
+use object::Object;
+use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
+use shm_layout::layout::*;
+
+/// Where the heap lies; copied to the header.
+pub(crate) struct Ranges {
+    /// Address and bytes of the window.
+    pub(crate) window: (usize, usize),
+    /// Address and bytes of the tables.
+    pub(crate) tables: (usize, usize),
+}
+
+/// A mapped segment: a shared object, or private memory of the same layout where it cannot be published.
+///
+/// `base` is the start of `mapped` bytes, of which those that [`populate`] stands for have memory behind them. They
+/// stay mapped as long as the process lives, and a forked child does not have them.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment {
+    base: *mut u8,
+    mapped: usize,
+    pid: u32,
+    suffix: u32,
+    published: bool,
+}
+
+// SAFETY: everything behind `base` is atomic and is never unmapped.
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+/// Why a segment is not published.
+struct Refusal {
+    what: &'static str,
+    errno: Option<Errno>,
+}
+
+impl Refusal {
+    fn failed(what: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self { what, errno: Some(errno) }
+    }
+}
+
+impl Segment {
+    /// Creates the calling process's segment. The caller holds the allocator's central lock, and calls once for a
+    /// program and once more in each forked child; `forked_from` is then the parent's PID.
+    ///
+    /// What prevents publishing costs only that: the same memory is then private. `None` if there is no memory.
+    pub(crate) fn create(options: &Options, ranges: Ranges, forked_from: u32) -> Option<Self> {
+        populate::reset();
+        let segment = match Self::publish(options) {
+            Ok(segment) => segment,
+            Err(refusal) => {
+                if options.verbose {
+                    refusal.print();
+                }
+                Self::private()?
+            }
+        };
+        segment.describe(options, ranges, forked_from);
+        history::start(segment);
+        segment.header().magic.set_release(MAGIC);
+        Some(segment)
+    }
+
+    /// The process-wide counters.
+    pub(crate) fn globals(&self) -> &'static Globals {
+        // SAFETY: within the populated start of the mapping; all atomics.
+        unsafe { &*self.base.add(GLOBALS_OFFSET).cast() }
+    }
+
+    /// The header.
+    pub(crate) fn header(&self) -> &'static Header {
+        // SAFETY: as in `globals`.
+        unsafe { &*self.base.cast() }
+    }
+
+    /// Whether other processes can see it.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published
+    }
+
+    /// Row `i`, with memory behind it; `None` if there is no room. The caller holds the central lock.
+    pub(crate) fn row(&self, i: usize) -> Option<&'static Row> {
+        // SAFETY: `populate` answers for the row's memory.
+        populate::rows(*self, i + 1).then(|| unsafe { self.row_unchecked(i) })
+    }
+
+    /// The rows in use. Any thread, any time.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> + Clone + use<> {
+        let segment = *self;
+        // SAFETY: these have memory behind them.
+        (0..populate::rows_ready()).map(move |i| unsafe { segment.row_unchecked(i) })
+    }
+
+    /// Ends the segment in an orderly way: marks it and removes its name. Async-signal-safe, and does nothing the
+    /// second time. A `vfork` child, which is another process in the same memory, must not end its parent's.
+    pub(crate) fn remove(&self) {
+        // The PID comes first: a child that was forked a moment ago does not have the mapping.
+        if os::pid() == self.pid && self.globals().ended.elect(0, 1) && self.published {
+            object::unlink(self.pid, self.suffix);
+        }
+    }
+
+    fn publish(options: &Options) -> Result<Self, Refusal> {
+        if !options.publish {
+            return Err(Refusal { what: "STATSALLOC_PUBLISH=0", errno: None });
+        }
+        let pid = os::pid();
+        sweep::sweep(pid);
+        let object = Object::create(pid)?;
+        let mapped = mapped_bytes();
+        let result = object.map(mapped).and_then(|base| {
+            let segment = Self { base, mapped, pid, suffix: object.suffix, published: true };
+            segment.open_up().map(|()| segment).inspect_err(|_| segment.unmap())
+        });
+        if result.is_err() {
+            object::unlink(pid, object.suffix);
+        }
+        object.close();
+        result
+    }
+
+    fn private() -> Option<Self> {
+        let mapped = mapped_bytes();
+        let base = os::reserve(mapped).ok()?;
+        let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false };
+        segment.open_up().inspect_err(|_| segment.unmap()).ok()?;
+        Some(segment)
+    }
+
+    /// Makes a fresh, inaccessible mapping ours alone, and its start usable.
+    fn open_up(&self) -> Result<(), Refusal> {
+        // SAFETY: the mapping is ours; a child makes its own segment before it touches one.
+        unsafe { os::hide_from_fork(self.base, self.mapped) }.map_err(Refusal::failed("MADV_DONTFORK"))?;
+        populate::start(*self).map_err(Refusal::failed("no room in /dev/shm"))
+    }
+
+    fn unmap(&self) {
+        // SAFETY: nobody else has seen the mapping yet.
+        let _ = unsafe { os::unmap(self.base, self.mapped) };
+    }
+
+    /// # Safety
+    /// Row `i` has memory behind it.
+    unsafe fn row_unchecked(&self, i: usize) -> &'static Row {
+        // SAFETY: the caller's; all atomics, and 64-byte aligned like the mapping.
+        unsafe { &*self.base.add(ROWS_OFFSET).cast::<Row>().add(i) }
+    }
+
+    /// Line `i` of the class table.
+    fn class_info(&self, i: usize) -> &'static ClassInfo {
+        debug_assert!(i < LINES);
+        // SAFETY: within the populated start of the mapping.
+        unsafe { &*self.base.add(CLASSES_OFFSET).cast::<ClassInfo>().add(i) }
+    }
+
+    /// Everything but `magic`.
+    fn describe(&self, options: &Options, ranges: Ranges, forked_from: u32) {
+        let set = |field: &AtomicU32, value: u32| field.store(value, Ordering::Relaxed);
+        let header = self.header();
+        set(&header.layout_version, LAYOUT_VERSION);
+        set(&header.header_bytes, size_of::<Header>() as u32);
+        header.segment_bytes.set(SEGMENT_BYTES as u64);
+        set(&header.globals_offset, GLOBALS_OFFSET as u32);
+        set(&header.globals_bytes, size_of::<Globals>() as u32);
+        set(&header.classes_offset, CLASSES_OFFSET as u32);
+        set(&header.class_count, CLASSES as u32);
+        set(&header.bucket_count, BUCKETS as u32);
+        set(&header.class_bytes, size_of::<ClassInfo>() as u32);
+        set(&header.totals_offset, TOTALS_OFFSET as u32);
+        set(&header.totals_bytes, size_of::<TotalsSlot>() as u32);
+        for (field, slots) in header.totals_slots.iter().zip([SECONDS, MINUTES, HOURS]) {
+            set(field, slots as u32);
+        }
+        set(&header.class_ring_slots, CLASS_MINUTES as u32);
+        set(&header.class_ring_offset, CLASS_RING_OFFSET as u32);
+        set(&header.class_slot_bytes, size_of::<ClassSlot>() as u32);
+        header.rows_offset.set(ROWS_OFFSET as u64);
+        set(&header.row_bytes, size_of::<Row>() as u32);
+        set(&header.row_count, ROWS as u32);
+
+        set(&header.pid, self.pid);
+        set(&header.uid, os::effective_uid());
+        header.pid_namespace.set(identity::pid_namespace());
+        header.start_ticks.set(identity::start_ticks());
+        header.created_realtime_ns.set(os::clock_ns(libc::CLOCK_REALTIME));
+        header.created_monotonic_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
+        header.window_address.set(ranges.window.0 as u64);
+        header.window_bytes.set(ranges.window.1 as u64);
+        header.tables_address.set(ranges.tables.0 as u64);
+        header.tables_bytes.set(ranges.tables.1 as u64);
+        set(&header.forked_from, forked_from);
+        set(&header.decay_ms, options.decay_ms.unwrap_or(u32::MAX));
+        set(&header.executable_len, identity::executable(&header.executable));
+
+        for class in 0..CLASSES {
+            let (class, info) = (SizeClass(class as u8), self.class_info(class));
+            info.block_size.set(class.block_size() as u64);
+            set(&info.slab_blocks, class.slab_blocks() as u32);
+            set(&info.slab_bytes, (class.slab_units() * shm_layout::class::UNIT) as u32);
+        }
+        for bucket in 0..BUCKETS {
+            self.class_info(CLASSES + bucket).block_size.set(bucket_limit(bucket));
+        }
+    }
+}
+
+impl Refusal {
+    fn print(self) {
+        let line = Line::new().text("statsalloc: statsmon cannot see this process: ").text(self.what);
+        match self.errno {
+            Some(Errno(number)) => line.text(" (error ").number(number as u64).text(")").print(),
+            None => line.print(),
+        }
+    }
+}
+
+/// How much of a segment to map: all of it, or under a limit on address space at most a small part of that.
+fn mapped_bytes() -> usize {
+    const ROWS_ENOUGH: usize = 64;
+    let Some(limit) = os::limit(libc::RLIMIT_AS) else { return SEGMENT_BYTES };
+    let share = (limit / 64) as usize & !(os::PAGE - 1);
+    share.clamp(ROWS_OFFSET + ROWS_ENOUGH * size_of::<Row>(), SEGMENT_BYTES)
+}

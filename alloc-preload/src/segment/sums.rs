@@ -1,0 +1,137 @@
+//! Totals over all rows. The owners of the rows go on counting meanwhile: whatever could only fall is read first, so
+//! that no difference is ever negative, and each counter is exact as of the moment it was read.
+
+use super::Segment;
+use core::sync::atomic::{Ordering, fence};
+use shm_layout::class::{CLASSES, LINES, SizeClass};
+use shm_layout::layout::ClassCounters;
+
+/// One size class or bucket, over all threads.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LineSum {
+    /// Bytes of a block; 0 for a bucket.
+    pub(crate) block_size: u64,
+    pub(crate) allocations: u64,
+    pub(crate) frees: u64,
+    pub(crate) requested_in: u64,
+    pub(crate) requested_out: u64,
+    capacity_in: u64,
+    capacity_out: u64,
+}
+
+impl LineSum {
+    pub(crate) fn live_blocks(&self) -> u64 {
+        self.allocations.saturating_sub(self.frees)
+    }
+
+    /// Live bytes the program asked for.
+    pub(crate) fn requested(&self) -> u64 {
+        self.requested_in.saturating_sub(self.requested_out)
+    }
+
+    /// Live bytes of blocks.
+    pub(crate) fn allocated(&self) -> u64 {
+        match self.block_size {
+            0 => self.capacity_in.saturating_sub(self.capacity_out),
+            size => self.live_blocks().wrapping_mul(size),
+        }
+    }
+
+    /// Carved blocks that are not live, in slabs in use.
+    pub(crate) fn free_blocks(&self) -> u64 {
+        match self.block_size {
+            0 => 0,
+            _ => self.capacity_in.saturating_sub(self.capacity_out).saturating_sub(self.live_blocks()),
+        }
+    }
+
+    /// The bytes of these.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.free_blocks().wrapping_mul(self.block_size)
+    }
+
+    fn of(segment: Segment, line: usize) -> Self {
+        let counters = segment.rows().filter_map(|row| row.lines.get(line));
+        let block_size = if line < CLASSES { SizeClass(line as u8).block_size() as u64 } else { 0 };
+        let mut sum = Self { block_size, ..Self::default() };
+        counters.clone().for_each(|counters| sum.add_outgoing(counters));
+        fence(Ordering::Acquire);
+        counters.for_each(|counters| sum.add_incoming(counters));
+        sum
+    }
+
+    fn add_outgoing(&mut self, counters: &ClassCounters) {
+        self.frees = self.frees.wrapping_add(counters.frees.get());
+        self.requested_out = self.requested_out.wrapping_add(counters.requested_out.get());
+        self.capacity_out = self.capacity_out.wrapping_add(counters.capacity_out.get());
+    }
+
+    fn add_incoming(&mut self, counters: &ClassCounters) {
+        self.allocations = self.allocations.wrapping_add(counters.allocations.get());
+        self.requested_in = self.requested_in.wrapping_add(counters.requested_in.get());
+        self.capacity_in = self.capacity_in.wrapping_add(counters.capacity_in.get());
+    }
+}
+
+/// Totals over all lines and rows, in bytes, blocks or calls. The words are those of the layout.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sums {
+    pub(crate) requested: u64,
+    pub(crate) allocated: u64,
+    pub(crate) pinned: u64,
+    pub(crate) cached: u64,
+    pub(crate) metadata: u64,
+    pub(crate) committed: u64,
+    pub(crate) retained: u64,
+    pub(crate) purged: u64,
+    pub(crate) stranded: u64,
+    pub(crate) live_blocks: u64,
+    /// Carved blocks that are not live, in slabs in use.
+    pub(crate) free_blocks: u64,
+    /// Live blocks that are spans of their own, and their allocated bytes.
+    pub(crate) large_blocks: u64,
+    pub(crate) large_allocated: u64,
+    pub(crate) allocations: u64,
+    pub(crate) frees: u64,
+    pub(crate) reallocations: u64,
+    pub(crate) remote_frees: u64,
+    pub(crate) cumulative_requested: u64,
+    pub(crate) peak_requested: u64,
+    pub(crate) peak_allocated: u64,
+}
+
+/// Sums everything up, and shows each line to `each` on the way.
+pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -> Sums {
+    let mut sums = Sums::default();
+    for line in 0..LINES {
+        let sum = LineSum::of(segment, line);
+        sums.requested += sum.requested();
+        sums.allocated += sum.allocated();
+        sums.pinned += sum.pinned();
+        sums.live_blocks += sum.live_blocks();
+        sums.free_blocks += sum.free_blocks();
+        sums.allocations += sum.allocations;
+        sums.frees += sum.frees;
+        sums.cumulative_requested += sum.requested_in;
+        if line >= CLASSES {
+            sums.large_blocks += sum.live_blocks();
+            sums.large_allocated += sum.allocated();
+        }
+        each(line, &sum);
+    }
+    for row in segment.rows() {
+        sums.reallocations += row.reallocations.get();
+        sums.remote_frees += row.remote_frees.get();
+    }
+    let globals = segment.globals();
+    sums.cached = globals.cached.get();
+    sums.metadata = globals.metadata.get();
+    sums.committed = globals.committed.get();
+    sums.retained = globals.retained.get();
+    sums.purged = globals.purged.get();
+    sums.stranded = globals.stranded.get();
+    // A peak is stored when a free follows it: what is live now may be higher.
+    sums.peak_requested = globals.peak_requested.get().max(sums.requested);
+    sums.peak_allocated = globals.peak_allocated.get().max(sums.allocated);
+    sums
+}
