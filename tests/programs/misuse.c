@@ -83,12 +83,13 @@ static void misuse(const char *what) {
         free_elsewhere(block);
     } else if (strcmp(what, "double-race") == 0) {
         block = malloc(100);
-        about_to(block);
         pthread_t threads[2];
-        must(pthread_barrier_init(&start, NULL, 2) == 0);
-        for (int i = 0; i < 2; i++) {
+        must(pthread_barrier_init(&start, NULL, 3) == 0);
+        for (int i = 0; i < 2; i++) { /* before the pause: a new thread's stack comes with allocations */
             must(pthread_create(&threads[i], NULL, free_at_once, block) == 0);
         }
+        about_to(block);
+        pthread_barrier_wait(&start);
         for (int i = 0; i < 2; i++) {
             must(pthread_join(threads[i], NULL) == 0);
         }

@@ -20,7 +20,7 @@ static void allocate(int size) {
     }
 }
 
-/* Everything between two neighbours that lie close together. */
+/* Everything up to the next block, where that is a neighbour. */
 static void smash(int size) {
     unsigned char **of_size = blocks + size * BLOCKS;
     /* Sorting in place allocates nothing: a simple shell sort. */
@@ -35,7 +35,7 @@ static void smash(int size) {
     }
     for (int i = 0; i + 1 < BLOCKS; i++) {
         size_t distance = (size_t)(of_size[i + 1] - of_size[i]);
-        memset(of_size[i], 0xff, distance <= 8 * sizes[size] ? distance : sizes[size] - 3);
+        memset(of_size[i], 0xff, distance <= sizes[size] * 5 / 4 ? distance : sizes[size] - 3);
     }
 }
 

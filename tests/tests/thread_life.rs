@@ -1,0 +1,120 @@
+//! Short-lived threads leave nothing behind.
+
+use std::process::Command;
+use tests::{Run, Snapshot, program, snapshot};
+
+/// Everything that may only grow.
+fn monotone(seen: &Snapshot) -> Vec<(String, i64)> {
+    let mut counters = Vec::new();
+    for name in [
+        "allocations",
+        "frees",
+        "reallocations",
+        "remote_frees",
+        "cumulative_requested_bytes",
+        "cumulative_allocated_bytes",
+        "purged_bytes",
+        "peak_requested_bytes",
+        "peak_allocated_bytes",
+    ] {
+        counters.push((name.to_owned(), seen.total(name)));
+    }
+    for name in ["started", "ended"] {
+        counters.push((format!("threads {name}"), seen.number(&format!("/threads/{name}"))));
+    }
+    for class in seen.list("/size_classes") {
+        for name in ["allocations", "frees"] {
+            counters.push((format!("{name} of {}", class["block_size"]), class[name].as_i64().unwrap()));
+        }
+    }
+    counters
+}
+
+#[test]
+fn a_hundred_thousand_threads_strand_nothing() {
+    const THREADS: i64 = 100_000;
+    let mut running = Command::new(program("churn.c")).arg(THREADS.to_string()).preload().begin();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    let mut last = before.clone();
+    let pid = running.pid();
+    // The line is awaited beside the snapshots.
+    let (done, ended) = std::sync::mpsc::channel();
+    let after = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            running.line();
+            done.send(()).unwrap();
+        });
+        let mut looks = 0;
+        while ended.try_recv().is_err() {
+            let now = snapshot(pid);
+            for ((name, then), (_, now)) in monotone(&last).into_iter().zip(monotone(&now)) {
+                assert!(now >= then, "{name} fell from {then} to {now}");
+            }
+            assert!(now.total("live_blocks") >= 0 && now.total("requested_bytes") >= 0);
+            assert!(now.total("resident_bytes") < 256 << 20, "{}", now.0);
+            last = now;
+            looks += 1;
+        }
+        assert!(looks >= 5, "only {looks} looks");
+        snapshot(pid)
+    });
+    let change = &after.figures() - &before.figures();
+    assert_eq!(after.number("/threads/started") - before.number("/threads/started"), THREADS);
+    assert_eq!(after.number("/threads/ended") - before.number("/threads/ended"), THREADS);
+    assert_eq!(after.number("/threads/live"), 1);
+    assert_eq!(after.number("/threads/stranded_bytes"), 0, "{}", after.0["threads"]);
+    assert!(change.allocations >= THREADS * 40, "{change:?}");
+    // A stack more or less may be cached, with what comes with it.
+    assert!(change.live_blocks.abs() <= 16, "{change:?}");
+    for what in ["resident_bytes", "committed_bytes", "metadata_bytes"] {
+        let (then, now) = (before.total(what), after.total(what));
+        assert!(now <= then * 2 + (32 << 20), "{what} grew from {then} to {now}");
+    }
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn more_threads_than_rows_share_one_and_stay_exact() {
+    // The segment has room for 4,096 threads of their own.
+    let mut running = Command::new(program("manythreads.c")).arg("4500").preload().begin();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    running.line();
+    let held = snapshot(running.pid());
+    running.go();
+    running.line();
+    let after = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    let own = |size: i64, seen: &Snapshot| {
+        let class = seen.figures().classes.get(&size).copied().unwrap_or_default();
+        (class.allocations, class.frees, class.live_blocks)
+    };
+    // Blocks of 5,000 bytes lie in the class of 5,120; nothing else here asks for such.
+    let change = |a: (i64, i64, i64), b: (i64, i64, i64)| (b.0 - a.0, b.1 - a.1, b.2 - a.2);
+    assert_eq!(change(own(5120, &before), own(5120, &held)), (4500 * 3, 0, 4500 * 3));
+    assert_eq!(change(own(5120, &held), own(5120, &after)), (0, 4500 * 3, -4500 * 3));
+    assert_eq!(held.number("/threads/started") - before.number("/threads/started"), 4500);
+    assert_eq!(after.number("/threads/live"), 1);
+}
+
+#[test]
+fn allocations_after_a_threads_own_end_are_counted() {
+    // Destructors of thread-specific data may run after our own.
+    let mut running = Command::new(program("latekeys.c")).preload().begin();
+    running.line();
+    let before = snapshot(running.pid()).figures();
+    running.go();
+    running.line();
+    let after = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    let change = &after.figures() - &before;
+    let class = change.classes.get(&7168).copied().unwrap_or_default();
+    assert_eq!((class.allocations, class.frees, class.live_blocks), (400, 200, 200), "{change:?}");
+    assert_eq!(after.number("/threads/live"), 1);
+}
