@@ -1,0 +1,44 @@
+//! The help: every key that means something in the view behind it.
+
+use super::app::App;
+use super::keys::{self, Context};
+use super::theme::Theme;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+const WORDS: [(&str, &str); 9] = [
+    ("requested", "bytes the program asked for, live"),
+    ("rounding", "what its blocks have beyond that"),
+    ("allocated", "bytes of the blocks that hold them"),
+    ("pinned", "free blocks in slabs that still hold live ones"),
+    ("cached", "free memory kept for reuse; given back after a while"),
+    ("tables", "the allocator's own records"),
+    ("other", "resident memory that none of these explains"),
+    ("alloc by", "asked for by calls of this thread, whoever frees it"),
+    ("remote", "blocks freed by another thread than their owner"),
+];
+
+/// The help's lines: keys or a word, and what they mean.
+fn lines(context: Context) -> Vec<(String, &'static str)> {
+    let keys = keys::in_context(context).map(|binding| (binding.shown.to_owned(), binding.help));
+    let words = WORDS.iter().map(|&(word, meaning)| (word.to_owned(), meaning));
+    keys.chain([(String::new(), "")]).chain(words).collect()
+}
+
+/// How many lines do not fit into `height` rows.
+pub(super) fn overflow(app: &App, height: u16) -> usize {
+    lines(app.context_behind_help()).len().saturating_sub(usize::from(height))
+}
+
+/// Draws the help.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, theme: &Theme) {
+    let lines = lines(app.context_behind_help());
+    let first = app.help.unwrap_or(0).min(overflow(app, area.height));
+    let column = 16.min(area.width / 2);
+    for (row, (name, meaning)) in area.rows().zip(lines.iter().skip(first)) {
+        buffer.set_stringn(row.x, row.y, name, usize::from(column), theme.label());
+        let x = row.x + column;
+        let style = ratatui::style::Style::new();
+        super::table::put(buffer, (x, row.y), row.width - column, meaning, false, style, theme);
+    }
+}

@@ -1,0 +1,199 @@
+//! Every key, once: this table drives what keys do, the help and the hints in the last line.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Action {
+    Quit,
+    Help,
+    Back,
+    Suspend,
+    Freeze,
+    Slower,
+    Faster,
+    Wider,
+    Narrower,
+    NextTab,
+    PreviousTab,
+    Tab(usize),
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+    Open,
+    SortLeft,
+    SortRight,
+    Invert,
+    Leave,
+    End,
+}
+
+/// Where a key means something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Context {
+    /// The list of processes.
+    List = 1,
+    /// A process: a tab with figures and graphs.
+    Overview = 2,
+    /// A process: a tab with a table.
+    Table = 4,
+    /// The help.
+    Help = 8,
+    /// The question what shall become of the program that was started.
+    Prompt = 16,
+}
+
+const LIST: u8 = Context::List as u8;
+const TABLE: u8 = Context::Table as u8;
+const OVERVIEW: u8 = Context::Overview as u8;
+const HELP: u8 = Context::Help as u8;
+const PROMPT: u8 = Context::Prompt as u8;
+const ROWS: u8 = LIST | TABLE;
+const PROCESS: u8 = OVERVIEW | TABLE;
+const VIEWS: u8 = LIST | PROCESS;
+
+/// Some keys that do the same.
+pub(super) struct Binding {
+    /// The keys, and what is held with them.
+    chords: &'static [(KeyCode, KeyModifiers)],
+    /// The [`Context`]s in which they do it.
+    contexts: u8,
+    /// What they do.
+    action: Action,
+    /// The keys as help and hints print them.
+    pub(super) shown: &'static str,
+    /// What they do, in words.
+    pub(super) help: &'static str,
+    /// The same in one or two words, where the last line shall name it.
+    pub(super) hint: Option<&'static str>,
+}
+
+const NONE: KeyModifiers = KeyModifiers::NONE;
+const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+
+const fn key(character: char) -> (KeyCode, KeyModifiers) {
+    (KeyCode::Char(character), NONE)
+}
+
+const fn control(character: char) -> (KeyCode, KeyModifiers) {
+    (KeyCode::Char(character), CONTROL)
+}
+
+const fn named(code: KeyCode) -> (KeyCode, KeyModifiers) {
+    (code, NONE)
+}
+
+macro_rules! bindings {
+    ($($contexts:expr, $action:expr, [$($chord:expr),+], $shown:literal, $help:literal, $hint:expr;)+) => {
+        &[$(Binding {
+            chords: &[$($chord),+], contexts: $contexts, action: $action, shown: $shown, help: $help, hint: $hint,
+        }),+]
+    };
+}
+
+static BINDINGS: &[Binding] = bindings! {
+    PROMPT, Action::Leave, [key('l'), named(KeyCode::Enter)], "l Enter", "leave it running and quit", None;
+    PROMPT, Action::End, [key('e')], "e", "end it and quit", None;
+    PROMPT, Action::Back, [named(KeyCode::Esc), key('q'), control('c')], "Esc q", "go back to the screen", None;
+    HELP, Action::Back, [named(KeyCode::Esc), key('q'), key('?'), key('h'), named(KeyCode::F(1)), named(KeyCode::Enter)],
+        "Esc q ?", "close the help", Some("close");
+    VIEWS, Action::Quit, [key('q'), control('c')], "q Ctrl-C", "quit", Some("quit");
+    HELP, Action::Quit, [control('c')], "Ctrl-C", "quit", None;
+    VIEWS, Action::Help, [key('?'), key('h'), named(KeyCode::F(1))], "? h F1", "this help", Some("help");
+    LIST, Action::Open, [named(KeyCode::Enter)], "Enter", "open the process", Some("open");
+    PROCESS, Action::Back, [named(KeyCode::Esc)], "Esc", "back to the list", Some("back");
+    PROCESS, Action::NextTab, [named(KeyCode::Tab), named(KeyCode::Right)], "Tab Right", "next tab", Some("next");
+    PROCESS, Action::PreviousTab, [named(KeyCode::BackTab), named(KeyCode::Left)], "Shift-Tab Left", "previous tab", None;
+    PROCESS, Action::Tab(0), [key('1')], "1", "overview", None;
+    PROCESS, Action::Tab(1), [key('2')], "2", "size classes", None;
+    PROCESS, Action::Tab(2), [key('3')], "3", "threads", None;
+    ROWS | HELP, Action::Up, [named(KeyCode::Up), key('k')], "Up k", "one row up", None;
+    ROWS | HELP, Action::Down, [named(KeyCode::Down), key('j')], "Down j", "one row down", None;
+    ROWS | HELP, Action::PageUp, [named(KeyCode::PageUp)], "PgUp", "one page up", None;
+    ROWS | HELP, Action::PageDown, [named(KeyCode::PageDown)], "PgDn", "one page down", None;
+    ROWS | HELP, Action::First, [named(KeyCode::Home), key('g')], "Home g", "first row", None;
+    ROWS | HELP, Action::Last, [named(KeyCode::End), key('G')], "End G", "last row", None;
+    ROWS, Action::SortLeft, [key('<'), key(',')], "<", "sort by the column to the left", Some("sort");
+    ROWS, Action::SortRight, [key('>'), key('.')], ">", "sort by the column to the right", Some("sort");
+    ROWS, Action::Invert, [key('I')], "I", "turn the order round", Some("invert");
+    OVERVIEW, Action::Narrower, [key('[')], "[", "graph over less time", Some("time");
+    OVERVIEW, Action::Wider, [key(']')], "]", "graph over more time", Some("time");
+    VIEWS, Action::Freeze, [key(' '), key('f'), key('Z')], "Space f Z", "freeze the screen, or let it go on", Some("freeze");
+    VIEWS, Action::Slower, [key('+'), key('=')], "+", "look less often", Some("interval");
+    VIEWS, Action::Faster, [key('-'), key('_')], "-", "look more often", Some("interval");
+    VIEWS | HELP, Action::Suspend, [control('z')], "Ctrl-Z", "suspend statsmon; the shell's `fg` resumes it", None;
+};
+
+/// What a key does here, if anything.
+pub(super) fn action(context: Context, event: KeyEvent) -> Option<Action> {
+    // Capitals and signs arrive with or without Shift, as the terminal likes.
+    let held = match event.code {
+        KeyCode::Char(_) | KeyCode::BackTab => event.modifiers.difference(KeyModifiers::SHIFT),
+        _ => event.modifiers,
+    };
+    in_context(context).find(|binding| binding.chords.contains(&(event.code, held))).map(|binding| binding.action)
+}
+
+/// The keys that mean something here, in the order of the help.
+pub(super) fn in_context(context: Context) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |binding| binding.contexts & context as u8 != 0)
+}
+
+/// The last line's hints: keys and a word, neighbours with the same word together.
+pub(super) fn hints(context: Context) -> Vec<(String, &'static str)> {
+    let mut hints: Vec<(String, &'static str)> = Vec::new();
+    for binding in in_context(context) {
+        let Some(word) = binding.hint else { continue };
+        let first = binding.shown.split(' ').next().unwrap_or_default();
+        match hints.last_mut() {
+            Some((keys, last)) if *last == word => {
+                keys.push(' ');
+                keys.push_str(first);
+            }
+            _ => hints.push((first.to_owned(), word)),
+        }
+    }
+    hints
+}
+
+#[cfg(test)]
+pub(super) fn all_chords() -> impl Iterator<Item = KeyEvent> {
+    BINDINGS.iter().flat_map(|binding| binding.chords).map(|&(code, modifiers)| KeyEvent::new(code, modifiers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_has_two_meanings_in_one_place() {
+        for context in [Context::List, Context::Overview, Context::Table, Context::Help, Context::Prompt] {
+            let mut chords: Vec<_> = in_context(context).flat_map(|binding| binding.chords).collect();
+            let all = chords.len();
+            chords.sort_by_key(|chord| format!("{chord:?}"));
+            chords.dedup();
+            assert_eq!(chords.len(), all, "{context:?}");
+        }
+    }
+
+    #[test]
+    fn capitals_and_signs_work_with_and_without_shift() {
+        for modifiers in [NONE, KeyModifiers::SHIFT] {
+            let event = KeyEvent::new(KeyCode::Char('G'), modifiers);
+            assert_eq!(action(Context::List, event), Some(Action::Last));
+        }
+        let event = KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT);
+        assert_eq!(action(Context::Overview, event), Some(Action::PreviousTab));
+        assert_eq!(action(Context::List, KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT)), None);
+    }
+
+    #[test]
+    fn hints_with_the_same_word_stand_together() {
+        let hints = hints(Context::List);
+        assert!(hints.contains(&("< >".to_owned(), "sort")));
+        assert_eq!(hints[0], ("q".to_owned(), "quit"));
+    }
+}

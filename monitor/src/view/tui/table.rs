@@ -1,0 +1,325 @@
+//! Tables: one list of columns drives titles, texts, widths and sorting.
+
+use super::theme::Theme;
+use crate::view::format;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use std::cmp::Ordering;
+
+/// What stands in a cell; it sorts by itself, and the unknown sorts below everything.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Bytes(Option<u64>),
+    Count(Option<u64>),
+    /// A number without grouping, such as a PID.
+    Id(Option<u64>),
+    /// A change per second, in blocks.
+    Rate(Option<f64>),
+    /// A change per second, in bytes.
+    Growth(Option<f64>),
+}
+
+impl Value {
+    /// As text; a dash for the unknown.
+    pub(super) fn show(&self) -> String {
+        let shown = match self {
+            Self::Text(text) => Some(format::harmless(text).into_owned()),
+            Self::Bytes(bytes) => bytes.map(format::bytes),
+            Self::Count(count) => count.map(|count| format::short(count as f64).replace(' ', "")).map(whole),
+            Self::Id(id) => id.map(|id| id.to_string()),
+            Self::Rate(rate) => rate.map(|rate| format::short(rate).replace(' ', "")),
+            Self::Growth(rate) => rate.map(|rate| format::signed_bytes(rate.round() as i64)),
+        };
+        shown.unwrap_or_else(|| "-".to_owned())
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one.to_lowercase().cmp(&other.to_lowercase()),
+            (
+                Self::Bytes(one) | Self::Count(one) | Self::Id(one),
+                Self::Bytes(other) | Self::Count(other) | Self::Id(other),
+            ) => one.cmp(other),
+            (Self::Rate(one) | Self::Growth(one), Self::Rate(other) | Self::Growth(other)) => match (one, other) {
+                (Some(one), Some(other)) => one.total_cmp(other),
+                (one, other) => one.is_some().cmp(&other.is_some()),
+            },
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+/// A count below a thousand has no fraction.
+fn whole(shown: String) -> String {
+    match shown.split_once('.') {
+        Some((whole, fraction)) if fraction.bytes().all(|byte| byte.is_ascii_digit()) => whole.to_owned(),
+        _ => shown,
+    }
+}
+
+/// One column of rows of type `R`.
+pub(super) struct Column<R> {
+    /// Above it.
+    pub(super) title: &'static str,
+    /// Cells it takes; the last visible text column takes what is left.
+    pub(super) width: u16,
+    /// Numbers stand to the right.
+    pub(super) right: bool,
+    /// Shown only where the table is at least this wide.
+    pub(super) from_width: u16,
+    /// Sorted by this column, the largest stand on top at first.
+    pub(super) descending: bool,
+    /// Its cell in a row.
+    pub(super) value: fn(&R) -> Value,
+}
+
+/// What the user has chosen in a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct TableState {
+    /// Index of the column sorted by.
+    pub(super) sort: usize,
+    /// Largest on top.
+    pub(super) descending: bool,
+    /// Identity of the selected row; the first row as long as nothing was selected.
+    pub(super) selected: Option<u64>,
+    /// Where it was last seen, for when it is gone.
+    pub(super) position: usize,
+    /// First row on the screen.
+    pub(super) offset: usize,
+}
+
+impl TableState {
+    /// Sorted by column `sort`, nothing selected.
+    pub(super) const fn sorted_by(sort: usize, descending: bool) -> Self {
+        Self { sort, descending, selected: None, position: 0, offset: 0 }
+    }
+
+    /// Takes note of the rows there are now: finds the selected one, and scrolls so that it can be seen on a page of
+    /// `page` rows.
+    pub(super) fn settle(&mut self, keys: &[u64], page: usize) {
+        let unmoved =
+            self.selected.filter(|_| keys.get(self.position).copied() == self.selected).map(|_| self.position);
+        let found = unmoved.or_else(|| keys.iter().position(|&key| Some(key) == self.selected));
+        self.go(keys, found.unwrap_or(self.position), page);
+        if found.is_none() && self.position == 0 {
+            self.selected = None;
+        }
+    }
+
+    /// Selects the row `by` rows further.
+    pub(super) fn step(&mut self, keys: &[u64], by: isize, page: usize) {
+        self.settle(keys, page);
+        self.go(keys, self.position.saturating_add_signed(by), page);
+    }
+
+    fn go(&mut self, keys: &[u64], position: usize, page: usize) {
+        self.position = position.min(keys.len().saturating_sub(1));
+        self.selected = keys.get(self.position).copied();
+        self.offset = first_visible(self.offset, self.position, keys.len(), page);
+    }
+
+    /// Sorts by the next visible column to the left or right.
+    pub(super) fn sort_by_neighbour<R>(&mut self, columns: &[Column<R>], width: u16, right: bool) {
+        let shown: Vec<usize> = visible(columns, width).map(|(index, _)| index).collect();
+        if shown.is_empty() {
+            return;
+        }
+        let at = shown.iter().position(|&index| index == self.sort).unwrap_or(0);
+        let next = if right { (at + 1).min(shown.len() - 1) } else { at.saturating_sub(1) };
+        if shown[next] != self.sort {
+            self.sort = shown[next];
+            self.descending = columns[self.sort].descending;
+        }
+    }
+}
+
+/// The first row to show so that `position` is on the page, moving as little as possible.
+fn first_visible(offset: usize, position: usize, rows: usize, page: usize) -> usize {
+    let page = page.max(1);
+    offset.min(position).max((position + 1).saturating_sub(page)).min(rows.saturating_sub(page))
+}
+
+fn visible<R>(columns: &[Column<R>], width: u16) -> impl Iterator<Item = (usize, &Column<R>)> {
+    columns.iter().enumerate().filter(move |(_, column)| column.from_width <= width)
+}
+
+/// Sorts rows as the state says; equal ones by their key, so that they do not dance.
+pub(super) fn sort<R>(rows: &mut [R], columns: &[Column<R>], state: &TableState, key: fn(&R) -> u64) {
+    let Some(column) = columns.get(state.sort) else { return };
+    rows.sort_by_cached_key(|row| key(row));
+    let mut keyed: Vec<(Value, usize)> = rows.iter().map(column.value).zip(0..).collect();
+    keyed.sort_by(|(one, _), (other, _)| if state.descending { other.order(one) } else { one.order(other) });
+    let mut place = vec![0; rows.len()];
+    for (to, (_, from)) in keyed.into_iter().enumerate() {
+        place[from] = to;
+    }
+    for at in 0..rows.len() {
+        while place[at] != at {
+            let to = place[at];
+            rows.swap(at, to);
+            place.swap(at, to);
+        }
+    }
+}
+
+/// Draws titles and the rows that fit, from rows that are sorted already. `faint` rows are drawn quietly.
+pub(super) fn draw<R>(
+    buffer: &mut Buffer,
+    area: Rect,
+    columns: &[Column<R>],
+    rows: &[R],
+    state: &TableState,
+    theme: &Theme,
+    faint: fn(&R) -> bool,
+) {
+    if area.is_empty() {
+        return;
+    }
+    let places = places(columns, area);
+    buffer.set_style(Rect { height: 1, ..area }, theme.title());
+    for (index, x, width) in &places {
+        let column = &columns[*index];
+        let sorted_by = *index == state.sort;
+        let mark = match (sorted_by, state.descending) {
+            (false, _) => "",
+            (true, true) => theme.symbols.descending,
+            (true, false) => theme.symbols.ascending,
+        };
+        let style = if sorted_by { theme.title().patch(theme.label()) } else { theme.title() };
+        put(buffer, (*x, area.y), *width, &format!("{}{mark}", column.title), column.right, style, theme);
+    }
+    let page = usize::from(area.height - 1);
+    let position = state.position.min(rows.len().saturating_sub(1));
+    let offset = first_visible(state.offset, position, rows.len(), page);
+    for (line, (at, row)) in rows.iter().enumerate().skip(offset).take(page).enumerate() {
+        let y = area.y + 1 + line as u16;
+        let mut style = if faint(row) { theme.quiet() } else { Style::new() };
+        if at == position {
+            style = style.patch(theme.selected());
+        }
+        buffer.set_style(Rect { y, height: 1, ..area }, style);
+        for (index, x, width) in &places {
+            let column = &columns[*index];
+            put(buffer, (*x, y), *width, &(column.value)(row).show(), column.right, style, theme);
+        }
+    }
+}
+
+/// Where the visible columns stand: index, left edge, width.
+fn places<R>(columns: &[Column<R>], area: Rect) -> Vec<(usize, u16, u16)> {
+    let shown: Vec<_> = visible(columns, area.width).collect();
+    let fixed: u16 = shown.iter().map(|(_, column)| column.width + 1).sum();
+    let spare = area.width.saturating_sub(fixed.saturating_sub(1));
+    let stretched = shown.iter().rposition(|(_, column)| !column.right);
+    let mut x = area.x;
+    let mut places = Vec::new();
+    for (at, (index, column)) in shown.into_iter().enumerate() {
+        let width = column.width + if stretched == Some(at) { spare } else { 0 };
+        let left = area.right().saturating_sub(x);
+        if left == 0 {
+            break;
+        }
+        places.push((index, x, width.min(left)));
+        x = x.saturating_add(width + 1);
+    }
+    places
+}
+
+/// Writes text into a field of `width` cells, cut where it is too long.
+pub(super) fn put(
+    buffer: &mut Buffer,
+    (x, y): (u16, u16),
+    width: u16,
+    text: &str,
+    right: bool,
+    style: Style,
+    theme: &Theme,
+) {
+    use ratatui::text::Span;
+    let wanted = Span::raw(text).width();
+    let width = usize::from(width);
+    if wanted > width {
+        let (end, _) = buffer.set_stringn(x, y, text, width.saturating_sub(1), style);
+        buffer.set_stringn(end, y, theme.symbols.ellipsis, width.min(1), style);
+    } else {
+        let indent = if right { width - wanted } else { 0 };
+        buffer.set_stringn(x + indent as u16, y, text, width, style);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column<(u64, u64)>; 2] = [
+        Column {
+            title: "ID",
+            width: 4,
+            right: true,
+            from_width: 0,
+            descending: false,
+            value: |row| Value::Id(Some(row.0)),
+        },
+        Column {
+            title: "N",
+            width: 4,
+            right: true,
+            from_width: 30,
+            descending: true,
+            value: |row| Value::Count(Some(row.1)),
+        },
+    ];
+
+    #[test]
+    fn rows_with_equal_values_keep_the_order_of_their_keys() {
+        let mut rows = [(3, 1), (1, 5), (2, 1), (4, 9)];
+        sort(&mut rows, &COLUMNS, &TableState::sorted_by(1, true), |row| row.0);
+        assert_eq!(rows, [(4, 9), (1, 5), (2, 1), (3, 1)]);
+        sort(&mut rows, &COLUMNS, &TableState::sorted_by(0, true), |row| row.0);
+        assert_eq!(rows.map(|row| row.0), [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn the_selection_follows_its_row_and_stays_near_when_that_goes() {
+        let mut state = TableState::sorted_by(0, false);
+        state.step(&[10, 20, 30], 1, 2);
+        assert_eq!((state.selected, state.position), (Some(20), 1));
+        state.settle(&[20, 10, 30], 2);
+        assert_eq!((state.selected, state.position), (Some(20), 0));
+        state.step(&[20, 10, 30], 99, 2);
+        assert_eq!((state.selected, state.offset), (Some(30), 1));
+        state.settle(&[20, 10], 2);
+        assert_eq!((state.selected, state.position, state.offset), (Some(10), 1, 0));
+        state.settle(&[], 2);
+        assert_eq!((state.selected, state.position, state.offset), (None, 0, 0));
+    }
+
+    #[test]
+    fn untouched_tables_keep_showing_their_top() {
+        let mut state = TableState::sorted_by(0, false);
+        state.settle(&[10, 20], 5);
+        state.settle(&[5, 10, 20], 5);
+        assert_eq!(state.position, 0);
+    }
+
+    #[test]
+    fn sorting_skips_hidden_columns_and_stops_at_the_edges() {
+        let mut state = TableState::sorted_by(0, false);
+        state.sort_by_neighbour(&COLUMNS, 20, true);
+        assert_eq!(state.sort, 0);
+        state.sort_by_neighbour(&COLUMNS, 80, true);
+        assert_eq!((state.sort, state.descending), (1, true));
+        state.sort_by_neighbour(&COLUMNS, 80, true);
+        assert_eq!(state.sort, 1);
+    }
+
+    #[test]
+    fn counts_are_whole_and_the_unknown_is_a_dash() {
+        assert_eq!(Value::Count(Some(5)).show(), "5");
+        assert_eq!(Value::Count(Some(12_345)).show(), "12.3k");
+        assert_eq!(Value::Bytes(None).show(), "-");
+        assert_eq!(Value::Text("a\x1b[2J".into()).show(), "a\\x1b[2J");
+    }
+}

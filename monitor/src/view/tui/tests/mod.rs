@@ -1,0 +1,6 @@
+//! The screen as it is drawn, and as it answers to keys.
+
+mod answers;
+mod any_keys;
+mod fixture;
+mod pictures;
