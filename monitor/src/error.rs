@@ -3,7 +3,7 @@
 use shm_layout::LAYOUT_VERSION;
 use shm_layout::reader::ReadError;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
 /// An error with its advice.
 #[derive(Debug)]
@@ -12,8 +12,6 @@ pub(crate) enum Error {
     Io { what: String, cause: io::Error },
     /// A segment holds nonsense.
     Unreadable { pid: u32, cause: ReadError },
-    /// The arguments make no sense.
-    Usage(String),
     /// No process has this PID.
     NoSuchPid(u32),
     /// No preloaded process has this name.
@@ -48,11 +46,16 @@ impl Error {
         }
     }
 
+    /// Whether this says no more than that a process has just come or gone.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::NoSuchPid(_) | Self::Unreadable { cause: ReadError::NotReady, .. })
+    }
+
     /// The exit code: part of the command's contract.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::Unreadable { .. } => 1,
-            Self::Usage(_) | Self::Ambiguous { .. } => 2,
+            Self::Ambiguous { .. } => 2,
             Self::NoSuchPid(_) | Self::NoSuchName(_) => 3,
             Self::NotPreloaded { .. } | Self::Unpublished { .. } => 4,
             Self::NotPermitted { .. } => 5,
@@ -70,7 +73,6 @@ impl fmt::Display for Error {
             Self::Unreadable { pid, cause } => {
                 write!(out, "process {pid}: its statistics cannot be read: {cause}; if this lasts, restart the program")
             }
-            Self::Usage(message) => out.write_str(message),
             Self::NoSuchPid(pid) => {
                 write!(out, "no process {pid}; `statsmon --once` lists those that can be shown")
             }
@@ -115,3 +117,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Tells the user, on stderr.
+pub(crate) fn report(error: &Error) {
+    // Where even that fails, the exit code still says it.
+    let _ = writeln!(io::stderr(), "statsmon: {error}");
+}

@@ -1,1 +1,350 @@
-//! Figures from a read segment.
+//! Figures from a read segment and what is known around it.
+
+use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Scale, Slot};
+use super::rates::{self, Sample};
+use super::time::Time;
+use super::{
+    History, Large, LargeClass, Misuse, MisuseEvent, Point, Process, SizeClass, State, Thread, ThreadState, Threads,
+    Totals,
+};
+use shm_layout::layout::{MisuseKind, row_state};
+use shm_layout::reader::{LineTotals, Reader, Ring, RowView};
+use std::collections::BTreeMap;
+
+/// What is known about a process without its segment.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct About {
+    pub(crate) pid: u32,
+    pub(crate) ppid: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) namespace_pid: Option<u32>,
+    pub(crate) state: State,
+    pub(crate) name: String,
+    pub(crate) command: String,
+    pub(crate) executable: Option<String>,
+    pub(crate) start_time: Option<Time>,
+    pub(crate) memory: Memory,
+}
+
+/// Memory as the system counts it, in bytes.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Memory {
+    /// Of the whole process.
+    pub(crate) rss: Option<u64>,
+    /// Its highest.
+    pub(crate) peak_rss: Option<u64>,
+    /// Of the whole process.
+    pub(crate) swap: Option<u64>,
+    /// Of the heap, its tables and the segment; and the seconds since that was measured.
+    pub(crate) resident: Option<(u64, f64)>,
+}
+
+/// A process whose segment cannot be read: everything about its heap is unknown.
+pub(crate) fn without_segment(about: About, now: Time) -> Process {
+    let totals = Totals {
+        rss_bytes: about.memory.rss,
+        peak_rss_bytes: about.memory.peak_rss,
+        swap_bytes: about.memory.swap,
+        ..Totals::default()
+    };
+    Process {
+        pid: about.pid,
+        ppid: about.ppid,
+        uid: about.uid,
+        namespace_pid: about.namespace_pid,
+        state: about.state,
+        name: about.name,
+        command: about.command,
+        executable: about.executable,
+        uptime_seconds: about.start_time.filter(|_| !about.state.is_dead()).map(|start| now.seconds_since(start)),
+        start_time: about.start_time,
+        forked_from: None,
+        totals,
+        rates: rates::Rates::default(),
+        misuse: None,
+        threads: None,
+        size_classes: None,
+        large: None,
+        history: None,
+    }
+}
+
+/// What a look at a segment needs besides its bytes.
+pub(crate) struct Look<'a> {
+    /// The present.
+    pub(crate) now: Time,
+    /// Present names of threads, where known.
+    pub(crate) thread_names: &'a BTreeMap<u32, String>,
+    /// Earlier looks, for the rates.
+    pub(crate) earlier: &'a [Sample],
+}
+
+/// A process with everything its segment says. `floor` reads the same two copies the other way round: its live
+/// figures are never above the truth, while those of `reader` are never below.
+pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About, look: &Look<'_>) -> Process {
+    let lines: Vec<LineTotals> = reader.lines().collect();
+    let rows: Vec<RowView<'_>> = reader.rows().collect();
+    let clock = Clock::of(reader);
+    let totals = totals(reader, floor, &lines, &rows, &about.memory);
+    let dead = about.state.is_dead();
+    let (history, slots) = history(reader, look.now, dead);
+    let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
+    Process {
+        forked_from: Some(reader.identity().forked_from).filter(|&pid| pid != 0),
+        rates,
+        misuse: Some(misuse(reader, &clock)),
+        threads: Some(threads(reader, &rows, &clock, look.thread_names)),
+        size_classes: Some(lines.iter().filter(|line| !line.is_bucket).map(size_class).collect()),
+        large: Some(large(reader, &lines)),
+        history: Some(history),
+        totals,
+        ..without_segment(about, look.now)
+    }
+}
+
+/// The counters that rates are made of.
+pub(crate) fn sample(process: &Process, now: Time) -> Option<Sample> {
+    let totals = &process.totals;
+    Some(Sample {
+        time: now,
+        allocations: totals.allocations?,
+        frees: totals.frees?,
+        requested_bytes: totals.requested_bytes?,
+    })
+}
+
+/// Turns times on the segment's clock into times of day.
+struct Clock {
+    created: Time,
+    created_monotonic_ns: u64,
+}
+
+impl Clock {
+    fn of(reader: &Reader<'_>) -> Self {
+        let identity = reader.identity();
+        Self { created: Time(identity.created_realtime_ns), created_monotonic_ns: identity.created_monotonic_ns }
+    }
+
+    fn time_of_day(&self, monotonic_ns: u64) -> Time {
+        if monotonic_ns >= self.created_monotonic_ns {
+            Time(self.created.0.saturating_add(monotonic_ns - self.created_monotonic_ns))
+        } else {
+            Time(self.created.0.saturating_sub(self.created_monotonic_ns - monotonic_ns))
+        }
+    }
+}
+
+fn totals(
+    reader: &Reader<'_>,
+    floor: &Reader<'_>,
+    lines: &[LineTotals],
+    rows: &[RowView<'_>],
+    memory: &Memory,
+) -> Totals {
+    let globals = reader.globals();
+    let requested = sum(lines, LineTotals::requested);
+    let allocated = sum(lines, LineTotals::allocated);
+    let pinned = sum(lines, LineTotals::pinned);
+    let surely_requested = floor.lines().fold(0u64, |sum, line| sum.saturating_add(line.requested()));
+    let surely_allocated = floor.lines().fold(0u64, |sum, line| sum.saturating_add(line.allocated()));
+    let explained = [allocated, pinned, globals.cached, globals.metadata];
+    let explained = explained.iter().fold(0u64, |sum, part| sum.saturating_add(*part));
+    let resident = memory.resident.map(|(bytes, _)| bytes);
+    let allocations = sum(lines, |line| line.allocations);
+    let frees = sum(lines, |line| line.frees);
+    Totals {
+        requested_bytes: Some(requested),
+        allocated_bytes: Some(allocated),
+        pinned_bytes: Some(pinned),
+        cached_bytes: Some(globals.cached),
+        metadata_bytes: Some(globals.metadata),
+        other_bytes: resident.map(|resident| difference(resident, explained)),
+        resident_bytes: resident,
+        resident_age_seconds: memory.resident.map(|(_, age)| age),
+        rss_bytes: memory.rss,
+        swap_bytes: memory.swap,
+        active_bytes: Some(allocated.saturating_add(pinned)),
+        committed_bytes: Some(globals.committed),
+        retained_bytes: Some(globals.retained),
+        purged_bytes: Some(globals.purged),
+        internal_fragmentation_bytes: Some(allocated.saturating_sub(requested)),
+        external_fragmentation_bytes: Some(pinned),
+        peak_requested_bytes: Some(globals.peak_requested.max(surely_requested)),
+        peak_allocated_bytes: Some(globals.peak_allocated.max(surely_allocated)),
+        peak_error_bytes: Some(globals.peak_error),
+        peak_rss_bytes: memory.peak_rss,
+        cumulative_requested_bytes: Some(sum(lines, |line| line.requested_in)),
+        cumulative_allocated_bytes: Some(sum(lines, cumulative_allocated)),
+        live_blocks: Some(allocations.saturating_sub(frees)),
+        allocations: Some(allocations),
+        frees: Some(frees),
+        reallocations: Some(rows.iter().fold(0, |sum, row| row.reallocations.saturating_add(sum))),
+        remote_frees: Some(rows.iter().fold(0, |sum, row| row.remote_frees.saturating_add(sum))),
+    }
+}
+
+fn sum(lines: &[LineTotals], figure: impl Fn(&LineTotals) -> u64) -> u64 {
+    lines.iter().fold(0, |sum, line| figure(line).saturating_add(sum))
+}
+
+fn cumulative_allocated(line: &LineTotals) -> u64 {
+    if line.is_bucket { line.capacity_in } else { line.allocations.saturating_mul(line.block_size) }
+}
+
+fn difference(one: u64, other: u64) -> i64 {
+    let magnitude = i64::try_from(one.abs_diff(other)).unwrap_or(i64::MAX);
+    if one < other { -magnitude } else { magnitude }
+}
+
+fn size_class(line: &LineTotals) -> SizeClass {
+    SizeClass {
+        block_size: line.block_size,
+        live_blocks: line.live_blocks(),
+        free_list_length: line.free_list_length(),
+        requested_bytes: line.requested(),
+        allocated_bytes: line.allocated(),
+        pinned_bytes: line.pinned(),
+        allocations: line.allocations,
+        frees: line.frees,
+        slabs: line.slabs(),
+        slab_bytes: line.slab_bytes.into(),
+        cumulative_requested_bytes: line.requested_in,
+    }
+}
+
+fn large(reader: &Reader<'_>, lines: &[LineTotals]) -> Large {
+    let buckets: Vec<LineTotals> = lines.iter().filter(|line| line.is_bucket).copied().collect();
+    Large {
+        live_blocks: sum(&buckets, LineTotals::live_blocks),
+        requested_bytes: sum(&buckets, LineTotals::requested),
+        allocated_bytes: sum(&buckets, LineTotals::allocated),
+        page_moves: reader.globals().page_moves,
+        classes: buckets
+            .iter()
+            .map(|line| LargeClass {
+                up_to_bytes: Some(line.block_size).filter(|&limit| limit != u64::MAX),
+                live_blocks: line.live_blocks(),
+                requested_bytes: line.requested(),
+                allocated_bytes: line.allocated(),
+                allocations: line.allocations,
+                frees: line.frees,
+            })
+            .collect(),
+    }
+}
+
+fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, present_names: &BTreeMap<u32, String>) -> Threads {
+    let globals = reader.globals();
+    Threads {
+        live: globals.threads_started.saturating_sub(globals.threads_ended),
+        started: globals.threads_started,
+        ended: globals.threads_ended,
+        without_row: globals.threads_without_row,
+        stranded_bytes: globals.stranded,
+        adopted_bytes: globals.adopted,
+        rows: rows.iter().filter_map(|row| thread(row, clock, present_names)).collect(),
+    }
+}
+
+fn thread(row: &RowView<'_>, clock: &Clock, present_names: &BTreeMap<u32, String>) -> Option<Thread> {
+    let state = match row.state {
+        row_state::LIVE => ThreadState::Live,
+        row_state::ENDED => ThreadState::Ended,
+        row_state::SHARED if row.allocations != 0 || row.frees != 0 => ThreadState::Shared,
+        _ => return None,
+    };
+    let [allocations, frees, requested_in, requested_out, reallocations, remote_frees] = row.base;
+    let tid = Some(row.tid).filter(|_| state != ThreadState::Shared);
+    let present_name = tid.filter(|_| state == ThreadState::Live).and_then(|tid| present_names.get(&tid));
+    let name_at_start = row.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Some(Thread {
+        tid,
+        name: match present_name {
+            Some(name) => name.clone(),
+            None if state == ThreadState::Shared => "(shared)".into(),
+            None => String::from_utf8_lossy(name_at_start).into_owned(),
+        },
+        state,
+        allocations: row.allocations.saturating_sub(allocations),
+        frees: row.frees.saturating_sub(frees),
+        allocated_by_bytes: row.requested_in.saturating_sub(requested_in),
+        freed_by_bytes: row.requested_out.saturating_sub(requested_out),
+        reallocations: row.reallocations.saturating_sub(reallocations),
+        remote_frees: row.remote_frees.saturating_sub(remote_frees),
+        start_time: Some(row.started_ns).filter(|&ns| ns != 0).map(|ns| clock.time_of_day(ns)),
+        end_time: Some(row.ended_ns).filter(|&ns| ns != 0).map(|ns| clock.time_of_day(ns)),
+    })
+}
+
+fn misuse(reader: &Reader<'_>, clock: &Clock) -> Misuse {
+    let globals = reader.globals();
+    let last = reader.misuses().map(|event| MisuseEvent {
+        number: event.number,
+        kind: kind_name(event.kind),
+        call: event.call,
+        address: format!("{:#x}", event.address),
+        caller: format!("{:#x}", event.caller),
+        block_size: event.block_size,
+        requested_bytes: event.requested,
+        tid: event.tid,
+        time: clock.time_of_day(event.time_ns),
+    });
+    Misuse {
+        foreign_frees: globals.foreign_frees,
+        double_frees: globals.double_frees,
+        invalid_frees: globals.invalid_frees,
+        corruptions: globals.corruptions,
+        last: last.collect(),
+    }
+}
+
+fn kind_name(kind: MisuseKind) -> &'static str {
+    match kind {
+        MisuseKind::DoubleFree => "double_free",
+        MisuseKind::InteriorFree => "interior_free",
+        MisuseKind::NeverAllocated => "never_allocated",
+        MisuseKind::Foreign => "foreign",
+        MisuseKind::CorruptFreeList => "corrupt_free_list",
+    }
+}
+
+/// The three series, and the seconds' slots as they were written.
+fn history(reader: &Reader<'_>, now: Time, dead: bool) -> (History, Vec<Slot>) {
+    let created = Time(reader.identity().created_realtime_ns);
+    let slots = |ring| reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
+    let rings: [(Vec<Slot>, Scale); 3] =
+        [(slots(Ring::Seconds), EVERY_SECOND), (slots(Ring::Minutes), EVERY_MINUTE), (slots(Ring::Hours), EVERY_HOUR)];
+    // Nobody knows when a dead process died: its history ends with the last thing it wrote.
+    let end = rings.iter().flat_map(|(slots, scale)| slots.last().map(|slot| history::end_of(slot.0, *scale, created)));
+    let end = if dead { end.max().unwrap_or(created).min(now) } else { now };
+    let [seconds, minutes, hours] = rings.map(|(slots, scale)| (history::fill(&slots, scale, created, end), slots));
+    (History { seconds: seconds.0, minutes: minutes.0, hours: hours.0 }, seconds.1)
+}
+
+fn point(totals: &shm_layout::reader::TotalsCopy) -> Point {
+    Point {
+        time: Time(0),
+        requested_bytes: totals.requested,
+        allocated_bytes: totals.allocated,
+        pinned_bytes: totals.pinned,
+        cached_bytes: totals.cached,
+        allocations: totals.allocations,
+        frees: totals.frees,
+    }
+}
+
+fn present_rates(totals: &Totals, look: &Look<'_>, slots: &[Slot], created: Time) -> rates::Rates {
+    let (Some(allocations), Some(frees), Some(requested_bytes)) =
+        (totals.allocations, totals.frees, totals.requested_bytes)
+    else {
+        return rates::Rates::default();
+    };
+    let from_rings = slots.iter().map(|(number, point)| Sample {
+        time: history::end_of(*number, EVERY_SECOND, created),
+        allocations: point.allocations,
+        frees: point.frees,
+        requested_bytes: point.requested_bytes,
+    });
+    let now = Sample { time: look.now, allocations, frees, requested_bytes };
+    rates::until(now, from_rings.chain(look.earlier.iter().copied()))
+}

@@ -1,6 +1,8 @@
 //! Change per second.
 
-use super::{Rates, time::Time};
+use super::time::Time;
+
+pub(crate) use super::Rates;
 
 /// Counters at one time, from a ring's slot or an earlier look.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -1,7 +1,24 @@
 //! Where the figures come from: `/dev/shm` and `/proc`. Hands out [`crate::model`] types only.
 
+mod attached;
+mod directory;
+pub(crate) mod follow;
+mod mapping;
+pub(crate) mod proc;
+mod residency;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod unpublished;
+
 use crate::error::Error;
-use crate::model::{Process, Snapshot};
+use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, Time};
+use attached::{Attached, Found};
+use directory::Entry;
+use proc::Proc;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use unpublished::Unpublished;
 
 /// One process as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,39 +50,169 @@ pub(crate) struct Look {
 /// Keeps what is needed to look at the same processes again and again: mappings stay attached, costs stay bounded.
 pub(crate) struct Watcher {
     selection: Selection,
+    /// By the inode of the object: PIDs and names are used again, inodes are not while something holds them.
+    attached: BTreeMap<u64, Attached>,
+    /// What names turned out to mean.
+    resolved: BTreeMap<String, u32>,
+    unpublished: Unpublished,
+    swept: Option<Instant>,
 }
 
 impl Watcher {
     /// A watcher of `selection`. Touches nothing yet.
     pub(crate) fn new(selection: Selection) -> Self {
-        Self { selection }
+        Self {
+            selection,
+            attached: BTreeMap::new(),
+            resolved: BTreeMap::new(),
+            unpublished: Unpublished::default(),
+            swept: None,
+        }
     }
 
-    /// Looks at every selected process: new ones appear, and ended ones stay for one look in their last state.
+    /// Looks at every selected process. New ones appear; among all, ended ones stay as long as their segment does, and
+    /// for one look at least.
     pub(crate) fn look(&mut self) -> Result<Look, Error> {
-        let _ = &self.selection;
-        Err(Error::Usage("not yet".into()))
+        let timestamp = Time::now();
+        let (processes, problems) = match self.selection.clone() {
+            Selection::All => self.look_at_all()?,
+            Selection::Targets(targets) => self.look_at_targets(&targets),
+        };
+        self.sweep();
+        Ok(Look { snapshot: Snapshot { schema_version: SCHEMA_VERSION, timestamp, processes }, problems })
     }
 
     /// Looks at one process, selected or not: the cheap way to follow one of many.
     pub(crate) fn look_at(&mut self, pid: u32) -> Result<Process, Error> {
-        Attached::open(pid)?.refresh()
-    }
-}
-
-/// One process whose segment is mapped.
-pub(crate) struct Attached {
-    pid: u32,
-}
-
-impl Attached {
-    /// Attaches to the process that has `pid` here.
-    pub(crate) fn open(pid: u32) -> Result<Self, Error> {
-        Ok(Self { pid })
+        match self.look_closely(pid)? {
+            (process, None | Some(Error::Dead { .. })) => Ok(process),
+            (_, Some(error)) => Err(error),
+        }
     }
 
-    /// Reads the process's present state; the last one where it has ended, however often asked.
-    pub(crate) fn refresh(&mut self) -> Result<Process, Error> {
-        Err(Error::NoSuchPid(self.pid))
+    fn look_at_targets(&mut self, targets: &[Target]) -> (Vec<Process>, Vec<Error>) {
+        let mut processes: Vec<Process> = Vec::new();
+        let mut problems = Vec::new();
+        for target in targets {
+            match self.resolve(target).and_then(|pid| self.look_closely(pid)) {
+                Ok((process, problem)) => {
+                    if !processes.iter().any(|shown| shown.pid == process.pid) {
+                        processes.push(process);
+                    }
+                    problems.extend(problem);
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        (processes, problems)
+    }
+
+    /// A process, and what is wrong with it.
+    fn look_closely(&mut self, pid: u32) -> Result<(Process, Option<Error>), Error> {
+        let known = self.attached.values().find(|attached| attached.pid() == pid).map(Attached::inode);
+        let mut process = match known.and_then(|inode| self.attached.get_mut(&inode)) {
+            Some(attached) => Some(attached.refresh()?),
+            None => None,
+        };
+        // What seems dead may have become another program, with another segment.
+        if process.as_ref().is_none_or(|process| process.state.is_dead()) {
+            match Attached::open(pid) {
+                Ok(Found::Attached(mut attached)) if Some(attached.inode()) != known => {
+                    let fresh = attached.refresh()?;
+                    if process.is_none() || !fresh.state.is_dead() {
+                        known.map(|inode| self.attached.remove(&inode));
+                        self.attached.insert(attached.inode(), *attached);
+                        process = Some(fresh);
+                    }
+                }
+                Ok(Found::Closed(process, why)) if known.is_none() => return Ok((*process, Some(why))),
+                Err(error) if known.is_none() => return Err(error),
+                _ => {}
+            }
+        }
+        let process = process.ok_or(Error::NoSuchPid(pid))?;
+        let problem = process.state.is_dead().then_some(Error::Dead { pid });
+        Ok((process, problem))
+    }
+
+    fn resolve(&mut self, target: &Target) -> Result<u32, Error> {
+        let name = match target {
+            Target::Pid(pid) => return Ok(*pid),
+            Target::Name(name) => name,
+        };
+        if let Some(&pid) = self.resolved.get(name) {
+            return Ok(pid);
+        }
+        let (processes, _) = self.look_at_all()?;
+        let basename = |process: &Process| {
+            process.executable.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned)
+        };
+        let named = |process: &&Process| process.name == *name || basename(process).as_ref() == Some(name);
+        let matching: Vec<&Process> = processes.iter().filter(named).collect();
+        let alive = matching.iter().filter(|process| !process.state.is_dead());
+        let mut pids: Vec<u32> = alive.map(|process| process.pid).collect();
+        if pids.is_empty() {
+            pids = matching.iter().map(|process| process.pid).collect();
+        }
+        match pids[..] {
+            [] => Err(Error::NoSuchName(name.clone())),
+            [pid] => {
+                self.resolved.insert(name.clone(), pid);
+                Ok(pid)
+            }
+            _ => Err(Error::Ambiguous { name: name.clone(), pids }),
+        }
+    }
+
+    fn look_at_all(&mut self) -> Result<(Vec<Process>, Vec<Error>), Error> {
+        let entries = directory::entries()?;
+        let mut processes = Vec::new();
+        let mut problems = Vec::new();
+        for entry in &entries {
+            self.attach_new(entry, &mut processes, &mut problems);
+        }
+        let mut gone = Vec::new();
+        for (&inode, attached) in &mut self.attached {
+            match attached.refresh() {
+                Ok(process) => processes.push(process),
+                Err(error) => problems.push(error),
+            }
+            if attached.is_dead() && !entries.iter().any(|entry| entry.name == attached.name) {
+                gone.push(inode);
+            }
+        }
+        gone.iter().for_each(|inode| drop(self.attached.remove(inode)));
+        let known: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+        processes.extend(self.unpublished.look(&known));
+        processes.sort_by_key(|process| process.pid);
+        Ok((processes, problems))
+    }
+
+    fn attach_new(&mut self, entry: &Entry, processes: &mut Vec<Process>, problems: &mut Vec<Error>) {
+        let inode = segment::inode_of(&entry.name);
+        if inode.is_some_and(|inode| self.attached.contains_key(&inode)) {
+            return;
+        }
+        match Attached::find(entry) {
+            Ok(attached) => drop(self.attached.insert(attached.inode(), attached)),
+            Err(error @ Error::NotPermitted { .. }) => {
+                let Some(proc) = Proc::find(entry.pid) else { return };
+                let Some(present) = proc.present() else { return };
+                if let Found::Closed(process, _) = attached::closed(&proc, present, State::NoAccess, error) {
+                    processes.push(*process);
+                }
+            }
+            // It went away, or has just been made.
+            Err(error) if error.is_passing() => {}
+            Err(error) => problems.push(error),
+        }
+    }
+
+    fn sweep(&mut self) {
+        const EVERY: Duration = Duration::from_secs(60);
+        if self.swept.is_none_or(|swept| swept.elapsed() >= EVERY) {
+            self.swept = Some(Instant::now());
+            directory::sweep(&directory::entries().unwrap_or_default());
+        }
     }
 }

@@ -1,4 +1,10 @@
 //! Views of the model. None of them reads anything else.
 
+pub(crate) mod csv;
 pub(crate) mod format;
+pub(crate) mod json;
+pub(crate) mod report;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text;
 pub(crate) mod tui;

@@ -1,0 +1,204 @@
+//! What the user asks for.
+
+use crate::source::{Selection, Target};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Shows the heap of running programs.
+///
+/// Start a program with the library, and look at it from another terminal:
+///
+///   statsmon run -- less README.md
+///   statsmon less
+///
+/// On a terminal the screen opens; anywhere else one snapshot is printed as text.
+#[derive(Parser, Debug)]
+#[command(name = "statsmon", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted,
+6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all
+are shown, and the first failure's code is returned. Without a process to look for, only 1 and 2 occur.";
+
+#[derive(Args, Debug)]
+pub(crate) struct LookArgs {
+    /// Processes to show, by PID or by name (which must be unique among the preloaded ones); all if none is given
+    #[arg(value_name = "PID|NAME", value_parser = parse_target)]
+    targets: Vec<Target>,
+    /// Print one snapshot as text and end; the default where stdout is no terminal
+    #[arg(long)]
+    once: bool,
+    /// Print JSON: one object per snapshot and line
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV: a line of names, then one line per process and snapshot
+    #[arg(long)]
+    csv: bool,
+    /// Print this many snapshots
+    #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Time between two snapshots, or two looks of the screen [default: 1]; alone, it prints until interrupted
+    #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds)]
+    delay: Option<Duration>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Start a program with the library
+    Run(RunArgs),
+}
+
+/// Start a program with the library.
+///
+/// Without an option statsmon becomes the program: its output, exit status, signals and job control are its own.
+#[derive(Args, Debug)]
+#[command(after_help = RUN_AFTER_HELP)]
+pub(crate) struct RunArgs {
+    /// Stay its parent and print its final statistics to stderr when it ends, then one line per descendant
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) report: bool,
+    /// Open the screen on it; its output goes to a log file
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Time between two looks of the screen [default: 1]
+    #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds, requires = "watch")]
+    pub(crate) delay: Option<Duration>,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+const RUN_AFTER_HELP: &str = "\
+The library is looked for in $STATSMON_PRELOAD, beside statsmon, and in ../lib/statsmon/ from there.
+
+Exit codes: the program's own (128 + N for signal N); 125 if statsmon itself fails or the program cannot be preloaded,
+126 if it cannot be executed, 127 if it is not found.";
+
+/// How to show the processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    Text,
+    Json,
+    Csv,
+}
+
+/// What to do, all defaults settled.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Plan {
+    /// Open the screen.
+    Screen { selection: Selection, interval: Duration },
+    /// Print snapshots.
+    Print { selection: Selection, form: Form, snapshots: Option<u64>, interval: Duration },
+}
+
+/// Time between two looks.
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+
+impl LookArgs {
+    /// Settles the defaults.
+    pub(crate) fn plan(self, stdout_is_terminal: bool) -> Plan {
+        let interval = self.delay.unwrap_or(DEFAULT_INTERVAL);
+        let prints = self.once || self.json || self.csv || self.count.is_some() || !stdout_is_terminal;
+        let selection = if self.targets.is_empty() { Selection::All } else { Selection::Targets(self.targets) };
+        if !prints {
+            return Plan::Screen { selection, interval };
+        }
+        let form = match (self.json, self.csv) {
+            (true, _) => Form::Json,
+            (_, true) => Form::Csv,
+            _ => Form::Text,
+        };
+        let endless = self.delay.is_some() && !self.once;
+        let snapshots = self.count.or(if endless { None } else { Some(1) });
+        Plan::Print { selection, form, snapshots, interval }
+    }
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    if text.is_empty() {
+        return Err("a name has at least one character".into());
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(Target::Name(text.into()));
+    }
+    match text.parse() {
+        Ok(pid) if pid > 0 => Ok(Target::Pid(pid)),
+        _ => Err("no process can have this PID".into()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    const RANGE: std::ops::RangeInclusive<f64> = 0.05..=86400.0;
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    if RANGE.contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("between {} and {} seconds", RANGE.start(), RANGE.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn plan(arguments: &[&str], terminal: bool) -> Plan {
+        let arguments = std::iter::once("statsmon").chain(arguments.iter().copied());
+        Cli::try_parse_from(arguments).unwrap().look.plan(terminal)
+    }
+
+    fn print(form: Form, snapshots: Option<u64>) -> Plan {
+        Plan::Print { selection: Selection::All, form, snapshots, interval: DEFAULT_INTERVAL }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_terminal_gets_the_screen_and_a_pipe_one_snapshot() {
+        assert_eq!(plan(&[], true), Plan::Screen { selection: Selection::All, interval: DEFAULT_INTERVAL });
+        assert_eq!(plan(&[], false), print(Form::Text, Some(1)));
+        assert_eq!(plan(&["--once"], true), print(Form::Text, Some(1)));
+        assert_eq!(plan(&["--json"], true), print(Form::Json, Some(1)));
+        assert_eq!(plan(&["-n", "3", "--csv"], true), print(Form::Csv, Some(3)));
+        assert_eq!(plan(&["--json", "-d", "1"], false), print(Form::Json, None));
+        assert_eq!(plan(&["--once", "-d", "1"], false), print(Form::Text, Some(1)));
+    }
+
+    #[test]
+    fn numbers_are_pids_and_the_rest_are_names() {
+        let Plan::Print { selection, .. } = plan(&["12", "less", "1a"], false) else { panic!() };
+        let names = ["less", "1a"].map(|name| Target::Name(name.into()));
+        assert_eq!(selection, Selection::Targets([&[Target::Pid(12)], &names[..]].concat()));
+        for wrong in ["0", "99999999999", ""] {
+            assert!(Cli::try_parse_from(["statsmon", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn everything_behind_run_belongs_to_the_program() {
+        for arguments in [&["run", "--", "ls", "--json", "-n"][..], &["run", "ls", "--json", "-n"]] {
+            let cli = Cli::try_parse_from(std::iter::once(&"statsmon").chain(arguments)).unwrap();
+            let Some(Command::Run(run)) = cli.command else { panic!() };
+            assert_eq!(run.command, ["ls", "--json", "-n"]);
+        }
+        assert!(Cli::try_parse_from(["statsmon", "run"]).is_err());
+    }
+
+    #[test]
+    fn absurd_intervals_are_refused() {
+        for wrong in ["0", "-1", "nan", "inf", "1e9", "x"] {
+            assert!(Cli::try_parse_from(["statsmon", &format!("-d={wrong}")]).is_err(), "{wrong}");
+        }
+    }
+}

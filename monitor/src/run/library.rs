@@ -1,0 +1,75 @@
+//! Where the library is, and how it gets into the program.
+
+use super::failure;
+use crate::error::Error;
+use crate::source::proc::LIBRARY;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Names the library's file; looked at before anything else.
+const VARIABLE: &str = "STATSMON_PRELOAD";
+
+/// The library: where the variable says, else beside this program, else in `../lib/statsmon/` from there.
+pub(crate) fn find() -> Result<PathBuf, Error> {
+    let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    let own_directory = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    let candidates = candidates(variable.as_deref(), own_directory.as_deref());
+    let found = candidates.iter().find(|path| path.is_file()).and_then(|path| path.canonicalize().ok());
+    let Some(path) = found else {
+        let looked: Vec<String> = candidates.iter().map(|path| format!("\n  {}", path.display())).collect();
+        let looked = looked.concat();
+        return Err(failure(format!("{LIBRARY} was not found; looked at{looked}\nset {VARIABLE} to its path")));
+    };
+    // The dynamic linker takes both for separators, and nothing quotes them.
+    if path.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b' ' | b':')) {
+        return Err(failure(format!(
+            "{} cannot be preloaded: its path holds a blank or a colon; set {VARIABLE} to a copy elsewhere",
+            path.display()
+        )));
+    }
+    Ok(path)
+}
+
+fn candidates(variable: Option<&OsStr>, own_directory: Option<&Path>) -> Vec<PathBuf> {
+    match (variable, own_directory) {
+        // Who names a file means that one.
+        (Some(path), _) => vec![PathBuf::from(path)],
+        (None, Some(directory)) => vec![directory.join(LIBRARY), directory.join("../lib/statsmon").join(LIBRARY)],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The value of `LD_PRELOAD`: the library, then what was there.
+pub(crate) fn preload(library: &Path, present: Option<OsString>) -> OsString {
+    let mut value = library.as_os_str().to_owned();
+    let present = present.unwrap_or_default();
+    for other in present.as_bytes().split(|byte| matches!(byte, b' ' | b':')) {
+        if !other.is_empty() && other != library.as_os_str().as_bytes() {
+            value.push(":");
+            value.push(OsStr::from_bytes(other));
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_preloaded_stays_behind_the_library_and_nothing_is_preloaded_twice() {
+        let ours = Path::new("/lib/ours.so");
+        assert_eq!(preload(ours, None), "/lib/ours.so");
+        assert_eq!(preload(ours, Some("".into())), "/lib/ours.so");
+        assert_eq!(preload(ours, Some("a.so b.so:/lib/ours.so".into())), "/lib/ours.so:a.so:b.so");
+    }
+
+    #[test]
+    fn the_variable_overrides_the_usual_places() {
+        assert_eq!(candidates(Some(OsStr::new("/x.so")), Some(Path::new("/bin"))), [Path::new("/x.so")]);
+        let usual = candidates(None, Some(Path::new("/opt/bin")));
+        assert_eq!(usual[0], Path::new("/opt/bin/libstatsalloc.so"));
+        assert_eq!(usual[1], Path::new("/opt/bin/../lib/statsmon/libstatsalloc.so"));
+    }
+}

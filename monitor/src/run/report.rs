@@ -1,0 +1,72 @@
+//! `run --report`: stays the program's parent and prints its final statistics.
+
+use super::program::Program;
+use super::signals::Caught;
+use super::{FAILED, failure};
+use crate::error::Error;
+use crate::source::follow::Follower;
+use crate::view::report::{self, Ending};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, kill_process, pidfd_open,
+    setrlimit, waitpid,
+};
+use std::io::{self, BufWriter, Write};
+use std::process::Command;
+use std::time::Instant;
+
+/// Starts the program, waits for its end and reports. Returns its exit code.
+pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> {
+    let caught = Caught::start()?;
+    let follower = Follower::start(std::process::id())?;
+    let started = Instant::now();
+    let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
+    let pid = Pid::from_child(&child);
+    let handle =
+        pidfd_open(pid, PidfdFlags::empty()).map_err(|cause| failure(format!("following the program: {cause}")))?;
+    caught.forward_to(handle);
+    raise_descriptor_limit();
+    let status = wait(pid)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let followed = follower.finish();
+    let ending = Ending { command: program.line(), how: describe(status), seconds, pid: child.id() };
+    let mut out = BufWriter::new(io::stderr().lock());
+    // A report that nobody reads is no reason to change the program's status.
+    let _ = report::write(&ending, &followed.processes, followed.missed, &mut out).and_then(|()| out.flush());
+    Ok(code(status))
+}
+
+/// Waits for the program's end. Stops with it, and goes on when it does, as the shell expects of a job.
+fn wait(pid: Pid) -> Result<WaitStatus, Error> {
+    loop {
+        match waitpid(Some(pid), WaitOptions::UNTRACED) {
+            Ok(Some((_, status))) if status.stopped() => {
+                kill_process(getpid(), Signal::STOP).map_err(|cause| Error::io("stopping with the program", cause))?;
+            }
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(cause) => return Err(Error::io("waiting for the program", cause)),
+        }
+    }
+}
+
+fn code(status: WaitStatus) -> u8 {
+    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => "ended".into(),
+        (Some(code), _) => format!("ended with status {code}"),
+        (_, Some(signal)) => format!("was ended by signal {signal}"),
+        _ => "ended".into(),
+    }
+}
+
+/// Every living descendant takes two descriptors. The program has its own limit by now.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, the last of many descendants are missed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

@@ -1,0 +1,260 @@
+//! One process whose segment is mapped.
+
+use super::directory::{self, Entry};
+use super::proc::{self, Present, Proc};
+use super::residency::Residency;
+use super::segment::Segment;
+use crate::error::Error;
+use crate::model::derive::{self, About, Look, Memory};
+use crate::model::rates::Sample;
+use crate::model::{Process, State, Time};
+use shm_layout::reader::{Identity, Reader};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// One process whose segment is mapped. The mapping, and with it the last state, outlives the process.
+pub(crate) struct Attached {
+    segment: Segment,
+    /// The segment's name.
+    pub(crate) name: String,
+    proc: Option<Proc>,
+    about: About,
+    residency: Residency,
+    names: ThreadNames,
+    earlier: VecDeque<Sample>,
+    last: Option<Process>,
+}
+
+/// What is found where a process is looked for.
+pub(crate) enum Found {
+    /// Its segment.
+    Attached(Box<Attached>),
+    /// A process without figures, and why there are none.
+    Closed(Box<Process>, Error),
+}
+
+impl Attached {
+    /// Attaches to the process that has `pid` here; where there is none, to what a dead one left.
+    pub(crate) fn open(pid: u32) -> Result<Found, Error> {
+        let entries = directory::entries()?;
+        let Some(proc) = Proc::find(pid) else {
+            // Dead, or hidden from us: what is left under its name says which.
+            let mut left =
+                entries.iter().filter(|entry| entry.pid == pid).filter_map(|entry| Self::at(entry, None).ok());
+            return left.next().map(|attached| Found::Attached(Box::new(attached))).ok_or(Error::NoSuchPid(pid));
+        };
+        let mut refused = None;
+        let namespace_pid = proc.namespace_pid;
+        for entry in entries.iter().filter(|entry| entry.pid == namespace_pid) {
+            match Self::at(entry, Proc::find(pid)) {
+                Ok(attached) if attached.proc.is_some() => return Ok(Found::Attached(Box::new(attached))),
+                Ok(_) => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let present = proc.present().ok_or(Error::NoSuchPid(pid))?;
+        match refused {
+            Some(error @ Error::NotPermitted { .. }) => Ok(closed(&proc, present, State::NoAccess, error)),
+            Some(error) => Err(error),
+            None if proc.has_library() == Some(true) => {
+                Ok(closed(&proc, present, State::Unpublished, Error::Unpublished { pid }))
+            }
+            None => Err(Error::NotPreloaded { pid, name: present.name }),
+        }
+    }
+
+    /// Attaches to the segment of this name. It keeps `proc` only if the segment is that process's.
+    pub(crate) fn at(entry: &Entry, proc: Option<Proc>) -> Result<Self, Error> {
+        let pid = proc.as_ref().map_or(entry.pid, |proc| proc.pid);
+        let mut segment = Segment::open(&entry.name).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => Error::NoSuchPid(pid),
+            ErrorKind::PermissionDenied => Error::NotPermitted { pid },
+            _ => Error::io(format!("opening the segment {}", entry.name), cause),
+        })?;
+        segment.read(pid)?;
+        let (reader, _) = segment.readers(pid)?;
+        let identity = reader.identity();
+        let proc = proc.filter(|proc| belongs(&identity, segment.owner, proc));
+        let about = about_from_segment(&identity, pid);
+        Ok(Self {
+            segment,
+            name: entry.name.clone(),
+            proc,
+            about,
+            residency: Residency::default(),
+            names: ThreadNames::default(),
+            earlier: VecDeque::new(),
+            last: None,
+        })
+    }
+
+    /// Attaches to the segment of this name and finds its process, also in another PID namespace.
+    pub(crate) fn find(entry: &Entry) -> Result<Self, Error> {
+        let mut attached = Self::at(entry, Proc::find(entry.pid))?;
+        if attached.proc.is_none() && !attached.segment.is_orphaned() {
+            let (reader, _) = attached.segment.readers(entry.pid)?;
+            let (identity, owner) = (reader.identity(), attached.segment.owner);
+            let elsewhere = identity.pid_namespace != 0 && Some(identity.pid_namespace) != proc::own_pid_namespace();
+            if elsewhere {
+                attached.proc = proc::all_pids().filter_map(Proc::find).find(|proc| belongs(&identity, owner, proc));
+            }
+        }
+        if let Some(proc) = &attached.proc {
+            attached.about.pid = proc.pid;
+        }
+        Ok(attached)
+    }
+
+    /// PID as this monitor sees it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.about.pid
+    }
+
+    /// Inode of its object.
+    pub(crate) fn inode(&self) -> u64 {
+        self.segment.inode
+    }
+
+    /// Whether it was dead when it was last looked at.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.state.is_dead())
+    }
+
+    /// Reads the process's present state; the last one where it has ended, however often asked.
+    pub(crate) fn refresh(&mut self) -> Result<Process, Error> {
+        if self.is_dead() {
+            return Ok(self.last.clone().expect("the dead have a last state"));
+        }
+        // The order matters: what is read after the owner is known to be dead is final.
+        let orphaned = self.segment.is_orphaned();
+        let pid = self.pid();
+        self.segment.read(pid)?;
+        let (reader, floor) = self.segment.readers(pid)?;
+        let now = Time::now();
+        let present = self.proc.as_ref().and_then(Proc::present);
+        self.about.state = match orphaned {
+            false => State::Live,
+            true if reader.globals().ended != 0 => State::Exited,
+            // The process has memory, but not this segment's: it has become another program.
+            true if present.as_ref().is_some_and(|present| present.memory.peak_rss.is_some()) => State::Exited,
+            true => State::Crashed,
+        };
+        if let (Some(present), Some(proc), false) = (present, &self.proc, orphaned) {
+            let resident = self.residency.of(proc, &heap_ranges(&reader));
+            update(&mut self.about, proc, present, resident);
+            self.names.update(proc);
+        }
+        let look = Look { now, thread_names: &self.names.names, earlier: self.earlier.make_contiguous() };
+        let process = derive::with_segment(&reader, &floor, self.about.clone(), &look);
+        self.remember(&process, now);
+        Ok(process)
+    }
+
+    fn remember(&mut self, process: &Process, now: Time) {
+        const LONGEST_SECONDS: f64 = 15.0;
+        const MOST: usize = 64;
+        self.earlier.extend(derive::sample(process, now));
+        while self.earlier.len() > MOST
+            || self.earlier.front().is_some_and(|sample| now.seconds_since(sample.time) > LONGEST_SECONDS)
+        {
+            self.earlier.pop_front();
+        }
+        self.last = Some(process.clone());
+    }
+}
+
+/// A process that shows nothing of its heap.
+pub(crate) fn closed(proc: &Proc, present: Present, state: State, why: Error) -> Found {
+    let about = about_from_proc(proc, present, state);
+    Found::Closed(Box::new(derive::without_segment(about, Time::now())), why)
+}
+
+/// What `/proc` says about a process; `None` once it has ended.
+pub(crate) fn about(proc: &Proc, state: State) -> Option<About> {
+    Some(about_from_proc(proc, proc.present()?, state))
+}
+
+fn about_from_proc(proc: &Proc, present: Present, state: State) -> About {
+    let mut about = About {
+        pid: proc.pid,
+        ppid: None,
+        uid: None,
+        namespace_pid: Some(proc.namespace_pid),
+        state,
+        name: String::new(),
+        command: String::new(),
+        executable: None,
+        start_time: Some(proc.start_time),
+        memory: Memory::default(),
+    };
+    update(&mut about, proc, present, None);
+    about
+}
+
+fn update(about: &mut About, proc: &Proc, present: Present, resident: Option<(u64, f64)>) {
+    about.ppid = Some(present.ppid);
+    about.uid = Some(present.uid);
+    about.name = present.name;
+    about.command = present.command;
+    about.executable = present.executable.or(about.executable.take());
+    about.start_time = Some(proc.start_time);
+    about.memory = Memory { resident, ..present.memory };
+}
+
+/// What the segment alone says: all there is to know about the dead.
+pub(crate) fn about_from_segment(identity: &Identity<'_>, pid: u32) -> About {
+    let executable = String::from_utf8_lossy(identity.executable).into_owned();
+    let name = executable.rsplit('/').next().unwrap_or_default().to_owned();
+    let started = match identity.start_ticks {
+        0 => Time(identity.created_realtime_ns),
+        ticks => proc::start_time(ticks),
+    };
+    About {
+        pid,
+        ppid: None,
+        uid: Some(identity.uid),
+        namespace_pid: Some(identity.pid),
+        state: State::Live,
+        command: if executable.is_empty() { "?".into() } else { executable.clone() },
+        name: if name.is_empty() { "?".into() } else { name },
+        executable: Some(executable).filter(|path| !path.is_empty()),
+        start_time: Some(started),
+        memory: Memory::default(),
+    }
+}
+
+/// Whether a segment is this process's: same PID, namespace and start, and not planted by another user.
+fn belongs(identity: &Identity<'_>, owner: u32, proc: &Proc) -> bool {
+    let same_start = identity.start_ticks == 0 || identity.start_ticks == proc.start_ticks;
+    let same_namespace =
+        identity.pid_namespace == 0 || proc.pid_namespace().is_none_or(|namespace| namespace == identity.pid_namespace);
+    let trusted = owner == 0 || proc.users().is_some_and(|users| users.contains(&owner));
+    identity.pid == proc.namespace_pid && same_start && same_namespace && trusted
+}
+
+fn heap_ranges(reader: &Reader<'_>) -> [Range<u64>; 2] {
+    let identity = reader.identity();
+    let range = |start: u64, bytes: u64| start..start.saturating_add(bytes);
+    [range(identity.window_address, identity.window_bytes), range(identity.tables_address, identity.tables_bytes)]
+}
+
+/// Present names of threads, read now and then.
+#[derive(Default)]
+struct ThreadNames {
+    names: BTreeMap<u32, String>,
+    due: Option<Instant>,
+}
+
+impl ThreadNames {
+    fn update(&mut self, proc: &Proc) {
+        const EVERY: Duration = Duration::from_secs(2);
+        const MOST: usize = 256;
+        // In another namespace the segment has other thread IDs than we see.
+        if proc.pid == proc.namespace_pid && self.due.is_none_or(|due| Instant::now() >= due) {
+            self.names = proc.thread_names(MOST);
+            self.due = Some(Instant::now() + EVERY);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The last states of a process's descendants, itself included: their segments vanish with them, so they are opened as
+//! soon as they appear.
+//!
+//! A segment is missed if its process ends before this process gets to open it, and if it lives in another PID
+//! namespace. A descendant is told from a stranger by its parents, which must still be known at that time.
+
+use super::attached;
+use super::directory::{self, Entry};
+use super::proc::{Proc, parent};
+use super::segment::{Segment, open_object};
+use crate::error::Error;
+use crate::model::derive::{self, About, Look};
+use crate::model::{Process, State, Time};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use shm_layout::name::DIRECTORY;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::PipeWriter;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+
+/// Follows the descendants of a process in a thread of its own.
+pub(crate) struct Follower {
+    thread: JoinHandle<Followed>,
+    /// Closed to end it.
+    stop: PipeWriter,
+}
+
+/// What became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// The last state of each, in the order in which they first published. One that became another program counts as
+    /// that.
+    pub(crate) processes: Vec<Process>,
+    /// Segments that were gone, or whose process was, before it was known whose they were.
+    pub(crate) missed: u64,
+}
+
+impl Follower {
+    /// Follows everything that descends from `root` and publishes from now on.
+    pub(crate) fn start(root: u32) -> Result<Self, Error> {
+        let watching = |cause: std::io::Error| Error::io(format!("watching {DIRECTORY}"), cause);
+        let events =
+            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|cause| watching(cause.into()))?;
+        inotify::add_watch(&events, DIRECTORY, WatchFlags::CREATE).map_err(|cause| watching(cause.into()))?;
+        let (stopped, stop) = std::io::pipe().map_err(watching)?;
+        let thread = std::thread::spawn(move || {
+            let mut family = Family { known: BTreeSet::from([root]), ..Family::default() };
+            while family.wait(&events, &stopped) {
+                family.welcome(&events);
+                family.bury();
+            }
+            family.welcome(&events);
+            family.finish()
+        });
+        Ok(Self { thread, stop })
+    }
+
+    /// Reads the last states, those of the living included.
+    pub(crate) fn finish(self) -> Followed {
+        drop(self.stop);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// The processes followed.
+#[derive(Default)]
+struct Family {
+    /// PIDs of all that ever belonged to it.
+    known: BTreeSet<u32>,
+    living: BTreeMap<u32, Member>,
+    ended: BTreeMap<u32, Process>,
+    /// PIDs in the order of their first segment.
+    order: Vec<u32>,
+    missed: u64,
+}
+
+struct Member {
+    segment: Segment,
+    about: Option<About>,
+    /// Readable once the process has ended.
+    handle: OwnedFd,
+}
+
+impl Family {
+    /// Waits until something happens; false once it is time to stop.
+    fn wait(&self, events: &OwnedFd, stopped: &impl AsFd) -> bool {
+        let watched = [events.as_fd(), stopped.as_fd()];
+        let handles = self.living.values().map(|member| member.handle.as_fd());
+        let mut polled: Vec<PollFd<'_>> =
+            watched.into_iter().chain(handles).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut polled, None) {
+            Ok(_) => polled[1].revents().is_empty(),
+            Err(error) => error == Errno::INTR,
+        }
+    }
+
+    /// Opens the segments that have appeared.
+    fn welcome(&mut self, events: &OwnedFd) {
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut reader = inotify::Reader::new(events, &mut buffer);
+        while let Ok(event) = reader.next() {
+            if let Some(entry) = event.file_name().and_then(|name| directory::entry(name.to_bytes())) {
+                self.consider(&entry);
+            }
+        }
+    }
+
+    fn consider(&mut self, entry: &Entry) {
+        let Ok(file) = open_object(&entry.name) else {
+            self.missed += 1;
+            return;
+        };
+        match self.descends(entry.pid) {
+            Some(true) => self.adopt(entry.pid, file),
+            Some(false) => {}
+            None => self.missed += 1,
+        }
+    }
+
+    /// Whether a process is of the family; `None` where it has ended too soon to tell.
+    fn descends(&self, pid: u32) -> Option<bool> {
+        const DEEPEST: usize = 64;
+        let mut ancestor = pid;
+        for _ in 0..DEEPEST {
+            if self.known.contains(&ancestor) {
+                return Some(true);
+            }
+            if ancestor <= 1 {
+                return Some(false);
+            }
+            ancestor = parent(ancestor)?;
+        }
+        Some(false)
+    }
+
+    fn adopt(&mut self, pid: u32, file: File) {
+        if self.known.insert(pid) || !self.order.contains(&pid) {
+            self.order.push(pid);
+        }
+        let about = Proc::find(pid).and_then(|proc| attached::about(&proc, State::Live));
+        let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        let Ok(mut segment) = Segment::from_file(file) else { return };
+        match handle {
+            // The same process with an older segment has become this program.
+            Some(Ok(handle)) => drop(self.living.insert(pid, Member { segment, about, handle })),
+            _ => match last_state(pid, &mut segment, about) {
+                Some(process) => drop(self.ended.insert(pid, process)),
+                None => self.missed += 1,
+            },
+        }
+    }
+
+    /// Reads the last state of those that have ended.
+    fn bury(&mut self) {
+        let handles: Vec<(u32, &Member)> = self.living.iter().map(|(pid, member)| (*pid, member)).collect();
+        let mut polled: Vec<PollFd<'_>> =
+            handles.iter().map(|(_, member)| PollFd::new(&member.handle, PollFlags::IN)).collect();
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        let ended = handles.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
+        let ended: Vec<u32> = ended.map(|((pid, _), _)| *pid).collect();
+        for pid in ended {
+            self.conclude(pid);
+        }
+    }
+
+    fn conclude(&mut self, pid: u32) {
+        let Some(mut member) = self.living.remove(&pid) else { return };
+        match last_state(pid, &mut member.segment, member.about) {
+            Some(process) => drop(self.ended.insert(pid, process)),
+            // Its segment was never completed. What it was before it became that program still counts.
+            None if self.ended.contains_key(&pid) => {}
+            None => self.missed += 1,
+        }
+    }
+
+    fn finish(mut self) -> Followed {
+        let living: Vec<u32> = self.living.keys().copied().collect();
+        living.into_iter().for_each(|pid| self.conclude(pid));
+        let processes = self.order.iter().filter_map(|pid| self.ended.remove(pid)).collect();
+        Followed { processes, missed: self.missed }
+    }
+}
+
+fn last_state(pid: u32, segment: &mut Segment, about: Option<About>) -> Option<Process> {
+    let orphaned = segment.is_orphaned();
+    segment.read(pid).ok()?;
+    let (reader, floor) = segment.readers(pid).ok()?;
+    let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader.identity(), pid));
+    about.state = match orphaned {
+        false => State::Live,
+        true if reader.globals().ended != 0 => State::Exited,
+        true => State::Crashed,
+    };
+    let look = Look { now: Time::now(), thread_names: &BTreeMap::new(), earlier: &[] };
+    let mut process = derive::with_segment(&reader, &floor, about, &look);
+    // Thousands of them may be kept: only what a report shows.
+    process.history = None;
+    process.size_classes = None;
+    process.threads.as_mut().map(|threads| std::mem::take(&mut threads.rows));
+    Some(process)
+}

@@ -1,0 +1,161 @@
+//! What `/proc` says about a process.
+
+use crate::model::Time;
+use crate::model::derive::Memory;
+use crate::model::time::NANOS;
+use procfs::process::{Process, Stat};
+use procfs::{ProcError, ProcResult};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+
+/// File name of the library, as it appears among a process's mappings.
+pub(crate) const LIBRARY: &str = "libstatsalloc.so";
+
+/// A process that was alive when it was found. Its directory is held open, so a reused PID is never mistaken for it.
+pub(crate) struct Proc {
+    process: Process,
+    /// PID as this monitor sees it.
+    pub(crate) pid: u32,
+    /// Its start in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    /// When it started.
+    pub(crate) start_time: Time,
+    /// Its PID in its own PID namespace.
+    pub(crate) namespace_pid: u32,
+}
+
+/// What may change while it runs: its program too.
+pub(crate) struct Present {
+    pub(crate) ppid: u32,
+    pub(crate) uid: u32,
+    pub(crate) name: String,
+    pub(crate) command: String,
+    pub(crate) executable: Option<String>,
+    pub(crate) memory: Memory,
+}
+
+impl Proc {
+    /// The process with this PID, if there is one that has not ended.
+    pub(crate) fn find(pid: u32) -> Option<Self> {
+        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        let stat = process.stat().ok().filter(|stat| !has_ended(stat))?;
+        let namespace_pid = process.status().ok()?.nspid.and_then(|pids| pids.last().copied()).unwrap_or(stat.pid);
+        Some(Self {
+            process,
+            pid,
+            start_ticks: stat.starttime,
+            start_time: start_time(stat.starttime),
+            namespace_pid: u32::try_from(namespace_pid).ok()?,
+        })
+    }
+
+    /// What it is at present; `None` once it has ended.
+    pub(crate) fn present(&self) -> Option<Present> {
+        let stat = self.process.stat().ok().filter(|stat| !has_ended(stat))?;
+        let status = self.process.status().ok()?;
+        let kib = |figure: Option<u64>| figure.map(|kib| kib.saturating_mul(1024));
+        let resident_pages = self.process.statm().ok().map(|statm| statm.resident);
+        Some(Present {
+            ppid: u32::try_from(stat.ppid).unwrap_or(0),
+            uid: status.euid,
+            command: self.command().unwrap_or_else(|| stat.comm.clone()),
+            name: stat.comm,
+            executable: self.process.exe().ok().map(|path| path.to_string_lossy().into_owned()),
+            memory: Memory {
+                rss: resident_pages.map(|pages| pages.saturating_mul(rustix::param::page_size() as u64)),
+                peak_rss: kib(status.vmhwm),
+                swap: kib(status.vmswap),
+                resident: None,
+            },
+        })
+    }
+
+    /// The user IDs it has or may take back, if it still runs.
+    pub(crate) fn users(&self) -> Option<[u32; 3]> {
+        self.process.status().ok().map(|status| [status.ruid, status.euid, status.suid])
+    }
+
+    /// Its arguments with blanks between; `None` where it has none.
+    fn command(&self) -> Option<String> {
+        const LONGEST: u64 = 64 << 10;
+        let mut bytes = Vec::new();
+        self.process.open_relative("cmdline").ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
+        let end = bytes.iter().rposition(|&byte| byte != 0)? + 1;
+        bytes[..end].iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    /// Inode of its PID namespace, if it may be known.
+    pub(crate) fn pid_namespace(&self) -> Option<u64> {
+        std::fs::metadata(format!("/proc/{}/ns/pid", self.pid)).ok().map(|about| about.ino())
+    }
+
+    /// Names of its threads, by their IDs here. `limit` threads at most: reading one takes about 10 microseconds.
+    pub(crate) fn thread_names(&self, limit: usize) -> BTreeMap<u32, String> {
+        let Ok(tasks) = self.process.tasks() else { return BTreeMap::new() };
+        let names = tasks.flatten().take(limit).filter_map(|task| {
+            let mut name = Vec::new();
+            let comm = self.process.open_relative(format!("task/{}/comm", task.tid)).ok()?;
+            comm.take(64).read_to_end(&mut name).ok()?;
+            Some((u32::try_from(task.tid).ok()?, String::from_utf8_lossy(name.trim_ascii_end()).into_owned()))
+        });
+        names.collect()
+    }
+
+    /// Whether the library is among its mappings; `None` where that may not be known.
+    pub(crate) fn has_library(&self) -> Option<bool> {
+        let maps = match self.process.open_relative("maps") {
+            Err(ProcError::PermissionDenied(_)) => return None,
+            opened => opened.ok()?,
+        };
+        let mut maps = BufReader::with_capacity(64 << 10, maps);
+        let mut line = Vec::new();
+        while maps.read_until(b'\n', &mut line).ok()? > 0 {
+            let path = line.trim_ascii_end();
+            let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+            if path.ends_with(LIBRARY.as_bytes()) {
+                return Some(true);
+            }
+            line.clear();
+        }
+        Some(false)
+    }
+
+    /// Its mappings with the memory behind them, as text.
+    pub(crate) fn smaps(&self) -> ProcResult<impl BufRead + use<>> {
+        Ok(BufReader::with_capacity(64 << 10, self.process.open_relative("smaps")?))
+    }
+}
+
+/// Parent of a process, a zombie included.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
+    u32::try_from(stat.ppid).ok()
+}
+
+/// All PIDs here.
+pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Inode of our own PID namespace.
+pub(crate) fn own_pid_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|about| about.ino())
+}
+
+/// The time of day at `ticks` after boot.
+pub(crate) fn start_time(ticks: u64) -> Time {
+    let uptime = clock_gettime(ClockId::Boottime);
+    let uptime = (uptime.tv_sec as u64).saturating_mul(NANOS).saturating_add(uptime.tv_nsec as u64);
+    let booted = Time::now().0.saturating_sub(uptime);
+    let nanoseconds_per_tick = NANOS / rustix::param::clock_ticks_per_second().max(1);
+    Time(booted.saturating_add(ticks.saturating_mul(nanoseconds_per_tick)))
+}
+
+/// A process whose first thread has ended looks like a zombie, but lives on in the others.
+fn has_ended(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1
+}

@@ -1,0 +1,143 @@
+//! A segment: its mapping, whether its owner lives, and copies of what it holds.
+
+use super::mapping::Mapping;
+use crate::error::Error;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use shm_layout::layout::{CLASS_RING_OFFSET, CLASSES_OFFSET, ROWS_OFFSET};
+use shm_layout::name::DIRECTORY;
+use shm_layout::reader::{ReadError, Reader};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// A segment that is attached; stays readable after its name is gone.
+pub(crate) struct Segment {
+    /// None where the object was opened by file alone.
+    mapping: Option<Mapping>,
+    file: File,
+    /// Inode of the object.
+    pub(crate) inode: u64,
+    /// User who owns the object.
+    pub(crate) owner: u32,
+    /// Two copies, taken one after the other.
+    first: Vec<u8>,
+    second: Vec<u8>,
+}
+
+/// Reads again while the counters move under the copy, so many times at most: a busy program never stands still.
+const TRIES: usize = 16;
+/// Bytes of rows above which one try must do.
+const CHEAP: usize = 256 << 10;
+
+impl Segment {
+    /// Attaches to the object called `name`. Something else than a plain file is "not found".
+    pub(crate) fn open(name: &str) -> io::Result<Self> {
+        let file = open_object(name)?;
+        let about = file.metadata()?;
+        let mapping = Mapping::open(name)?;
+        // The name may have changed hands between the two calls.
+        if open_object(name)?.metadata()?.ino() != about.ino() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Self::new(file, Some(mapping))
+    }
+
+    /// A segment whose object is open already. Its name may be gone.
+    pub(crate) fn from_file(file: File) -> io::Result<Self> {
+        Self::new(file, None)
+    }
+
+    fn new(file: File, mapping: Option<Mapping>) -> io::Result<Self> {
+        let about = file.metadata()?;
+        Ok(Self { mapping, file, inode: about.ino(), owner: about.uid(), first: Vec::new(), second: Vec::new() })
+    }
+
+    /// Whether the process that made it has ended: it holds a lock for as long as it lives.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        is_unlocked(&self.file)
+    }
+
+    /// Reads the segment. What is read stays the same until the next call.
+    pub(crate) fn read(&mut self, pid: u32) -> Result<(), Error> {
+        let mut head = [0; CLASSES_OFFSET];
+        self.copy(pid, &mut [(0, &mut head)])?;
+        let unreadable = |cause| Error::unreadable(pid, cause);
+        let mut used = Reader::used_bytes(&head).map_err(unreadable)?;
+        for _ in 0..TRIES {
+            self.copy_twice(pid, used)?;
+            let reader = Reader::new(&self.first, &self.second).map_err(unreadable)?;
+            if reader.rows_missing() > 0 {
+                used = Reader::used_bytes(&self.second).map_err(unreadable)?;
+            } else if used - ROWS_OFFSET > CHEAP || self.first[ROWS_OFFSET..] == self.second[ROWS_OFFSET..] {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read last: never below the truth where live figures are concerned, and never above it.
+    pub(crate) fn readers(&self, pid: u32) -> Result<(Reader<'_>, Reader<'_>), Error> {
+        let both = |one, other| Reader::new(one, other).map_err(|cause: ReadError| Error::unreadable(pid, cause));
+        Ok((both(&self.first, &self.second)?, both(&self.second, &self.first)?))
+    }
+
+    /// Copies the rows twice with nothing between, and what comes before them once before and once after. The ring
+    /// of the classes is left out: it is large, and no view shows it.
+    fn copy_twice(&mut self, pid: u32, used: usize) -> Result<(), Error> {
+        self.first.resize(used, 0);
+        self.second.resize(used, 0);
+        let (mut first, mut second) = (std::mem::take(&mut self.first), std::mem::take(&mut self.second));
+        let (head, rows) = first.split_at_mut(ROWS_OFFSET);
+        let (head_again, rows_again) = second.split_at_mut(ROWS_OFFSET);
+        let (head, head_again) = (&mut head[..CLASS_RING_OFFSET], &mut head_again[..CLASS_RING_OFFSET]);
+        let parts = &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)];
+        let copied = self.copy(pid, parts);
+        (self.first, self.second) = (first, second);
+        copied
+    }
+
+    fn copy(&self, pid: u32, parts: &mut [(usize, &mut [u8])]) -> Result<(), Error> {
+        // Where a sandbox forbids the first way, or a full file system has no page for a hole, reading the object's file
+        // still does; it fails where the object has shrunk.
+        let from_file = |parts: &mut [(usize, &mut [u8])]| {
+            parts.iter_mut().try_for_each(|(offset, buffer)| self.file.read_exact_at(buffer, *offset as u64))
+        };
+        let from_mapping = |parts: &mut [(usize, &mut [u8])]| match &self.mapping {
+            Some(mapping) => mapping.copy(parts),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        from_mapping(parts).or_else(|_| from_file(parts)).map_err(|_| {
+            let needed = parts.iter().map(|(offset, buffer)| offset + buffer.len()).max().unwrap_or(0);
+            Error::unreadable(pid, ReadError::TooShort { needed, got: self.present_len() })
+        })
+    }
+
+    fn present_len(&self) -> usize {
+        self.file.metadata().map_or(0, |about| usize::try_from(about.len()).unwrap_or(usize::MAX))
+    }
+}
+
+/// Opens an object for reading. Never waits and follows no link: anybody may put anything into `/dev/shm`.
+pub(crate) fn open_object(name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(format!("{DIRECTORY}{name}"), flags, Mode::empty()) {
+        Err(Errno::LOOP | Errno::NXIO) => return Err(io::ErrorKind::NotFound.into()),
+        opened => File::from(opened?),
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Whether nobody holds an object's lock.
+pub(crate) fn is_unlocked(file: &File) -> bool {
+    let free = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    if free {
+        let _ = flock(file, FlockOperation::Unlock);
+    }
+    free
+}
+
+/// Inode of the object called `name`, readable or not.
+pub(crate) fn inode_of(name: &str) -> Option<u64> {
+    std::fs::symlink_metadata(format!("{DIRECTORY}{name}")).ok().map(|about| about.ino())
+}

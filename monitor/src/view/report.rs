@@ -1,0 +1,140 @@
+//! What is left to say when a program has ended.
+
+use super::format::{bytes, count, duration, harmless};
+use super::text::{Align, Table};
+use crate::model::{Misuse, Process, State, Totals};
+use std::io::{self, Write};
+
+/// How the program ended.
+pub(crate) struct Ending {
+    /// Its command line.
+    pub(crate) command: String,
+    /// With which status.
+    pub(crate) how: String,
+    /// After which time.
+    pub(crate) seconds: f64,
+    /// What its PID was.
+    pub(crate) pid: u32,
+}
+
+/// Writes the final statistics of the program, then one line per descendant. `processes` are both.
+pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &mut impl Write) -> io::Result<()> {
+    let command = harmless(&ending.command);
+    writeln!(out, "statsmon: {command} {} after {}", ending.how, duration(ending.seconds))?;
+    match processes.iter().find(|process| process.pid == ending.pid) {
+        Some(process) => write_program(process, out)?,
+        None => writeln!(out, "  no statistics: it published none (was /dev/shm full or missing?)")?,
+    }
+    let descendants: Vec<&Process> = processes.iter().filter(|process| process.pid != ending.pid).collect();
+    write_descendants(&descendants, out)?;
+    match missed {
+        0 => Ok(()),
+        1 => writeln!(out, "  1 more was too short-lived to be read"),
+        more => writeln!(out, "  {more} more were too short-lived to be read"),
+    }
+}
+
+fn write_program(process: &Process, out: &mut impl Write) -> io::Result<()> {
+    let totals = &process.totals;
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    table.row(vec!["  peak requested".into(), peak(totals.peak_requested_bytes, totals)]);
+    table.row(vec!["  peak allocated".into(), peak(totals.peak_allocated_bytes, totals)]);
+    table.row(vec!["  in total".into(), turnover(totals)]);
+    table.row(vec!["  still live".into(), still_live(totals)]);
+    if let Some(threads) = &process.threads {
+        table.row(vec!["  threads".into(), format!("{} started", count(threads.started))]);
+    }
+    if let Some(misuse) = &process.misuse {
+        table.row(vec!["  misuse".into(), describe_misuse(misuse).unwrap_or("none".into())]);
+    }
+    table.write(out)
+}
+
+fn write_descendants(descendants: &[&Process], out: &mut impl Write) -> io::Result<()> {
+    if descendants.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "descendants")?;
+    let mut table = Table::new(&[
+        ("  PID", Align::Right),
+        ("STATE", Align::Left),
+        ("PEAK", Align::Right),
+        ("REQUESTED", Align::Right),
+        ("ALLOCATIONS", Align::Right),
+        ("STILL LIVE", Align::Right),
+        ("COMMAND", Align::Left),
+    ]);
+    for process in descendants {
+        let totals = &process.totals;
+        let misuse = process.misuse.as_ref().and_then(describe_misuse);
+        let misuse = misuse.map_or(String::new(), |misuse| format!("  (misuse: {misuse})"));
+        table.row(vec![
+            format!("  {}", process.pid),
+            state(process.state).into(),
+            size(totals.peak_requested_bytes),
+            size(totals.cumulative_requested_bytes),
+            totals.allocations.map_or("-".into(), count),
+            size(totals.requested_bytes),
+            format!("{}{misuse}", harmless(&process.command)),
+        ]);
+    }
+    table.write(out)
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Live => "still runs",
+        State::Crashed => "killed",
+        other => other.as_str(),
+    }
+}
+
+fn peak(peak: Option<u64>, totals: &Totals) -> String {
+    match totals.peak_error_bytes {
+        Some(error) if error > 0 => format!("{} ± {}", exact_size(peak), bytes(error)),
+        _ => exact_size(peak),
+    }
+}
+
+fn turnover(totals: &Totals) -> String {
+    let figure = |figure: Option<u64>| figure.map_or("-".into(), count);
+    format!(
+        "{} requested by {} allocations; {} frees, {} reallocations, {} remote frees",
+        size(totals.cumulative_requested_bytes),
+        figure(totals.allocations),
+        figure(totals.frees),
+        figure(totals.reallocations),
+        figure(totals.remote_frees),
+    )
+}
+
+fn still_live(totals: &Totals) -> String {
+    let blocks = totals.live_blocks.map_or("-".into(), count);
+    format!("{} in {blocks} blocks", exact_size(totals.requested_bytes))
+}
+
+/// What was wrong, where anything was.
+fn describe_misuse(misuse: &Misuse) -> Option<String> {
+    let kinds = [
+        (misuse.double_frees, "double frees"),
+        (misuse.invalid_frees, "invalid frees"),
+        (misuse.foreign_frees, "foreign frees"),
+        (misuse.corruptions, "corrupted free lists"),
+    ];
+    let kinds = kinds.iter().filter(|(number, _)| *number > 0);
+    let found: Vec<String> = kinds.map(|(number, kind)| format!("{} {kind}", count(*number))).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+fn size(figure: Option<u64>) -> String {
+    figure.map_or("-".into(), bytes)
+}
+
+/// As people read it, and to the byte.
+fn exact_size(figure: Option<u64>) -> String {
+    match figure {
+        None => "-".into(),
+        Some(small) if small < 1000 => bytes(small),
+        Some(figure) => format!("{} ({} bytes)", bytes(figure), count(figure)),
+    }
+}
