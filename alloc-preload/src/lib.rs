@@ -1,6 +1,56 @@
+//! `libstatsalloc.so`: an allocator to preload, with exact statistics that another process can read while the program
+//! runs.
+//!
+//! Layers; each calls only those below it:
+//!
+//! | layer | modules | subject |
+//! |---|---|---|
+//! | interface | [`api`]                     | the C functions and their semantics |
+//! | fast path | [`fast`]                    | what nearly every call does, without a call |
+//! | threads   | [`thread`], [`boot`], [`fork`] | which heap a thread has; the first call; children |
+//! | blocks    | [`block`], [`large`]        | one block on the slow path |
+//! | heaps     | [`heap`], [`account`], [`hot`] | a thread's slabs, its peaks, its hot record |
+//! | shared    | [`central`], [`span`]       | free runs, abandoned slabs, idle heaps |
+//! | slabs     | [`slab`], [`ledger`]        | blocks of one class; one byte for every granule |
+//! | window    | [`window`]                  | the address range and the tables beside it |
+//! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
+//! | ground    | [`options`], [`clock`], [`lock`], [`print`], [`os`] | everything that leaves the process |
+//!
+//! No `std` and no `alloc`: they would call the `malloc` exported here.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(test, allow(dead_code))]
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", target_pointer_width = "64")))]
+compile_error!("statsalloc runs on x86-64 Linux with glibc; ARCHITECTURE.md says what a port needs");
+
+mod account;
+#[cfg(not(test))]
+mod api;
+mod block;
+mod boot;
+mod central;
+mod clock;
+mod fast;
+mod fork;
+mod heap;
+mod hot;
+mod large;
+mod ledger;
+mod lock;
+mod misuse;
+mod options;
+mod os;
+mod print;
+mod report;
+mod segment;
+mod slab;
+mod span;
+mod stats;
+mod thread;
+mod window;
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    print::fatal("panic")
 }

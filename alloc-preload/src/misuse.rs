@@ -1,9 +1,9 @@
 //! Misuse of the heap: counted, recorded in the segment, and told or ended as the program's user chose.
 
-use crate::options::MisuseAction;
+use crate::options::{MisuseAction, options};
 use crate::os;
 use crate::print::Line;
-use crate::segment::Segment;
+use crate::stats::globals;
 use core::sync::atomic::{Ordering, fence};
 use shm_layout::layout::{CALLS, Globals, MISUSES, MisuseKind};
 
@@ -33,15 +33,13 @@ pub(crate) struct Event {
     pub(crate) enclosing_start: Option<usize>,
 }
 
-/// Counts and records `event`, then does what `action` says. Returns unless that is to end the program, which
+/// Counts and records `event`, then does what the options say. Returns unless that is to end the program, which
 /// foreign pointers never do: they may be another allocator's.
 #[cold]
 #[inline(never)]
-pub(crate) fn report(segment: Option<Segment>, action: MisuseAction, event: &Event) {
-    if let Some(segment) = segment {
-        record(segment.globals(), event);
-    }
-    match action {
+pub(crate) fn report(event: &Event) {
+    record(globals(), event);
+    match options().misuse {
         MisuseAction::Count => {}
         MisuseAction::Abort if event.kind == MisuseKind::Foreign => {}
         MisuseAction::Warn => event.describe().print(),
@@ -50,6 +48,20 @@ pub(crate) fn report(segment: Option<Segment>, action: MisuseAction, event: &Eve
             abort();
         }
     }
+}
+
+/// A free list led to `address`, which is no free block, in a slab of `block_size`.
+#[cold]
+#[inline(never)]
+pub(crate) fn corrupt_list(address: usize, block_size: usize) {
+    report(&Event {
+        kind: MisuseKind::CorruptFreeList,
+        call: Call::Malloc,
+        address,
+        caller: 0,
+        block: Some((block_size, None)),
+        enclosing_start: None,
+    });
 }
 
 fn record(globals: &Globals, event: &Event) {

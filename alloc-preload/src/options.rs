@@ -2,6 +2,7 @@
 
 use crate::os;
 use crate::print::Line;
+use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr::addr_of;
 
@@ -35,6 +36,27 @@ pub(crate) struct Options {
     pub(crate) huge: Huge,
     pub(crate) publish: bool,
     pub(crate) verbose: bool,
+}
+
+struct Chosen(UnsafeCell<Options>);
+
+// SAFETY: written once by `choose`, before any second thread makes its first call.
+unsafe impl Sync for Chosen {}
+
+static CHOSEN: Chosen = Chosen(UnsafeCell::new(Options::DEFAULT));
+
+/// The options of this process.
+#[inline]
+pub(crate) fn options() -> &'static Options {
+    // SAFETY: see `Chosen`.
+    unsafe { &*CHOSEN.0.get() }
+}
+
+/// # Safety
+/// Once, while the process is booted.
+pub(crate) unsafe fn choose(options: Options) {
+    // SAFETY: the caller's.
+    unsafe { *CHOSEN.0.get() = options };
 }
 
 /// One option.

@@ -50,16 +50,6 @@ impl LineSum {
         self.free_blocks().wrapping_mul(self.block_size)
     }
 
-    fn of(segment: Segment, line: usize) -> Self {
-        let counters = segment.rows().filter_map(|row| row.lines.get(line));
-        let block_size = if line < CLASSES { SizeClass(line as u8).block_size() as u64 } else { 0 };
-        let mut sum = Self { block_size, ..Self::default() };
-        counters.clone().for_each(|counters| sum.add_outgoing(counters));
-        fence(Ordering::Acquire);
-        counters.for_each(|counters| sum.add_incoming(counters));
-        sum
-    }
-
     fn add_outgoing(&mut self, counters: &ClassCounters) {
         self.frees = self.frees.wrapping_add(counters.frees.get());
         self.requested_out = self.requested_out.wrapping_add(counters.requested_out.get());
@@ -100,24 +90,45 @@ pub(crate) struct Sums {
     pub(crate) peak_allocated: u64,
 }
 
+/// Lines summed up in one go over the rows: with thousands of rows, one line at a time would miss the TLB each time.
+const TOGETHER: usize = 8;
+const _: () = assert!(LINES.is_multiple_of(TOGETHER));
+
+/// The sums of lines `first..first + TOGETHER`.
+fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
+    let mut sums = [LineSum::default(); TOGETHER];
+    for (line, sum) in (first..CLASSES).zip(&mut sums) {
+        sum.block_size = SizeClass(line as u8).block_size() as u64;
+    }
+    for row in segment.rows() {
+        row.lines.iter().skip(first).zip(&mut sums).for_each(|(counters, sum)| sum.add_outgoing(counters));
+    }
+    fence(Ordering::Acquire);
+    for row in segment.rows() {
+        row.lines.iter().skip(first).zip(&mut sums).for_each(|(counters, sum)| sum.add_incoming(counters));
+    }
+    sums
+}
+
 /// Sums everything up, and shows each line to `each` on the way.
 pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -> Sums {
     let mut sums = Sums::default();
-    for line in 0..LINES {
-        let sum = LineSum::of(segment, line);
-        sums.requested += sum.requested();
-        sums.allocated += sum.allocated();
-        sums.pinned += sum.pinned();
-        sums.live_blocks += sum.live_blocks();
-        sums.free_blocks += sum.free_blocks();
-        sums.allocations += sum.allocations;
-        sums.frees += sum.frees;
-        sums.cumulative_requested += sum.requested_in;
-        if line >= CLASSES {
-            sums.large_blocks += sum.live_blocks();
-            sums.large_allocated += sum.allocated();
+    for first in (0..LINES).step_by(TOGETHER) {
+        for (line, sum) in (first..).zip(&lines(segment, first)) {
+            sums.requested += sum.requested();
+            sums.allocated += sum.allocated();
+            sums.pinned += sum.pinned();
+            sums.live_blocks += sum.live_blocks();
+            sums.free_blocks += sum.free_blocks();
+            sums.allocations += sum.allocations;
+            sums.frees += sum.frees;
+            sums.cumulative_requested += sum.requested_in;
+            if line >= CLASSES {
+                sums.large_blocks += sum.live_blocks();
+                sums.large_allocated += sum.allocated();
+            }
+            each(line, sum);
         }
-        each(line, &sum);
     }
     for row in segment.rows() {
         sums.reallocations += row.reallocations.get();

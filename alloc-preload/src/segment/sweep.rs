@@ -54,15 +54,15 @@ struct Sweep {
 impl Sweep {
     /// Cheap questions first: nearly every object belongs to a live process.
     fn look_at(&mut self, pid: u32, suffix: u32) {
+        if os::process_exists(pid) {
+            return;
+        }
         let path = Path::of(pid, suffix);
         let Ok(status) = os::path_status(path.as_c_str()) else { return };
         if !is_own_object(&status) {
             return;
         }
         let marked = status.mode & MARK != 0;
-        if !marked && os::process_exists(pid) {
-            return;
-        }
         if self.now == 0 {
             self.now = os::clock_ns(libc::CLOCK_REALTIME);
         }

@@ -1,0 +1,216 @@
+//! The C interface: glibc 2.36's names and semantics, so that a program never reaches the other heap.
+//!
+//! `errno` is set on failure and untouched on success.
+
+use crate::boot;
+use crate::central::central;
+use crate::fast::{self, no_memory, or_enomem, set_errno};
+use crate::misuse::Call;
+use crate::os;
+use crate::report;
+use crate::thread::with_heap;
+use core::arch::naked_asm;
+use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
+
+type Pointer = *mut c_void;
+
+macro_rules! export {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
+        $($(#[$doc])*
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($arg: $type),*) $(-> $result)? $body)*
+    };
+}
+
+/// Exports `$name` as another name of `$target`.
+macro_rules! alias {
+    ($($name:ident = $target:ident;)*) => {
+        $(#[doc = concat!("As [`", stringify!($target), "`].")]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            naked_asm!("jmp {}", sym $target)
+        })*
+    };
+}
+
+export! {
+    /// `malloc(3)`
+    fn malloc(size: usize) -> Pointer {
+        fast::allocate(size).cast()
+    }
+
+    /// `free(3)`
+    fn free(pointer: Pointer) {
+        fast::free(pointer.cast());
+    }
+
+    /// `calloc(3)`
+    fn calloc(count: usize, size: usize) -> Pointer {
+        match count.checked_mul(size) {
+            Some(bytes) => fast::allocate_zeroed(bytes).cast(),
+            None => no_memory().cast(),
+        }
+    }
+
+    /// `realloc(3)`; size 0 frees and returns null, as glibc does.
+    fn realloc(pointer: Pointer, size: usize) -> Pointer {
+        fast::reallocate(pointer.cast(), size).cast()
+    }
+
+    /// `posix_memalign(3)`
+    fn posix_memalign(result: *mut Pointer, align: usize, size: usize) -> c_int {
+        if !align.is_power_of_two() || align % size_of::<Pointer>() != 0 {
+            return libc::EINVAL;
+        }
+        let block = fast::allocate_aligned(size, align);
+        if block.is_null() {
+            return libc::ENOMEM;
+        }
+        // SAFETY: the caller's pointer, which the interface requires to be writable.
+        unsafe { *result = block.cast() };
+        0
+    }
+
+    /// `memalign(3)`; an alignment that is no power of two is rounded up to one, as glibc does.
+    fn memalign(align: usize, size: usize) -> Pointer {
+        let Some(align) = align.checked_next_power_of_two() else {
+            set_errno(libc::EINVAL);
+            return null_mut();
+        };
+        or_enomem(fast::allocate_aligned(size, align)).cast()
+    }
+
+    /// `pvalloc(3)`
+    fn pvalloc(size: usize) -> Pointer {
+        match size.checked_next_multiple_of(os::PAGE) {
+            Some(bytes) => or_enomem(fast::allocate_aligned(bytes, os::PAGE)).cast(),
+            None => no_memory().cast(),
+        }
+    }
+
+    /// `valloc(3)`
+    fn valloc(size: usize) -> Pointer {
+        or_enomem(fast::allocate_aligned(size, os::PAGE)).cast()
+    }
+
+    /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps.
+    fn malloc_trim(_pad: usize) -> c_int {
+        let released = with_heap(|hot, heap| {
+            let before = crate::stats::globals().purged.get();
+            heap.trim(hot);
+            while central().spans.purge_older(u64::MAX, 64) {}
+            crate::stats::globals().purged.get() != before
+        });
+        c_int::from(released == Some(true))
+    }
+
+    /// `mallopt(3)`: accepted without effect; this heap is tuned by `STATSALLOC_*`.
+    fn mallopt(_parameter: c_int, _value: c_int) -> c_int {
+        1
+    }
+
+    /// `mallinfo(3)`
+    fn mallinfo() -> libc::mallinfo {
+        // SAFETY: all-zero integers.
+        let none = unsafe { core::mem::zeroed() };
+        with_heap(|_, _| ());
+        boot::segment().map_or(none, |segment| report::mallinfo(&report::sums(segment)))
+    }
+
+    /// `mallinfo2(3)`
+    fn mallinfo2() -> libc::mallinfo2 {
+        // SAFETY: all-zero integers.
+        let none = unsafe { core::mem::zeroed() };
+        with_heap(|_, _| ());
+        boot::segment().map_or(none, |segment| report::mallinfo2(&report::sums(segment)))
+    }
+
+    /// `malloc_stats(3)`
+    fn malloc_stats() {
+        with_heap(|_, _| ());
+        if let Some(segment) = boot::segment() {
+            report::malloc_stats(segment);
+        }
+    }
+
+    /// `malloc_info(3)`
+    fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
+        if options != 0 {
+            return libc::EINVAL;
+        }
+        with_heap(|_, _| ());
+        if let Some(segment) = boot::segment() {
+            report::malloc_info(segment, &mut |bytes| {
+                // SAFETY: the caller's stream.
+                unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), stream) };
+            });
+        }
+        0
+    }
+
+    /// `_exit(2)`. Programs that end this way, like every shell, run no destructors.
+    fn _exit(status: c_int) -> ! {
+        boot::remove();
+        os::exit_group(status)
+    }
+}
+
+/// `malloc_usable_size(3)`: the size of the whole block.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_usable_size(pointer: Pointer) -> usize {
+    naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
+}
+
+unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize {
+    if pointer.is_null() { 0 } else { fast::usable_size(pointer, caller) }
+}
+
+/// `reallocarray(3)`
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -> Pointer {
+    naked_asm!("mov rcx, [rsp]", "jmp {}", sym reallocarray_from)
+}
+
+unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usize, caller: usize) -> *mut u8 {
+    match count.checked_mul(size) {
+        Some(bytes) => fast::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
+        None => no_memory(),
+    }
+}
+
+/// C23's `free_sized`: the size is not needed.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
+    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
+}
+
+unsafe extern "C" fn free_sized_from(pointer: *mut u8, caller: usize) {
+    fast::free_for(pointer, Call::FreeSized, caller);
+}
+
+/// C23's `free_aligned_sized`: neither is needed.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(pointer: Pointer, align: usize, size: usize) {
+    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
+}
+
+alias! {
+    cfree = free;
+    aligned_alloc = memalign;
+    _Exit = _exit;
+    __libc_malloc = malloc;
+    __libc_free = free;
+    __libc_calloc = calloc;
+    __libc_realloc = realloc;
+    __libc_reallocarray = reallocarray;
+    __libc_memalign = memalign;
+    __libc_valloc = valloc;
+    __libc_pvalloc = pvalloc;
+    __posix_memalign = posix_memalign;
+}

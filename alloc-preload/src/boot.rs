@@ -1,0 +1,112 @@
+//! The first call of a process: options, window, segment.
+
+use crate::central::{self, wiped};
+use crate::clock;
+use crate::fork;
+use crate::lock::Lock;
+use crate::options::{self, Options, options};
+use crate::os;
+use crate::segment::{Ranges, Segment};
+use crate::stats::{self, globals};
+use crate::thread;
+use crate::window::{self, WINDOW};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+const CLOSED: u32 = 0;
+const OPEN: u32 = 1;
+const FAILED: u32 = 2;
+
+static STATE: AtomicU32 = AtomicU32::new(CLOSED);
+static BOOTING: Lock = Lock::new();
+
+struct Published(UnsafeCell<Option<Segment>>);
+
+// SAFETY: written while booting, before `STATE` says open, and in a child while it has one thread.
+unsafe impl Sync for Published {}
+
+static SEGMENT: Published = Published(UnsafeCell::new(None));
+
+/// The segment of this process, once it has booted.
+#[inline]
+pub(crate) fn segment() -> Option<Segment> {
+    // SAFETY: see `Published`.
+    unsafe { *SEGMENT.0.get() }
+}
+
+/// Boots on the first call. `None` if there is no memory to start with.
+#[inline]
+pub(crate) fn ensure() -> Option<()> {
+    if STATE.load(Ordering::Acquire) == OPEN { Some(()) } else { boot() }
+}
+
+#[cold]
+fn boot() -> Option<()> {
+    let _guard = BOOTING.lock();
+    match STATE.load(Ordering::Acquire) {
+        OPEN => return Some(()),
+        FAILED => return None,
+        _ => {}
+    }
+    // SAFETY: under the boot lock.
+    unsafe { options::choose(Options::read()) };
+    let opened = window::open(central::heap_area).ok().and_then(|()| {
+        if !central::wipe_on_fork() {
+            fork::wipe_by_hand();
+        }
+        publish(0)?;
+        globals().metadata.add_shared(2 * os::PAGE as u64);
+        thread::open_shared_heap()?;
+        wiped().ready.store(1, Ordering::Release);
+        Some(())
+    });
+    clock::read();
+    STATE.store(if opened.is_some() { OPEN } else { FAILED }, Ordering::Release);
+    opened
+}
+
+/// Makes the segment of this process. Only for the process's one thread.
+pub(crate) fn publish(forked_from: u32) -> Option<()> {
+    let ranges = Ranges { window: WINDOW.range(), tables: WINDOW.tables() };
+    let segment = Segment::create(options(), ranges, forked_from)?;
+    // SAFETY: see `Published`.
+    unsafe { *SEGMENT.0.get() = Some(segment) };
+    stats::set_globals(segment.globals());
+    fork::remember_pid();
+    Some(())
+}
+
+/// The library's constructor: what needs an initialised libc.
+extern "C" fn construct() {
+    thread::watch_exits();
+    fork::watch_forks();
+    // SAFETY: registers a function that stays loaded.
+    unsafe { __cxa_at_quick_exit(destruct, core::ptr::null_mut()) };
+}
+
+/// At `exit` and `quick_exit`.
+extern "C" fn destruct() {
+    remove();
+}
+
+/// Removes the segment of an ending process.
+pub(crate) fn remove() {
+    if STATE.load(Ordering::Acquire) == OPEN
+        && wiped().ready.load(Ordering::Acquire) != 0
+        && let Some(segment) = segment()
+    {
+        segment.remove();
+    }
+}
+
+unsafe extern "C" {
+    fn __cxa_at_quick_exit(function: extern "C" fn(), handle: *mut core::ffi::c_void) -> i32;
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCT: extern "C" fn() = construct;
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCT: extern "C" fn() = destruct;

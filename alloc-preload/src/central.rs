@@ -1,0 +1,167 @@
+//! What all heaps share: free runs, abandoned slabs, idle heaps. One lock, held for short and never while calling up.
+
+use crate::heap::Heap;
+use crate::hot::Hot;
+use crate::lock::{Guard, Lock};
+use crate::options::options;
+use crate::os;
+use crate::slab::NO_UNIT;
+use crate::span::Spans;
+use crate::window::WINDOW;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use shm_layout::class::CLASSES;
+
+/// The state behind the lock.
+pub(crate) struct Central {
+    pub(crate) spans: Spans,
+    /// Per class the first abandoned slab, a unit number.
+    pub(crate) abandoned: [u32; CLASSES],
+    /// First abandoned slab without a free block, of any class.
+    pub(crate) abandoned_full: u32,
+    /// First idle heap, or `NO_HEAP_ID`; linked by `Heap::next_idle`.
+    pub(crate) idle: u32,
+    /// Heaps ever made; heap 0 is the one that threads without a heap share.
+    pub(crate) made: u32,
+}
+
+/// No heap.
+pub(crate) const NO_HEAP_ID: u32 = u32::MAX;
+
+struct Shared(UnsafeCell<Central>);
+
+// SAFETY: only `Locked` hands out references, and only one exists at a time.
+unsafe impl Sync for Shared {}
+
+static CENTRAL: Shared = Shared(UnsafeCell::new(Central {
+    spans: Spans::new(),
+    abandoned: [NO_UNIT; CLASSES],
+    abandoned_full: NO_UNIT,
+    idle: NO_HEAP_ID,
+    made: 1,
+}));
+
+/// Set while the state is being changed. Unlike the lock it survives a fork: then the change was cut off.
+static CHANGING: AtomicBool = AtomicBool::new(false);
+
+/// The page that a forked child finds zeroed.
+#[repr(C)]
+pub(crate) struct Wiped {
+    /// 1 in a process that has its own segment and locks in a known state.
+    pub(crate) ready: AtomicUsize,
+    pub(crate) central: Lock,
+    /// Guards heap 0 and row 0.
+    pub(crate) shared_heap: Lock,
+}
+
+/// The central state, locked.
+pub(crate) struct Locked {
+    _guard: Guard<'static>,
+}
+
+impl core::ops::Deref for Locked {
+    type Target = Central;
+    fn deref(&self) -> &Central {
+        // SAFETY: the lock is held.
+        unsafe { &*CENTRAL.0.get() }
+    }
+}
+
+impl core::ops::DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut Central {
+        // SAFETY: the lock is held.
+        unsafe { &mut *CENTRAL.0.get() }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        CHANGING.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Locks the central state.
+pub(crate) fn central() -> Locked {
+    let guard = wiped().central.lock();
+    CHANGING.store(true, Ordering::Relaxed);
+    Locked { _guard: guard }
+}
+
+/// Whether the parent was forked while another of its threads changed the central state. Only for a child that has
+/// not locked it yet.
+pub(crate) fn was_cut_off() -> bool {
+    CHANGING.load(Ordering::Relaxed)
+}
+
+// The heaps' area: the wiped page, the hot records (wiped as well), the heaps.
+
+/// Bytes of the area for `count` heaps.
+pub(crate) fn heap_area(count: usize) -> usize {
+    heaps_offset(count) + (count * size_of::<Heap>()).next_multiple_of(os::PAGE)
+}
+
+fn heaps_offset(count: usize) -> usize {
+    os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE)
+}
+
+/// Makes sure that a child finds hot records and locks zeroed; false where the kernel refuses.
+pub(crate) fn wipe_on_fork() -> bool {
+    let (area, count) = WINDOW.heaps();
+    // SAFETY: our own area.
+    unsafe { os::wipe_on_fork(area as *mut u8, heaps_offset(count)) }.is_ok()
+}
+
+/// Zeroes what `wipe_on_fork` covers, by hand.
+///
+/// # Safety
+/// Only in a forked child, before anything else.
+pub(crate) unsafe fn wipe_now() {
+    let (area, count) = WINDOW.heaps();
+    let used = os::PAGE + (heaps_made().min(count)) * size_of::<Hot>();
+    // SAFETY: the child's only thread is here, and zero is a valid state of everything in the area.
+    unsafe { core::ptr::write_bytes(area as *mut u8, 0, used) };
+}
+
+fn heaps_made() -> usize {
+    // SAFETY: a plain copy in the only thread of a child.
+    unsafe { (*CENTRAL.0.get()).made as usize }
+}
+
+/// The wiped page. The window must be open.
+pub(crate) fn wiped() -> &'static Wiped {
+    // SAFETY: the first page of the area; zero is a valid state.
+    unsafe { &*(WINDOW.heaps().0 as *const Wiped) }
+}
+
+/// The hot record of heap `id`.
+///
+/// # Safety
+/// `id` is below the number of heaps there is room for.
+pub(crate) unsafe fn hot(id: u32) -> &'static Hot {
+    let (area, _) = WINDOW.heaps();
+    // SAFETY: the caller's.
+    unsafe { &*((area + os::PAGE) as *const Hot).add(id as usize) }
+}
+
+/// Heap `id`.
+///
+/// # Safety
+/// As [`hot`].
+pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
+    let (area, count) = WINDOW.heaps();
+    // SAFETY: the caller's.
+    unsafe { &*((area + heaps_offset(count)) as *const Heap).add(id as usize) }
+}
+
+/// The heap whose key a unit record holds.
+pub(crate) fn heap_of_key(key: usize) -> &'static Heap {
+    let (area, _) = WINDOW.heaps();
+    let id = (key - area - os::PAGE) / size_of::<Hot>();
+    // SAFETY: keys are addresses of hot records.
+    unsafe { heap(id as u32) }
+}
+
+/// Decay time in nanoseconds; `None`: never.
+pub(crate) fn decay_ns() -> Option<u64> {
+    options().decay_ms.map(|ms| u64::from(ms) * 1_000_000)
+}

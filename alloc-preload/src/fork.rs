@@ -1,0 +1,348 @@
+//! Forked children. Nothing here asks for a PID to find out: a child is known by its zeroed page (see `central`).
+//!
+//! A child inherits the heap and needs a segment of its own. If the parent had one thread when it called `fork`, the
+//! counters as they stood then are copied by the `prepare` handler, and that is all. Otherwise other threads were
+//! changing heap and counters at that moment: their slabs are built anew from the ledger, and live blocks counted.
+//! The work is done at the child's first call that needs it; a child that goes on to `exec` never pays.
+
+use crate::account;
+use crate::boot;
+use crate::central::{self, Central, NO_HEAP_ID, central, wiped};
+use crate::heap;
+use crate::hot::Hot;
+use crate::os;
+use crate::slab::{NO_UNIT, Slab, State, belongs};
+use crate::stats::globals;
+use crate::thread;
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use shm_layout::class::{CLASSES, LINES, UNIT, bucket_of};
+use shm_layout::layout::{ClassCounters, Globals, Row};
+
+static PARENT: AtomicU32 = AtomicU32::new(0);
+static BY_HAND: AtomicBool = AtomicBool::new(false);
+
+/// The counters of a process, summed over its rows.
+struct Sums {
+    /// The parent was forked by `fork`, and this was taken just before.
+    taken: bool,
+    /// One thread at that time: the sums are exact.
+    exact: bool,
+    lines: [[u64; 8]; LINES],
+    reallocations: u64,
+    remote_frees: u64,
+    /// The process-wide counters a child goes on with, see `carried`.
+    globals: [u64; CARRIED],
+}
+
+struct Snapshot(UnsafeCell<Sums>);
+
+// SAFETY: written by the `prepare` handler, one fork at a time (glibc's lock), read by the child's only thread.
+unsafe impl Sync for Snapshot {}
+
+static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
+    taken: false,
+    exact: false,
+    lines: [[0; 8]; LINES],
+    reallocations: 0,
+    remote_frees: 0,
+    globals: [0; CARRIED],
+}));
+
+const CARRIED: usize = 8;
+
+fn carried(globals: &Globals) -> [&shm_layout::counter::Counter; CARRIED] {
+    [
+        &globals.committed,
+        &globals.metadata,
+        &globals.cached,
+        &globals.purged,
+        &globals.purges,
+        &globals.retained,
+        &globals.adopted,
+        &globals.page_moves,
+    ]
+}
+
+pub(crate) fn remember_pid() {
+    PARENT.store(os::pid(), Ordering::Relaxed);
+}
+
+/// The kernel cannot zero pages at a fork: the handler does.
+pub(crate) fn wipe_by_hand() {
+    BY_HAND.store(true, Ordering::Relaxed);
+}
+
+/// From the library's constructor: our handlers are the first registered, so `prepare` runs last and `child` first.
+pub(crate) fn watch_forks() {
+    // SAFETY: three functions that stay loaded.
+    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };
+}
+
+unsafe extern "C" {
+    fn __register_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+        handle: *mut core::ffi::c_void,
+    ) -> i32;
+}
+
+/// Copies the counters. Takes no lock: other handlers and libc hold theirs.
+unsafe extern "C" fn prepare() {
+    let Some(segment) = boot::segment() else { return };
+    // SAFETY: glibc runs one fork's handlers at a time.
+    let sums = unsafe { &mut *SNAPSHOT.0.get() };
+    let globals = segment.globals();
+    sums.exact = globals.threads_started.get() - globals.threads_ended.get() <= 1;
+    sums.lines = [[0; 8]; LINES];
+    sums.reallocations = 0;
+    sums.remote_frees = 0;
+    for row in segment.rows() {
+        for (sum, line) in sums.lines.iter_mut().zip(&row.lines) {
+            for (sum, counter) in sum.iter_mut().zip(counters(line)) {
+                *sum = sum.wrapping_add(counter.get());
+            }
+        }
+        sums.reallocations += row.reallocations.get();
+        sums.remote_frees += row.remote_frees.get();
+    }
+    for (copy, counter) in sums.globals.iter_mut().zip(carried(globals)) {
+        *copy = counter.get();
+    }
+    sums.taken = true;
+}
+
+unsafe extern "C" fn parent() {
+    // SAFETY: as in `prepare`. A later raw fork must not find it.
+    unsafe { (*SNAPSHOT.0.get()).taken = false };
+}
+
+unsafe extern "C" fn child() {
+    if BY_HAND.load(Ordering::Relaxed) && boot::segment().is_some() {
+        // SAFETY: the child's first act.
+        unsafe { central::wipe_now() };
+    }
+}
+
+fn counters(line: &ClassCounters) -> [&shm_layout::counter::Counter; 8] {
+    [
+        &line.frees,
+        &line.requested_out,
+        &line.allocations,
+        &line.requested_in,
+        &line.capacity_in,
+        &line.capacity_out,
+        &line.slabs_in,
+        &line.slabs_out,
+    ]
+}
+
+/// Makes the child a process of its own. `own` is the calling thread's hot record, zeroed, or the sentinel. `None` if
+/// there is no memory.
+///
+/// # Safety
+/// Only in a forked child, by its only thread, while `ready` is zero.
+pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
+    boot::publish(PARENT.load(Ordering::Relaxed))?;
+    let own_id = id_of(own);
+    // SAFETY: nobody else runs.
+    let snapshot = unsafe { &mut *SNAPSHOT.0.get() };
+    let (taken, exact) = (snapshot.taken, snapshot.taken && snapshot.exact);
+    snapshot.taken = false;
+    if taken {
+        for (counter, &copy) in carried(globals()).into_iter().zip(&snapshot.globals) {
+            counter.set(copy);
+        }
+    } else {
+        estimate_globals();
+    }
+    thread::open_shared_heap()?;
+    let row = match own_id {
+        Some(id) => take_up(own, id)?,
+        // SAFETY: heap 0 always exists, and `open_shared_heap` gave it a row.
+        None => unsafe { central::heap(0) }.row()?,
+    };
+    if central::was_cut_off() {
+        central().spans.rebuild();
+    }
+    if !exact {
+        if let Some(id) = own_id {
+            // SAFETY: the heap the thread had before the fork.
+            unsafe { central::heap(id) }.drain_after_fork(own);
+        }
+        let lines = recount(own_id, own);
+        for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
+            go_on(sum, &counted, taken);
+        }
+    }
+    for (line, sum) in row.lines.iter().zip(&snapshot.lines) {
+        for (counter, &sum) in counters(line).into_iter().zip(sum) {
+            counter.set(sum);
+        }
+    }
+    if taken {
+        row.reallocations.set(snapshot.reallocations);
+        row.remote_frees.set(snapshot.remote_frees);
+    }
+    let (requested, allocated) = live(&snapshot.lines);
+    globals().flushed_requested.set(requested);
+    globals().flushed_allocated.set(allocated);
+    globals().peak_requested.set(requested);
+    globals().peak_allocated.set(allocated);
+    if let Some(id) = own_id {
+        // SAFETY: the heap the thread had before the fork.
+        account::open(own, unsafe { central::heap(id) });
+        thread::start_row(row);
+        globals().threads_started.set(1);
+    }
+    retire_others(own_id);
+    wiped().ready.store(1, Ordering::Release);
+    Some(())
+}
+
+/// The heap whose hot record this is; `None` for the sentinel.
+fn id_of(hot: &Hot) -> Option<u32> {
+    let (area, room) = WINDOW.heaps();
+    let offset = (core::ptr::from_ref(hot) as usize).wrapping_sub(area + os::PAGE);
+    let id = offset / size_of::<Hot>();
+    (id < room).then_some(id as u32)
+}
+
+/// Fills in the calling thread's hot record again.
+fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
+    let row = boot::segment()?.row(id as usize)?;
+    // SAFETY: the heap the thread had before the fork.
+    let heap = unsafe { central::heap(id) };
+    heap.set_row(row);
+    own.attach_row(row);
+    own.id.set(id);
+    own.key.set(core::ptr::from_ref(own) as usize);
+    heap.restore_current(own);
+    Some(row)
+}
+
+/// Without a snapshot: what can be told from the window.
+fn estimate_globals() {
+    let units = u64::from(WINDOW.end().0);
+    globals().committed.set(units * UNIT as u64);
+    globals().metadata.add_shared(units * UNIT_GRANULES as u64);
+}
+
+/// Cumulative counters that end in the counted live blocks: frees as far as known, allocations to match.
+fn go_on(sum: &mut [u64; 8], counted: &Counted, taken: bool) {
+    if !taken {
+        *sum = [0; 8];
+    }
+    let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, slabs_in, slabs_out] = sum;
+    *allocations = *frees + counted.live;
+    *requested_in = *requested_out + counted.requested;
+    *capacity_in = *capacity_out + counted.capacity;
+    *slabs_in = *slabs_out + counted.slabs;
+}
+
+/// Live requested and allocated bytes of these sums.
+fn live(lines: &[[u64; 8]; LINES]) -> (u64, u64) {
+    let (mut requested, mut allocated) = (0, 0);
+    for (i, line) in lines.iter().enumerate() {
+        let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, ..] = *line;
+        requested += requested_in.saturating_sub(requested_out);
+        allocated += if i < CLASSES {
+            allocations.saturating_sub(frees) * shm_layout::class::SizeClass(i as u8).block_size() as u64
+        } else {
+            capacity_in.saturating_sub(capacity_out)
+        };
+    }
+    (requested, allocated)
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    live: u64,
+    requested: u64,
+    capacity: u64,
+    slabs: u64,
+}
+
+/// Goes through all units: counts live blocks, and abandons the slabs of threads that vanished.
+fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
+    let mut lines = [Counted::default(); LINES];
+    let mut central = central();
+    central.abandoned = [NO_UNIT; CLASSES];
+    central.abandoned_full = NO_UNIT;
+    globals().stranded.set(0);
+    let mut unit = 0;
+    while unit < WINDOW.end().0 {
+        let index = UnitIndex(unit);
+        // SAFETY: below the committed end.
+        let (record, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(index)) };
+        let is_head = core::ptr::eq(record.head(), slab);
+        match record.owner() {
+            owner::CLEAN | owner::MARKED | owner::HOLE => unit += 1,
+            _ if !is_head => unit += 1,
+            owner::SPAN => unit += count_large(index, &mut lines),
+            holder => {
+                let ours = own_id.is_some() && belongs(holder, own.key.get());
+                unit += u32::from(slab.units.get()).max(1);
+                count_slab(&mut central, slab, ours, &mut lines);
+            }
+        }
+    }
+    lines
+}
+
+/// Counts a large block; its units.
+fn count_large(index: UnitIndex, lines: &mut [Counted; LINES]) -> u32 {
+    // SAFETY: a committed unit.
+    let (run, entry) = unsafe { (WINDOW.run(index), WINDOW.entry(index.0 as usize * UNIT_GRANULES)) };
+    let allocated = run.allocated.get();
+    // SAFETY: as above.
+    if let Some(slack) = unsafe { entry.slack(entry.get()) }
+        && let Some(line) = lines.get_mut(CLASSES + bucket_of(allocated as usize))
+    {
+        line.live += 1;
+        line.requested += allocated.saturating_sub(slack as u64);
+        line.capacity += allocated;
+    }
+    run.units.get().max(1)
+}
+
+fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) {
+    let spare = slab.state.get() == State::Spare;
+    let (live, requested) = if ours {
+        slab.count()
+    } else {
+        // SAFETY: the slab's thread is gone, and the child has no other.
+        let (live, requested) = unsafe { slab.rebuild(WINDOW.remote(slab.unit())) };
+        slab.set_owner(owner::ABANDONED);
+        heap::put_abandoned(central, slab);
+        globals().stranded.add_shared(slab.carved_bytes() as u64);
+        (u64::from(live), requested)
+    };
+    if let Some(line) = lines.get_mut(slab.class.get() as usize)
+        && !(ours && spare)
+    {
+        line.live += live;
+        line.requested += requested;
+        line.capacity += u64::from(slab.carved.get());
+        line.slabs += 1;
+    }
+}
+
+/// All heaps but the calling thread's are idle now.
+fn retire_others(own_id: Option<u32>) {
+    let mut central = central();
+    central.idle = NO_HEAP_ID;
+    for id in (1..central.made).rev() {
+        if Some(id) == own_id {
+            continue;
+        }
+        // SAFETY: made before.
+        let heap = unsafe { central::heap(id) };
+        heap.reset();
+        heap.in_use.store(0, Ordering::Relaxed);
+        heap.next_idle.set(central.idle);
+        central.idle = id;
+    }
+}

@@ -1,0 +1,180 @@
+//! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
+
+use crate::central::{central, decay_ns};
+use crate::heap::Heap;
+use crate::hot::Hot;
+use crate::ledger;
+use crate::options::options;
+use crate::os::{self, PAGE};
+use crate::span::Run;
+use crate::stats::globals;
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use shm_layout::class::{CLASSES, UNIT, bucket_of};
+
+/// Blocks of at least this many bytes are moved by their pages instead of copied.
+const MOVE_FROM: usize = 256 << 10;
+/// Every move may split a mapping in two, and a process has 65,530 of them.
+const MOVES: u64 = 8192;
+
+/// A large block, live or about to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Large {
+    pub(crate) unit: UnitIndex,
+}
+
+/// Bytes that `size` takes, in whole pages; `None` if that cannot be.
+fn pages(size: usize) -> Option<usize> {
+    (size <= isize::MAX as usize).then(|| size.max(1).next_multiple_of(PAGE))
+}
+
+impl Large {
+    fn run(self) -> &'static Run {
+        // SAFETY: a large block's unit is committed; its holder alone uses the run's fields.
+        unsafe { WINDOW.run(self.unit) }
+    }
+
+    pub(crate) fn address(self) -> *mut u8 {
+        WINDOW.address(self.unit)
+    }
+
+    pub(crate) fn allocated(self) -> usize {
+        self.run().allocated.get() as usize
+    }
+
+    /// Takes a span for `size` bytes at a multiple of `align`, with `room` bytes to grow. The block is live, but not
+    /// counted. The answer tells whether it reads as zero.
+    pub(crate) fn take(size: usize, align: usize, room: usize, want_zero: bool) -> Option<(Self, bool)> {
+        let allocated = pages(size)?;
+        let units = allocated.checked_add(room)?.div_ceil(UNIT);
+        let align = align.div_ceil(UNIT).max(1);
+        if units >> 31 != 0 || align >> 31 != 0 {
+            return None;
+        }
+        let taken = central().spans.take(units, align, want_zero, options().huge)?;
+        let block = Self { unit: taken.unit };
+        block.own(0, units);
+        let run = block.run();
+        run.allocated.set(allocated as u64);
+        run.touched.set(allocated as u64);
+        block.set_requested(size);
+        globals().metadata.add_shared(UNIT_GRANULES as u64);
+        Some((block, taken.zero))
+    }
+
+    /// Writes the unit records of units `from..to` of the span, and clears what the ledger says of former blocks.
+    fn own(self, from: usize, to: usize) {
+        // SAFETY: the span's units are committed, and ours.
+        let head = unsafe { WINDOW.slab(self.unit) };
+        for unit in self.unit.0 + from as u32..self.unit.0 + to as u32 {
+            let unit = UnitIndex(unit);
+            // SAFETY: as above.
+            let record = unsafe { WINDOW.unit(unit) };
+            if record.owner() == owner::MARKED {
+                // SAFETY: no block is live in a unit that was free.
+                unsafe { WINDOW.clear_ledger(unit) };
+                globals().metadata.sub_shared(UNIT_GRANULES as u64);
+            }
+            record.set_head(head);
+            record.set_owner(owner::SPAN);
+        }
+    }
+
+    /// Writes the ledger entry for `size` requested bytes.
+    fn set_requested(self, size: usize) {
+        // SAFETY: the block's first granules, which are ours.
+        unsafe {
+            WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES).set_live(self.allocated() - size);
+        }
+    }
+
+    /// Gives the span back. The block is no longer live, and counted as freed.
+    pub(crate) fn give(self) {
+        let run = self.run();
+        let (units, touched) = (run.units.get() as usize, run.touched.get() as usize);
+        for unit in self.unit.0 + 1..self.unit.0 + units as u32 {
+            // SAFETY: units of our span; nothing is marked in their ledger.
+            unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
+        }
+        // SAFETY: as above; the first unit's ledger shows the freed block.
+        unsafe { WINDOW.unit(self.unit) }.set_owner(owner::MARKED);
+        central().spans.give(self.unit, units, touched, decay_ns());
+    }
+
+    /// Makes the block `size` bytes without moving it; false if that cannot be. Not counted.
+    pub(crate) fn resize(self, size: usize) -> bool {
+        let Some(allocated) = pages(size) else { return false };
+        let run = self.run();
+        let (units, wanted) = (run.units.get() as usize, allocated.div_ceil(UNIT));
+        if wanted > units {
+            if central().spans.extend(self.unit, units, wanted - units).is_none() {
+                return false;
+            }
+            self.own(units, wanted);
+        } else if wanted < units && allocated < self.allocated() {
+            let kept = (wanted * UNIT) as u64;
+            let beyond = run.touched.get().saturating_sub(kept);
+            for unit in self.unit.0 + wanted as u32..self.unit.0 + units as u32 {
+                // SAFETY: units of our span; nothing is marked in their ledger.
+                unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
+            }
+            run.touched.set(run.touched.get().min(kept));
+            central().spans.shrink(self.unit, units, wanted, beyond as usize, decay_ns());
+        }
+        run.allocated.set(allocated as u64);
+        run.touched.set(run.touched.get().max(allocated as u64));
+        self.set_requested(size);
+        true
+    }
+
+    /// Takes a larger block for the contents of this one and moves them there. The old block stays live, its contents
+    /// are gone.
+    pub(crate) fn grow_elsewhere(self, old: usize, size: usize) -> Option<Self> {
+        // A block that has grown once will grow again; where address space is plentiful it gets room to double.
+        let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
+        let (new, _) = Self::take(size, 1, room, false).or_else(|| Self::take(size, 1, 0, false))?;
+        let moved = self.allocated();
+        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES;
+        // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
+        if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
+            globals().page_moves.add_shared(1);
+            self.run().touched.set(0);
+        } else {
+            // SAFETY: as above.
+            unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), old.min(size)) };
+        }
+        Some(new)
+    }
+}
+
+/// Byte offset of the bucket's counters in a row's lines.
+pub(crate) fn line_of(allocated: usize) -> usize {
+    (CLASSES + bucket_of(allocated)) * 64
+}
+
+/// Counts a large block as allocated.
+pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
+    let line = line_of(allocated);
+    // SAFETY: the heap has a key, and the offset is a line's.
+    unsafe {
+        hot.line(line).capacity_in.add_owned(allocated as u64);
+        if hot.count_allocation(line, requested, allocated) {
+            crate::account::settle(hot, heap);
+        }
+    }
+}
+
+/// Counts a large block as freed. The caller settles.
+pub(crate) fn count_out(hot: &Hot, requested: usize, allocated: usize) -> bool {
+    let line = line_of(allocated);
+    // SAFETY: the heap has a key, and the offset is a line's.
+    unsafe {
+        hot.line(line).capacity_out.add_owned(allocated as u64);
+        hot.count_free(line, requested, allocated).0
+    }
+}
+
+/// Marks a large block as freed; false if somebody else was faster.
+pub(crate) fn claim(unit: UnitIndex, tag: u8) -> bool {
+    // SAFETY: the ledger of a committed unit.
+    unsafe { WINDOW.entry(unit.0 as usize * UNIT_GRANULES) }.exchange_if(tag, ledger::FREE)
+}

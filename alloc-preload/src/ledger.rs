@@ -1,0 +1,139 @@
+//! The ledger: one byte for every granule of the window, out of reach of any overflow of a block.
+//!
+//! | byte        | meaning |
+//! |-------------|---------|
+//! | `0`         | no block starts here (also what fresh and purged memory reads as) |
+//! | `1..=0x7F`  | a live block starts here; slack = byte - 1 |
+//! | `0x80..=0xBF` | a digit (6 bits) of the wide slack of the block before it |
+//! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
+//! | [`FREE`]    | a carved block starts here and is not live |
+//! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
+//!
+//! slack = block size - requested bytes.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+pub(crate) const NONE: u8 = 0;
+pub(crate) const WIDE: u8 = 0xC0;
+pub(crate) const FREE: u8 = 0xE0;
+pub(crate) const PENDING: u8 = 0xE1;
+
+/// Largest slack that fits in one byte.
+pub(crate) const NARROW_MAX: usize = 0x7E;
+const DIGIT: u8 = 0x80;
+
+/// One entry of the ledger.
+#[repr(transparent)]
+pub(crate) struct Entry(AtomicU8);
+
+impl Entry {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// For the one thread that owns the block's slab, or holds the central lock for spans.
+    #[inline(always)]
+    pub(crate) fn set(&self, tag: u8) {
+        self.0.store(tag, Ordering::Relaxed);
+    }
+
+    /// Whoever gets the live tag back has freed the block.
+    #[inline]
+    pub(crate) fn exchange(&self, tag: u8) -> u8 {
+        self.0.swap(tag, Ordering::AcqRel)
+    }
+
+    /// As `exchange`, but only where the entry still reads `old`.
+    #[inline]
+    pub(crate) fn exchange_if(&self, old: u8, tag: u8) -> bool {
+        self.0.compare_exchange(old, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The `n`th entry behind this one.
+    ///
+    /// # Safety
+    /// The granule lies in the same block.
+    unsafe fn behind(&self, n: usize) -> &Self {
+        // SAFETY: the ledger is one array, and the caller names a granule of a committed block.
+        unsafe { &*core::ptr::from_ref(self).add(n) }
+    }
+
+    /// Marks a block as live.
+    ///
+    /// # Safety
+    /// The entry is the start of a block of more than `slack` bytes that the caller owns.
+    #[inline(always)]
+    pub(crate) unsafe fn set_live(&self, slack: usize) {
+        if slack <= NARROW_MAX {
+            self.set(slack as u8 + 1);
+        } else {
+            // SAFETY: a block with more than 126 bytes of slack has at least seven further granules.
+            unsafe { self.set_wide(slack) };
+        }
+    }
+
+    #[cold]
+    unsafe fn set_wide(&self, slack: usize) {
+        for n in 0..3 {
+            // SAFETY: as in `set_live`.
+            unsafe { self.behind(n + 1) }.set(DIGIT | (slack >> (6 * n) & 0x3F) as u8);
+        }
+        self.set(WIDE);
+    }
+
+    /// Slack of the live block that starts here with `tag`; `None` if the tag is not a live one.
+    ///
+    /// # Safety
+    /// The entry belongs to committed memory.
+    #[inline]
+    pub(crate) unsafe fn slack(&self, tag: u8) -> Option<usize> {
+        if is_narrow(tag) {
+            return Some(tag as usize - 1);
+        }
+        if tag != WIDE {
+            return None;
+        }
+        // SAFETY: a wide tag is only ever set together with its three digits.
+        let digit = |n: usize| unsafe { self.behind(n + 1) }.get() as usize & 0x3F;
+        Some(digit(0) | digit(1) << 6 | digit(2) << 12)
+    }
+}
+
+/// A live tag whose slack stands in the tag itself.
+#[inline(always)]
+pub(crate) fn is_narrow(tag: u8) -> bool {
+    tag.wrapping_sub(1) <= NARROW_MAX as u8
+}
+
+/// Whether a live block starts at an entry with this tag.
+#[inline]
+pub(crate) fn is_live(tag: u8) -> bool {
+    is_narrow(tag) || tag == WIDE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slack_up_to_a_page_or_a_slab_block_is_read_back() {
+        let entries: [Entry; 8] = std::array::from_fn(|_| Entry(AtomicU8::new(0)));
+        for slack in 0..40_000 {
+            // SAFETY: entry 0 has three entries behind it.
+            unsafe {
+                entries[0].set_live(slack);
+                assert_eq!(entries[0].slack(entries[0].get()), Some(slack));
+            }
+            assert!(is_live(entries[0].get()));
+            assert!((1..4).all(|n| !is_live(entries[n].get())));
+        }
+    }
+
+    #[test]
+    fn no_state_reads_as_live() {
+        for tag in [NONE, FREE, PENDING, 0x80, 0xBF] {
+            assert!(!is_live(tag));
+        }
+    }
+}

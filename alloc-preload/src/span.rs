@@ -1,0 +1,471 @@
+//! Runs of units: slabs and large spans are cut from them and come back to them.
+//!
+//! Every run, free or not, has its record at its first unit, and its length at its last too, so that neighbours are
+//! found in one step. Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero); only
+//! runs of the same kind are joined. Dirty runs also stand in the order in which they became free.
+//!
+//! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
+
+use crate::clock;
+use crate::options::Huge;
+use crate::os;
+use crate::stats::globals;
+use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use core::cell::Cell;
+use shm_layout::class::UNIT;
+
+const NO_UNIT: u32 = u32::MAX;
+/// Bins of one unit each up to here, then four a doubling.
+const EXACT: usize = 32;
+const BINS: usize = EXACT + 80;
+/// Freed runs of at least this many units are purged at once when more than `CACHE` bytes lie about.
+const LARGE: usize = 16;
+const CACHE: u64 = 8 << 20;
+/// Huge pages are asked for once this much is in use, and three quarters of what is committed.
+const HUGE_FROM: usize = (16 << 20) / UNIT;
+
+/// Kinds of run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Not the first or last unit of any run.
+    None = 0,
+    Dirty,
+    Clean,
+    Used,
+}
+
+/// A run's record, in the table at its first unit.
+#[repr(C, align(64))]
+pub(crate) struct Run {
+    kind: Cell<Kind>,
+    pub(crate) units: Cell<u32>,
+    next: Cell<u32>,
+    previous: Cell<u32>,
+    older: Cell<u32>,
+    newer: Cell<u32>,
+    /// Dirty: when it became free, monotonic ns.
+    stamp: Cell<u64>,
+    /// Bytes that may have memory behind them, in a dirty run or a large block's.
+    pub(crate) touched: Cell<u64>,
+    /// Used by a large block: its bytes, a multiple of the OS page.
+    pub(crate) allocated: Cell<u64>,
+}
+
+const _: () = assert!(size_of::<Run>() == 64);
+
+/// The free runs. One instance, guarded by the central lock.
+pub(crate) struct Spans {
+    dirty: Bins,
+    clean: Bins,
+    oldest: u32,
+    newest: u32,
+    used_units: usize,
+}
+
+/// A run handed out.
+pub(crate) struct Taken {
+    pub(crate) unit: UnitIndex,
+    /// Whether all of it reads as zero.
+    pub(crate) zero: bool,
+}
+
+impl Spans {
+    pub(crate) const fn new() -> Self {
+        Self { dirty: Bins::new(), clean: Bins::new(), oldest: NO_UNIT, newest: NO_UNIT, used_units: 0 }
+    }
+
+    /// Takes `units` units whose first is a multiple of `align` units.
+    pub(crate) fn take(&mut self, units: usize, align: usize, want_zero: bool, huge: Huge) -> Option<Taken> {
+        let (wanted, base) = if align > 1 { (units + align - 1, WINDOW.base() / UNIT) } else { (units, 0) };
+        let orders = if want_zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
+        let found = orders.into_iter().find_map(|kind| self.bins(kind).find(wanted).map(|unit| (unit, kind)));
+        let (mut first, kind) = match found {
+            Some(found) => found,
+            None => {
+                self.grow(wanted, huge)?;
+                (self.clean.find(wanted)?, Kind::Clean)
+            }
+        };
+        let record = run(first);
+        let (length, touched, stamp) = (record.units.get() as usize, record.touched.get(), record.stamp.get());
+        self.unlink(first);
+        let skip = (base + first as usize).next_multiple_of(align) - base - first as usize;
+        let mut left = touched;
+        let mut piece = |units: usize| {
+            let share = left.min((units * UNIT) as u64);
+            left -= share;
+            share
+        };
+        let before = piece(skip);
+        let taken = piece(units);
+        let after = piece(length - skip - units);
+        if skip > 0 {
+            self.link(first, skip, kind, before, stamp);
+        }
+        first += skip as u32;
+        if length > skip + units {
+            self.link(first + units as u32, length - skip - units, kind, after, stamp);
+        }
+        match kind {
+            Kind::Dirty => globals().cached.sub_shared(taken),
+            _ => globals().retained.sub_shared((units * UNIT) as u64),
+        }
+        mark(first, units, Kind::Used);
+        self.used_units += units;
+        Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean })
+    }
+
+    /// Gives back a used run, of which `touched` bytes may have memory behind them.
+    pub(crate) fn give(&mut self, unit: UnitIndex, units: usize, touched: usize, decay_ns: Option<u64>) {
+        self.used_units -= units;
+        if touched == 0 {
+            globals().retained.add_shared((units * UNIT) as u64);
+            self.join(unit.0, units, Kind::Clean, 0, 0);
+            return;
+        }
+        let cached = globals().cached.add_shared(touched as u64);
+        let first = self.join(unit.0, units, Kind::Dirty, touched as u64, clock::last());
+        if decay_ns == Some(0) || (units >= LARGE && cached > CACHE && decay_ns.is_some()) {
+            self.purge(first);
+        }
+    }
+
+    /// Lengthens a used run in place by `more` units, if they are free. True with the answer whether they read as
+    /// zero.
+    pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<bool> {
+        let next = unit.0 + units as u32;
+        if next >= WINDOW.end().0 {
+            return None;
+        }
+        let neighbour = run(next);
+        let (kind, length) = (neighbour.kind.get(), neighbour.units.get() as usize);
+        if !matches!(kind, Kind::Dirty | Kind::Clean) || length < more {
+            return None;
+        }
+        let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
+        self.unlink(next);
+        let taken = touched.min((more * UNIT) as u64);
+        if length > more {
+            self.link(next + more as u32, length - more, kind, touched - taken, stamp);
+        }
+        match kind {
+            Kind::Dirty => globals().cached.sub_shared(taken),
+            _ => globals().retained.sub_shared((more * UNIT) as u64),
+        }
+        mark(unit.0, units + more, Kind::Used);
+        self.used_units += more;
+        Some(kind == Kind::Clean)
+    }
+
+    /// Shortens a used run to `units`, giving back the rest.
+    pub(crate) fn shrink(&mut self, unit: UnitIndex, old: usize, units: usize, touched: usize, decay_ns: Option<u64>) {
+        mark(unit.0, units, Kind::Used);
+        let rest = UnitIndex(unit.0 + units as u32);
+        mark(rest.0, old - units, Kind::Used);
+        self.give(rest, old - units, touched, decay_ns);
+    }
+
+    /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
+    pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
+        for _ in 0..limit {
+            if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
+                return false;
+            }
+            let oldest = self.oldest;
+            self.purge(oldest);
+        }
+        self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
+    }
+
+    /// Makes a dirty run clean.
+    fn purge(&mut self, first: u32) {
+        let record = run(first);
+        let (units, touched, unit) = (record.units.get() as usize, record.touched.get(), UnitIndex(first));
+        self.unlink(first);
+        // SAFETY: a free run, which nobody uses.
+        if unsafe { os::purge(WINDOW.address(unit), units * UNIT) }.is_err() {
+            // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
+            self.link(first, units, Kind::Dirty, touched, clock::last());
+            return;
+        }
+        purge_ledger(unit, units);
+        globals().cached.sub_shared(touched);
+        globals().purged.add_shared(touched);
+        globals().purges.add_shared(1);
+        globals().retained.add_shared((units * UNIT) as u64);
+        mark(first, units, Kind::Used);
+        self.join(first, units, Kind::Clean, 0, 0);
+    }
+
+    fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {
+        let chunks = units.div_ceil(CHUNK_UNITS);
+        // A hole may lie in what we get; each try starts behind the last one.
+        for _ in 0..64 {
+            let end = WINDOW.end().0 as usize;
+            let grown = match window::grow(chunks) {
+                Ok(grown) => grown,
+                // A whole chunk may be refused where its parts were wanted only to round up.
+                Err(_) => return None,
+            };
+            globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
+            globals().metadata.add_shared((grown.units * 208) as u64);
+            let wanted = match huge {
+                Huge::Always => true,
+                Huge::Never => false,
+                Huge::Auto => self.used_units >= HUGE_FROM && self.used_units * 4 >= end * 3,
+            };
+            if wanted && grown.holes == 0 {
+                // SAFETY: chunks just committed.
+                let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
+            }
+            for chunk in 0..grown.units / CHUNK_UNITS {
+                let first = grown.first.0 + (chunk * CHUNK_UNITS) as u32;
+                // SAFETY: committed by `grow`.
+                if unsafe { WINDOW.unit(UnitIndex(first)) }.owner() == owner::HOLE {
+                    mark(first, CHUNK_UNITS, Kind::Used);
+                } else {
+                    globals().retained.add_shared(CHUNK as u64);
+                    self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
+                }
+            }
+            if self.clean.find(units).is_some() {
+                return Some(());
+            }
+        }
+        None
+    }
+
+    /// Adds a run to its free neighbours of the same kind; the first unit of the result.
+    fn join(&mut self, mut first: u32, mut units: usize, kind: Kind, mut touched: u64, mut stamp: u64) -> u32 {
+        if first > 0 {
+            let last = run(first - 1);
+            if last.kind.get() == kind {
+                let before = first - last.units.get();
+                let record = run(before);
+                touched += record.touched.get();
+                stamp = stamp.min(record.stamp.get());
+                units += record.units.get() as usize;
+                self.unlink(before);
+                run(first - 1).kind.set(Kind::None);
+                first = before;
+            }
+        }
+        let next = first + units as u32;
+        if next < WINDOW.end().0 && run(next).kind.get() == kind {
+            let record = run(next);
+            touched += record.touched.get();
+            stamp = stamp.min(record.stamp.get());
+            units += record.units.get() as usize;
+            self.unlink(next);
+            record.kind.set(Kind::None);
+        }
+        self.link(first, units, kind, touched, stamp);
+        first
+    }
+
+    fn bins(&mut self, kind: Kind) -> &mut Bins {
+        if kind == Kind::Dirty { &mut self.dirty } else { &mut self.clean }
+    }
+
+    fn link(&mut self, first: u32, units: usize, kind: Kind, touched: u64, stamp: u64) {
+        mark(first, units, kind);
+        let record = run(first);
+        record.touched.set(touched);
+        record.stamp.set(stamp);
+        self.bins(kind).push(first, units);
+        if kind == Kind::Dirty {
+            self.enqueue(first);
+        }
+    }
+
+    fn unlink(&mut self, first: u32) {
+        let record = run(first);
+        let kind = record.kind.get();
+        self.bins(kind).remove(first);
+        if kind == Kind::Dirty {
+            let (older, newer) = (record.older.get(), record.newer.get());
+            if older == NO_UNIT {
+                self.oldest = newer
+            } else {
+                run(older).newer.set(newer)
+            }
+            if newer == NO_UNIT { self.newest = older } else { run(newer).older.set(older) }
+        }
+    }
+
+    /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.
+    fn enqueue(&mut self, first: u32) {
+        let stamp = run(first).stamp.get();
+        let mut older = self.newest;
+        while older != NO_UNIT && run(older).stamp.get() > stamp {
+            older = run(older).older.get();
+        }
+        let newer = if older == NO_UNIT { self.oldest } else { run(older).newer.get() };
+        run(first).older.set(older);
+        run(first).newer.set(newer);
+        if older == NO_UNIT {
+            self.oldest = first
+        } else {
+            run(older).newer.set(first)
+        }
+        if newer == NO_UNIT { self.newest = first } else { run(newer).older.set(first) }
+    }
+
+    /// Builds bins and queue anew from the records of used runs, in a child whose parent was forked in the middle
+    /// of a change. What lies between used runs is free, and dirty to be safe.
+    pub(crate) fn rebuild(&mut self) {
+        *self = Self::new();
+        let (mut unit, end) = (0, WINDOW.end().0);
+        let (mut cached, mut retained) = (0, 0);
+        while unit < end {
+            let length = used_length(unit);
+            if length > 0 {
+                self.used_units += length;
+                unit += length as u32;
+                continue;
+            }
+            let first = unit;
+            while unit < end && used_length(unit) == 0 {
+                run(unit).kind.set(Kind::None);
+                unit += 1;
+            }
+            let units = (unit - first) as usize;
+            self.link(first, units, Kind::Dirty, (units * UNIT) as u64, clock::last());
+            cached += (units * UNIT) as u64;
+        }
+        globals().cached.set(cached);
+        retained += 0;
+        globals().retained.set(retained);
+    }
+}
+
+/// Units of the used run that starts here, by the unit records; 0 if none does.
+fn used_length(unit: u32) -> usize {
+    // SAFETY: callers stay below the committed end.
+    let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.owner();
+    match holder {
+        owner::CLEAN | owner::MARKED => 0,
+        owner::HOLE => 1,
+        _ => (run(unit).units.get() as usize).max(1),
+    }
+}
+
+fn run(unit: u32) -> &'static Run {
+    debug_assert!(unit < WINDOW.end().0);
+    // SAFETY: callers stay below the committed end; records are guarded by the central lock.
+    unsafe { WINDOW.run(UnitIndex(unit)) }
+}
+
+/// Writes kind and length at both ends of a run.
+fn mark(first: u32, units: usize, kind: Kind) {
+    let last = run(first + units as u32 - 1);
+    last.kind.set(kind);
+    last.units.set(units as u32);
+    let record = run(first);
+    record.kind.set(kind);
+    record.units.set(units as u32);
+}
+
+/// Gives back the ledger pages of a free run that hold entries of former blocks.
+fn purge_ledger(first: UnitIndex, units: usize) {
+    let end = first.0 + units as u32;
+    let mut unit = first.0;
+    while unit < end {
+        let start = unit;
+        // SAFETY: units of a free run.
+        while unit < end && unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() == owner::MARKED {
+            unit += 1;
+        }
+        if unit == start {
+            unit += 1;
+            continue;
+        }
+        let count = (unit - start) as usize;
+        let (page, bytes) = WINDOW.ledger_range(UnitIndex(start), count);
+        // SAFETY: ledger pages of free units.
+        if unsafe { os::purge(page, bytes) }.is_ok() {
+            for cleared in start..unit {
+                // SAFETY: as above.
+                unsafe { WINDOW.unit(UnitIndex(cleared)) }.set_owner(owner::CLEAN);
+            }
+            globals().metadata.sub_shared((count * UNIT_GRANULES) as u64);
+        }
+    }
+}
+
+/// Free runs by length.
+struct Bins {
+    heads: [u32; BINS],
+    filled: u128,
+}
+
+impl Bins {
+    const fn new() -> Self {
+        Self { heads: [NO_UNIT; BINS], filled: 0 }
+    }
+
+    /// The bin that runs of this length lie in.
+    fn index(units: usize) -> usize {
+        if units <= EXACT {
+            return units - 1;
+        }
+        let doubling = units.ilog2() as usize;
+        let quarter = (units >> (doubling - 2)) & 3;
+        (EXACT + (doubling - 5) * 4 + quarter).min(BINS - 1)
+    }
+
+    /// A run of at least `units`, without taking it out.
+    fn find(&self, units: usize) -> Option<u32> {
+        let own = Self::index(units);
+        if units > EXACT {
+            let mut unit = *self.heads.get(own)?;
+            for _ in 0..16 {
+                if unit == NO_UNIT {
+                    break;
+                }
+                if run(unit).units.get() as usize >= units {
+                    return Some(unit);
+                }
+                unit = run(unit).next.get();
+            }
+        }
+        let from = if units > EXACT { own + 1 } else { own };
+        let filled = self.filled & u128::MAX.checked_shl(from as u32).unwrap_or(0);
+        if filled == 0 {
+            return None;
+        }
+        self.heads.get(filled.trailing_zeros() as usize).copied().filter(|&unit| unit != NO_UNIT)
+    }
+
+    fn push(&mut self, first: u32, units: usize) {
+        let bin = Self::index(units);
+        let Some(head) = self.heads.get_mut(bin) else { return };
+        let record = run(first);
+        record.previous.set(NO_UNIT);
+        record.next.set(*head);
+        if *head != NO_UNIT {
+            run(*head).previous.set(first);
+        }
+        *head = first;
+        self.filled |= 1 << bin;
+    }
+
+    fn remove(&mut self, first: u32) {
+        let record = run(first);
+        let bin = Self::index(record.units.get() as usize);
+        let (next, previous) = (record.next.get(), record.previous.get());
+        if next != NO_UNIT {
+            run(next).previous.set(previous);
+        }
+        if previous != NO_UNIT {
+            run(previous).next.set(next);
+            return;
+        }
+        let Some(head) = self.heads.get_mut(bin) else { return };
+        *head = next;
+        if next == NO_UNIT {
+            self.filled &= !(1 << bin);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Where the process-wide counters are. The layers below the segment know them by this name only.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use shm_layout::layout::Globals;
+
+static GLOBALS: AtomicPtr<Globals> = AtomicPtr::new(null_mut());
+
+/// The process-wide counters.
+///
+/// Set before the first slab or span exists, and again in a forked child.
+#[inline]
+pub(crate) fn globals() -> &'static Globals {
+    // SAFETY: `set_globals` comes before every use, and segments are never unmapped.
+    unsafe { &*GLOBALS.load(Ordering::Relaxed) }
+}
+
+pub(crate) fn set_globals(globals: &'static Globals) {
+    GLOBALS.store(core::ptr::from_ref(globals).cast_mut(), Ordering::Relaxed);
+}

@@ -1,0 +1,291 @@
+//! Threads: which heap a thread has, from its first call to its last.
+
+use crate::account;
+use crate::boot;
+use crate::central::{self, NO_HEAP_ID, central, wiped};
+use crate::clock;
+use crate::fork;
+use crate::heap::Heap;
+use crate::hot::{Hot, NO_HEAP};
+use crate::os;
+use crate::segment;
+use crate::stats::globals;
+use crate::window::WINDOW;
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU32, Ordering};
+use shm_layout::layout::{Row, SHARED_ROW, row_state};
+
+// Two words of initial-exec TLS: the thread's hot record, and its state. `thread_local!` in a shared library would
+// call `__tls_get_addr` on every access.
+global_asm!(
+    ".pushsection .tdata, \"awT\", @progbits",
+    ".balign 16",
+    ".globl statsalloc_thread",
+    ".hidden statsalloc_thread",
+    ".type statsalloc_thread, @object",
+    ".size statsalloc_thread, 16",
+    "statsalloc_thread:",
+    ".quad {no_heap}",
+    ".quad 0",
+    ".popsection",
+    no_heap = sym NO_HEAP,
+);
+
+/// State: has not used the heap yet, or has a heap.
+const OWN: usize = 0;
+/// State: has passed its exit hook, or found no free heap; uses the shared one.
+const SHARED: usize = 1;
+
+/// The calling thread's hot record; the sentinel's if it has none.
+#[inline(always)]
+pub(crate) fn hot() -> &'static Hot {
+    let hot: *const Hot;
+    // SAFETY: reads the calling thread's own word; its value is always the address of a hot record.
+    unsafe {
+        asm!(
+            "mov {hot}, qword ptr [rip + statsalloc_thread@GOTTPOFF]",
+            "mov {hot}, qword ptr fs:[{hot}]",
+            hot = out(reg) hot,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+        &*hot
+    }
+}
+
+fn set_hot(hot: &'static Hot) {
+    // SAFETY: writes the calling thread's own word.
+    unsafe {
+        asm!(
+            "mov {at}, qword ptr [rip + statsalloc_thread@GOTTPOFF]",
+            "mov qword ptr fs:[{at}], {hot}",
+            at = out(reg) _,
+            hot = in(reg) core::ptr::from_ref(hot),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+fn state() -> usize {
+    let state: usize;
+    // SAFETY: reads the calling thread's own word.
+    unsafe {
+        asm!(
+            "mov {at}, qword ptr [rip + statsalloc_thread@GOTTPOFF]",
+            "mov {at}, qword ptr fs:[{at} + 8]",
+            at = out(reg) state,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    state
+}
+
+fn set_state(state: usize) {
+    // SAFETY: writes the calling thread's own word.
+    unsafe {
+        asm!(
+            "mov {at}, qword ptr [rip + statsalloc_thread@GOTTPOFF]",
+            "mov qword ptr fs:[{at} + 8], {state}",
+            at = out(reg) _,
+            state = in(reg) state,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Runs `work` with the calling thread's heap, or with the shared one. `None` when there is no memory even for that.
+#[inline]
+pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
+    let hot = hot();
+    if hot.key.get() != 0 {
+        // SAFETY: a record with a key has a heap.
+        return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
+    }
+    with_late_heap(work)
+}
+
+#[cold]
+fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
+    if let Some(hot) = attach()? {
+        // SAFETY: a record with a key has a heap.
+        return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
+    }
+    let _guard = wiped().shared_heap.lock();
+    // SAFETY: heap 0 always exists.
+    let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
+    heap.in_use.store(1, Ordering::SeqCst);
+    account::open(hot, heap);
+    let result = work(hot, heap);
+    account::close(hot, heap);
+    heap.abandon(hot);
+    Some(result)
+}
+
+/// Gives the calling thread a heap: `Some(None)` if it has to use the shared one, `None` if there is no memory.
+fn attach() -> Option<Option<&'static Hot>> {
+    boot::ensure()?;
+    if wiped().ready.load(Ordering::Acquire) == 0 {
+        // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
+        unsafe { fork::recover(hot()) }?;
+        if hot().key.get() != 0 {
+            return Some(Some(hot()));
+        }
+    }
+    if state() == SHARED {
+        return Some(None);
+    }
+    let Some(id) = claim() else {
+        globals().threads_without_row.add_shared(1);
+        set_state(SHARED);
+        return Some(None);
+    };
+    // SAFETY: `claim` made sure there is room for it.
+    let (hot, heap) = unsafe { (central::hot(id), central::heap(id)) };
+    heap.in_use.store(1, Ordering::SeqCst);
+    account::open(hot, heap);
+    if let Some(row) = heap.row() {
+        hot.attach_row(row);
+        start_row(row);
+    }
+    hot.id.set(id);
+    hot.key.set(core::ptr::from_ref(hot) as usize);
+    globals().threads_started.add_shared(1);
+    set_hot(hot);
+    // After the heap is set: this may allocate.
+    hook_exit();
+    Some(Some(hot))
+}
+
+/// A heap for a new thread: an idle one, or the next that was never used. Its row has memory behind it.
+fn claim() -> Option<u32> {
+    let segment = boot::segment()?;
+    let (_, room) = WINDOW.heaps();
+    let mut central = central();
+    let id = if central.idle != NO_HEAP_ID { central.idle } else { central.made };
+    if id as usize >= room {
+        return None;
+    }
+    // SAFETY: there is room for it.
+    let heap = unsafe { central::heap(id) };
+    let row = segment.row(id as usize)?;
+    if id == central.made {
+        central.made += 1;
+        heap.reset();
+        globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
+    } else {
+        central.idle = heap.next_idle.get();
+    }
+    heap.set_row(row);
+    Some(id)
+}
+
+/// Publishes that a new thread continues this row.
+pub(crate) fn start_row(row: &Row) {
+    let name = os::thread_name();
+    for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
+        word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+    }
+    let mut sums = [0; 6];
+    for line in &row.lines {
+        let [allocations, frees, requested_in, requested_out, ..] = &mut sums;
+        *allocations += line.allocations.get();
+        *frees += line.frees.get();
+        *requested_in += line.requested_in.get();
+        *requested_out += line.requested_out.get();
+    }
+    let [.., reallocations, remote_frees] = &mut sums;
+    *reallocations = row.reallocations.get();
+    *remote_frees = row.remote_frees.get();
+    for (base, sum) in row.base.iter().zip(sums) {
+        base.set(sum);
+    }
+    row.tid.store(os::tid(), Ordering::Relaxed);
+    row.started_ns.set(clock::read());
+    row.ended_ns.set(0);
+    row.state.store(row_state::LIVE, Ordering::Relaxed);
+    row.generation.set_release(row.generation.get() + 1);
+}
+
+/// Prepares heap 0, once a process.
+pub(crate) fn open_shared_heap() -> Option<()> {
+    // SAFETY: heap 0 always has room.
+    let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
+    let row = boot::segment()?.row(SHARED_ROW)?;
+    row.state.store(row_state::SHARED, Ordering::Relaxed);
+    heap.reset();
+    heap.set_row(row);
+    hot.attach_row(row);
+    hot.id.set(0);
+    hot.key.set(core::ptr::from_ref(hot) as usize);
+    Some(())
+}
+
+/// Gives up the calling thread's heap. What the thread still frees and allocates goes to the shared one.
+fn detach() {
+    let own = hot();
+    set_state(SHARED);
+    set_hot(&NO_HEAP.0);
+    if own.key.get() == 0 {
+        return;
+    }
+    let id = own.id.get();
+    // SAFETY: a record with a key has a heap.
+    let heap = unsafe { central::heap(id) };
+    heap.abandon(own);
+    account::close(own, heap);
+    if let Some(row) = heap.row() {
+        row.ended_ns.set(clock::read());
+        row.state.store(row_state::ENDED, Ordering::Relaxed);
+    }
+    globals().threads_ended.add_shared(1);
+    let mut central = central();
+    heap.next_idle.set(central.idle);
+    central.idle = id;
+}
+
+// ---- the end of a thread ---------------------------------------------------------------------------------------
+
+const NO_KEY: u32 = u32::MAX;
+static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
+/// glibc runs destructors of thread-specific data in this many rounds; ours does its work in the last one, after
+/// those of others that allocate and free.
+const ROUNDS: usize = 4;
+
+/// Makes the key whose destructor sees threads end. From the library's constructor.
+pub(crate) fn watch_exits() {
+    let mut key = 0;
+    // SAFETY: `key` is writable and `thread_ends` stays loaded: a preloaded library is never unloaded.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0 {
+        EXIT_KEY.store(key, Ordering::Relaxed);
+        if hot().key.get() != 0 {
+            hook_exit();
+        }
+    }
+}
+
+fn hook_exit() {
+    rearm(1);
+}
+
+fn rearm(round: usize) {
+    let key = EXIT_KEY.load(Ordering::Relaxed);
+    if key != NO_KEY {
+        // SAFETY: a key of ours; the value is a number, never followed.
+        unsafe { libc::pthread_setspecific(key, round as *const core::ffi::c_void) };
+    }
+}
+
+unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
+    let round = round as usize;
+    if round < ROUNDS { rearm(round + 1) } else { detach() }
+}
+
+// ---- now and then ----------------------------------------------------------------------------------------------
+
+/// What slow paths do now and then.
+pub(crate) fn housekeeping(hot: &Hot, heap: &Heap) {
+    let Some(now) = clock::moved() else { return };
+    heap.tick(hot, now);
+    if let Some(segment) = boot::segment() {
+        segment::tick(segment, now);
+    }
+}

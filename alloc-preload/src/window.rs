@@ -1,0 +1,385 @@
+//! The window: the one address range in which all blocks lie, and the tables beside it.
+//!
+//! Two modes. *Reserved*: the whole window is one `PROT_NONE` mapping, made accessible in 2 MiB chunks from the
+//! bottom. *Chunked*, under a finite `RLIMIT_AS`: an unused hole of the address space is the window, and chunks are
+//! mapped into it one by one, skipping those that something else occupies.
+//!
+//! Invariant: of every unit below `granules`, the memory (holes excepted), the ledger and the records are accessible.
+
+use crate::ledger::Entry;
+use crate::os;
+use crate::slab::{Remote, Slab};
+use crate::span::Run;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use shm_layout::class::{GRANULE, UNIT};
+use shm_layout::layout::ROWS;
+
+/// Memory is committed in steps of this many bytes, which is also a huge page.
+pub(crate) const CHUNK: usize = 2 << 20;
+/// Units in a chunk.
+pub(crate) const CHUNK_UNITS: usize = CHUNK / UNIT;
+/// Granules in a unit, so also bytes of ledger: one page.
+pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
+
+const LARGEST: usize = 1 << 40;
+const SMALLEST: usize = 1 << 30;
+/// Records become accessible for this many units at a time.
+const RECORD_STEP: usize = 1024;
+
+/// A unit's number, counted from the start of the window.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct UnitIndex(pub(crate) u32);
+
+/// What a free needs to know about the unit its pointer lies in. Read-mostly: other threads read it.
+#[repr(C)]
+pub(crate) struct Unit {
+    /// The key of the heap that owns the slab, with [`owner::FULL`] set while the slab has no free block; or one
+    /// of the other constants in [`owner`].
+    owner: AtomicUsize,
+    /// The slab record of the slab or span this unit belongs to: that of its first unit.
+    head: AtomicUsize,
+}
+
+/// Values of [`Unit::owner`] besides heap keys, which are multiples of 64.
+pub(crate) mod owner {
+    /// Free, and no entry of its ledger page has ever been set, or all have been cleared.
+    pub(crate) const CLEAN: usize = 0;
+    /// Bit: the slab is its heap's, but has no free block.
+    pub(crate) const FULL: usize = 1;
+    /// A slab whose thread has ended.
+    pub(crate) const ABANDONED: usize = 2;
+    /// Part of a large block's span.
+    pub(crate) const SPAN: usize = 4;
+    /// Free, with entries of former blocks in its ledger page.
+    pub(crate) const MARKED: usize = 8;
+    /// Somebody else's memory (chunked mode).
+    pub(crate) const HOLE: usize = 16;
+}
+
+impl Unit {
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> usize {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_owner(&self, owner: usize) {
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn head(&self) -> *const Slab {
+        self.head.load(Ordering::Relaxed) as *const Slab
+    }
+
+    pub(crate) fn set_head(&self, head: &Slab) {
+        self.head.store(core::ptr::from_ref(head) as usize, Ordering::Relaxed);
+    }
+}
+
+/// Addresses and sizes; all zero until [`open`], so that every pointer lies outside.
+#[repr(C, align(64))]
+pub(crate) struct Window {
+    base: AtomicUsize,
+    granules: AtomicUsize,
+    ledger: AtomicUsize,
+    units: AtomicUsize,
+    slabs: AtomicUsize,
+    remotes: AtomicUsize,
+    runs: AtomicUsize,
+    bytes: AtomicUsize,
+    tables: AtomicUsize,
+    tables_bytes: AtomicUsize,
+    heaps: AtomicUsize,
+    heap_count: AtomicUsize,
+    records_ready: AtomicUsize,
+    chunked: AtomicUsize,
+}
+
+const ZERO: AtomicUsize = AtomicUsize::new(0);
+
+/// The window of this process.
+pub(crate) static WINDOW: Window = Window {
+    base: ZERO,
+    granules: ZERO,
+    ledger: ZERO,
+    units: ZERO,
+    slabs: ZERO,
+    remotes: ZERO,
+    runs: ZERO,
+    bytes: ZERO,
+    tables: ZERO,
+    tables_bytes: ZERO,
+    heaps: ZERO,
+    heap_count: ZERO,
+    records_ready: ZERO,
+    chunked: ZERO,
+};
+
+macro_rules! table {
+    ($name:ident, $field:ident, $type:ty) => {
+        /// # Safety
+        /// The unit lies below the committed end.
+        #[inline(always)]
+        pub(crate) unsafe fn $name(&self, unit: UnitIndex) -> &'static $type {
+            // SAFETY: the record is committed with its unit; its fields are atomics or guarded by their owner.
+            unsafe { &*(self.$field.load(Ordering::Relaxed) as *const $type).add(unit.0 as usize) }
+        }
+    };
+}
+
+impl Window {
+    #[inline(always)]
+    pub(crate) fn base(&self) -> usize {
+        self.base.load(Ordering::Relaxed)
+    }
+
+    /// Address range: `(address, bytes)`.
+    pub(crate) fn range(&self) -> (usize, usize) {
+        (self.base(), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Address range of the tables: `(address, bytes)`.
+    pub(crate) fn tables(&self) -> (usize, usize) {
+        (self.tables.load(Ordering::Relaxed), self.tables_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Address of the heap records, and how many there is room for.
+    pub(crate) fn heaps(&self) -> (usize, usize) {
+        (self.heaps.load(Ordering::Relaxed), self.heap_count.load(Ordering::Relaxed))
+    }
+
+    /// Whether address space is scarce, and the window is mapped chunk by chunk.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.chunked.load(Ordering::Relaxed) != 0
+    }
+
+    /// Units that are committed.
+    pub(crate) fn end(&self) -> UnitIndex {
+        UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)
+    }
+
+    /// Granule number of a pointer that may start a block of ours: in the committed window and aligned. The rotation
+    /// brings the four low bits to the top, so one comparison refuses unaligned pointers too.
+    #[inline(always)]
+    pub(crate) fn granule_of(&self, pointer: *const u8) -> Option<usize> {
+        let granule = (pointer as usize).wrapping_sub(self.base()).rotate_right(GRANULE.trailing_zeros());
+        (granule < self.granules.load(Ordering::Relaxed)).then_some(granule)
+    }
+
+    /// # Safety
+    /// The granule lies below the committed end.
+    #[inline(always)]
+    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
+        // SAFETY: the ledger is committed as far as the window.
+        unsafe { &*(self.ledger.load(Ordering::Relaxed) as *const Entry).add(granule) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(&self, unit: UnitIndex) -> *mut u8 {
+        (self.base() + unit.0 as usize * UNIT) as *mut u8
+    }
+
+    #[inline(always)]
+    pub(crate) fn unit_of_granule(granule: usize) -> UnitIndex {
+        UnitIndex((granule / UNIT_GRANULES) as u32)
+    }
+
+    /// The unit whose slab record this is.
+    pub(crate) fn unit_of(&self, slab: &Slab) -> UnitIndex {
+        let offset = core::ptr::from_ref(slab) as usize - self.slabs.load(Ordering::Relaxed);
+        UnitIndex((offset / size_of::<Slab>()) as u32)
+    }
+
+    table!(unit, units, Unit);
+    table!(slab, slabs, Slab);
+    table!(remote, remotes, Remote);
+    table!(run, runs, Run);
+
+    /// Clears the ledger page of a unit.
+    ///
+    /// # Safety
+    /// No block of the unit is live and the caller holds it.
+    pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex) {
+        let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
+        // SAFETY: a whole page of the ledger; the caller is its only user.
+        unsafe { core::ptr::write_bytes(page as *mut u8, 0, UNIT_GRANULES) };
+    }
+
+    /// The ledger pages of `count` units: `(address, bytes)`.
+    pub(crate) fn ledger_range(&self, unit: UnitIndex, count: usize) -> (*mut u8, usize) {
+        let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
+        (page as *mut u8, count * UNIT_GRANULES)
+    }
+}
+
+/// Reserves the window and its tables. `heap_area` tells how many bytes the records of so many heaps take. Called
+/// once, before anything else of this module.
+pub(crate) fn open(heap_area: fn(usize) -> usize) -> os::Result<()> {
+    let limit = os::limit(libc::RLIMIT_AS as u32);
+    if limit.is_none() {
+        let mut bytes = LARGEST;
+        while bytes >= SMALLEST {
+            if try_reserved(bytes, heap_area).is_ok() {
+                return Ok(());
+            }
+            bytes /= 2;
+        }
+    }
+    let limit = limit.map_or(SMALLEST, |limit| usize::try_from(limit).unwrap_or(LARGEST));
+    open_chunked(limit.clamp(CHUNK, LARGEST).next_multiple_of(CHUNK), heap_area)
+}
+
+fn try_reserved(bytes: usize, heap_area: fn(usize) -> usize) -> os::Result<()> {
+    let shape = Shape::new(bytes, heap_area(ROWS));
+    let window = os::reserve(bytes + CHUNK)?;
+    match os::reserve(shape.total) {
+        Ok(tables) => {
+            let base = (window as usize).next_multiple_of(CHUNK);
+            // SAFETY: the heap records lie in the reservation just made.
+            unsafe { os::commit(tables.add(shape.heaps), shape.total - shape.heaps) }?;
+            publish(base, bytes, tables as usize, &shape, ROWS, false);
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: the reservation just made, which nothing uses.
+            unsafe { os::unmap(window, bytes + CHUNK) }?;
+            Err(error)
+        }
+    }
+}
+
+/// Picks the window among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
+/// 48 TiB, moved about by the stack's random address.
+fn open_chunked(bytes: usize, heap_area: fn(usize) -> usize) -> os::Result<()> {
+    let heaps = (bytes >> 20).clamp(16, ROWS);
+    let shape = Shape::new(bytes, heap_area(heaps));
+    let tables = os::map(shape.total)?;
+    let random = (&raw const shape as usize).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
+    publish((32 << 40) + (random << 32), bytes, tables as usize, &shape, heaps, true);
+    Ok(())
+}
+
+fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize, chunked: bool) {
+    let set = |field: &AtomicUsize, value| field.store(value, Ordering::Relaxed);
+    let window = &WINDOW;
+    set(&window.base, base);
+    set(&window.bytes, bytes);
+    set(&window.tables, tables);
+    set(&window.tables_bytes, shape.total);
+    set(&window.ledger, tables);
+    set(&window.units, tables + shape.units);
+    set(&window.slabs, tables + shape.slabs);
+    set(&window.remotes, tables + shape.remotes);
+    set(&window.runs, tables + shape.runs);
+    set(&window.heaps, tables + shape.heaps);
+    set(&window.heap_count, heaps);
+    set(&window.chunked, usize::from(chunked));
+}
+
+/// Offsets of the tables in their reservation.
+struct Shape {
+    units: usize,
+    slabs: usize,
+    remotes: usize,
+    runs: usize,
+    heaps: usize,
+    total: usize,
+}
+
+impl Shape {
+    fn new(bytes: usize, heap_area: usize) -> Self {
+        // One unit more than there is: a run may look at its right neighbour without asking whether it exists.
+        let count = bytes / UNIT + 1;
+        let after = |offset: usize, size: usize| (offset + size).next_multiple_of(os::PAGE);
+        let units = after(0, bytes / GRANULE);
+        let slabs = after(units, count * size_of::<Unit>());
+        let remotes = after(slabs, count * size_of::<Slab>());
+        let runs = after(remotes, count * size_of::<Remote>());
+        let heaps_at = after(runs, count * size_of::<Run>());
+        Self { units, slabs, remotes, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
+    }
+}
+
+/// Commits the next `chunks` chunks; their number of units, or an error with nothing changed but records made
+/// accessible. In chunked mode a chunk that is occupied becomes a hole, and counts. Under the central lock.
+pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
+    let window = &WINDOW;
+    let end = window.end();
+    let units = chunks * CHUNK_UNITS;
+    let new_end = end.0 as usize + units;
+    if new_end * UNIT > window.bytes.load(Ordering::Relaxed) {
+        return Err(os::Errno(libc::ENOMEM));
+    }
+    let chunked = window.chunked.load(Ordering::Relaxed) != 0;
+    if !chunked {
+        grow_records(new_end + 1)?;
+        let (ledger, bytes) = window.ledger_range(end, units);
+        // SAFETY: all of it lies in our two reservations.
+        unsafe {
+            os::commit(ledger, bytes)?;
+            os::commit(window.address(end), chunks * CHUNK)?;
+        }
+    }
+    let mut holes = 0;
+    if chunked {
+        for chunk in 0..chunks {
+            let first = UnitIndex(end.0 + (chunk * CHUNK_UNITS) as u32);
+            match os::map_at(window.address(first), CHUNK) {
+                Ok(()) => {}
+                Err(os::Errno(libc::EEXIST)) => {
+                    holes += 1;
+                    for unit in first.0..first.0 + CHUNK_UNITS as u32 {
+                        // SAFETY: in chunked mode all records are accessible from the start.
+                        unsafe { window.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
+                    }
+                }
+                Err(error) => {
+                    for earlier in 0..chunk {
+                        let first = UnitIndex(end.0 + (earlier * CHUNK_UNITS) as u32);
+                        // SAFETY: mapped a moment ago, unused.
+                        unsafe {
+                            if window.unit(first).owner() != owner::HOLE {
+                                os::unmap(window.address(first), CHUNK)?;
+                            }
+                        }
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+    window.granules.store(new_end * UNIT_GRANULES, Ordering::Release);
+    Ok(Grown { first: end, units, holes })
+}
+
+/// What [`grow`] added.
+pub(crate) struct Grown {
+    pub(crate) first: UnitIndex,
+    pub(crate) units: usize,
+    /// Chunks among them that are somebody else's.
+    pub(crate) holes: usize,
+}
+
+fn grow_records(needed: usize) -> os::Result<()> {
+    let window = &WINDOW;
+    let ready = window.records_ready.load(Ordering::Relaxed);
+    if needed <= ready {
+        return Ok(());
+    }
+    let all = window.bytes.load(Ordering::Relaxed) / UNIT + 1;
+    let target = needed.next_multiple_of(RECORD_STEP).min(all);
+    for (table, size) in [
+        (&window.units, size_of::<Unit>()),
+        (&window.slabs, size_of::<Slab>()),
+        (&window.remotes, size_of::<Remote>()),
+        (&window.runs, size_of::<Run>()),
+    ] {
+        let start = table.load(Ordering::Relaxed);
+        let from = (start + ready * size) & !(os::PAGE - 1);
+        let to = (start + target * size).next_multiple_of(os::PAGE);
+        // SAFETY: the table's pages in our reservation; the last is padding of this table.
+        unsafe { os::commit(from as *mut u8, to - from) }?;
+    }
+    window.records_ready.store(target, Ordering::Relaxed);
+    Ok(())
+}
