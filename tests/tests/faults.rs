@@ -70,7 +70,6 @@ fn without_a_descriptor_to_be_had_the_program_runs_on() {
     for limit in [0, 3, 4] {
         let mut command = Command::new("bash");
         let script = format!("ulimit -n {limit}; exec \"$0\"");
-        // The program itself needs descriptors to load its libraries: this one is linked for good and needs none.
         let finished = command.args(["-c", &script]).arg(program("worker.c")).preload().finish();
         if finished.status.code() == Some(127) {
             // The loader could not open the C library, with us or without.

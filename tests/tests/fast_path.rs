@@ -1,0 +1,126 @@
+//! What the fast path may cost, independent of time: every instruction of warm calls is looked at.
+//! And what the library is made of: its exported names, and no panic.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use tests::artefacts::{Folder, compiled};
+use tests::steps::sections;
+use tests::{library, missing};
+
+/// Instructions a warm call may execute inside the library.
+const MALLOC_LIMIT: usize = 60;
+const FREE_LIMIT: usize = 60;
+const REALLOC_LIMIT: usize = 120;
+
+/// Sizes one byte below which and above which the class is the same.
+const SIZES: [usize; 6] = [1, 24, 100, 1000, 5000, 30_000];
+
+/// All sections of `warm.c` doing `what` stay within `limit` instructions, none of them a forbidden one.
+fn check(what: &str, limit: usize) {
+    if missing(&["objdump"]) {
+        return;
+    }
+    // Bound at the start and without stubs: nothing of the dynamic linker runs between the marks.
+    let program = compiled("warm.c", &["-fno-plt", "-Wl,-z,now"]);
+    for size in SIZES {
+        let sections = sections(Command::new(&program).args([what, &size.to_string()]));
+        assert_eq!(sections.len(), 16, "{what} of {size}");
+        let counts: Vec<_> = sections.iter().map(|section| section.instructions.len()).collect();
+        eprintln!("{what} of {size} bytes: {counts:?} instructions");
+        for section in &sections {
+            assert_eq!(section.forbidden(), [] as [&str; 0], "{what} of {size}");
+            assert_eq!(section.elsewhere, 0, "{what} of {size} runs code outside the library");
+            assert!(!section.instructions.is_empty(), "{what} of {size} did not come to us");
+        }
+        let most = counts.iter().max().unwrap();
+        assert!(*most <= limit, "{what} of {size}: {counts:?} instructions, at most {limit} are allowed");
+    }
+}
+
+#[test]
+fn warm_malloc_is_short_and_calls_nothing() {
+    check("malloc", MALLOC_LIMIT);
+}
+
+#[test]
+fn warm_free_is_short_and_calls_nothing() {
+    check("free", FREE_LIMIT);
+}
+
+#[test]
+fn realloc_in_place_is_short_and_calls_nothing() {
+    check("realloc", REALLOC_LIMIT);
+}
+
+/// Output of a tool on the library.
+fn ask(tool: &str, arguments: &[&str]) -> String {
+    let output = Command::new(tool).args(arguments).arg(library()).output().unwrap();
+    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_exported_names_are_exactly_these() {
+    if missing(&["nm"]) {
+        return;
+    }
+    let listing = ask("nm", &["-D", "--defined-only"]);
+    let exported: BTreeSet<&str> = listing.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    let list = include_str!("../exports.txt");
+    let expected: BTreeSet<&str> = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let extra: Vec<_> = exported.difference(&expected).collect();
+    let missing: Vec<_> = expected.difference(&exported).collect();
+    assert!(extra.is_empty() && missing.is_empty(), "not in exports.txt: {extra:?}; not in the library: {missing:?}");
+}
+
+#[test]
+fn the_library_cannot_panic() {
+    if missing(&["nm", "objcopy"]) {
+        return;
+    }
+    for symbol in ask("nm", &["-a"]).lines().chain(ask("nm", &["-D"]).lines()) {
+        let lower = symbol.to_lowercase();
+        // The handler that every no_std library must name may be there; nothing may lead to it.
+        let is_panic = lower.contains("panic") || lower.contains("unwrap_failed") || lower.contains("expect_failed");
+        assert!(!is_panic, "{symbol}");
+    }
+    // What a panic would say. Debug information may name the standard library's files; loaded data may not.
+    let data = loaded_data();
+    for text in ["index out of bounds", "called `Option::unwrap()`", "attempt to ", "src/"] {
+        let found = data.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!found, "{text:?} is in the library");
+    }
+}
+
+/// The library's constants.
+fn loaded_data() -> Vec<u8> {
+    let folder = Folder::new();
+    let file = folder.path().join("data");
+    let mut copy = Command::new("objcopy");
+    copy.args(["-O", "binary", "-j", ".rodata", "-j", ".data.rel.ro", "-j", ".data"]).arg(library()).arg(&file);
+    assert!(copy.status().unwrap().success());
+    std::fs::read(&file).unwrap()
+}
+
+#[test]
+fn the_library_needs_the_c_library_only() {
+    if missing(&["readelf"]) {
+        return;
+    }
+    let dynamic = ask("readelf", &["-dW"]);
+    let needed: Vec<_> = dynamic.lines().filter(|line| line.contains("(NEEDED)")).collect();
+    assert!(needed.iter().all(|line| line.contains("[libc.so.6]") || line.contains("[ld-linux-x86-64.so.2]")));
+    assert!(!dynamic.contains("TEXTREL") && !dynamic.contains("RPATH") && !dynamic.contains("RUNPATH"), "{dynamic}");
+}
+
+#[test]
+fn thread_local_data_is_reached_without_a_call() {
+    if missing(&["nm"]) {
+        return;
+    }
+    let undefined = ask("nm", &["-D", "--undefined-only"]);
+    for name in ["__tls_get_addr", "malloc", "calloc", "free", "realloc", "__errno_location_slow"] {
+        let found = undefined.lines().any(|line| line.split_whitespace().last() == Some(name));
+        assert!(!found, "{name} is called through the dynamic linker");
+    }
+}

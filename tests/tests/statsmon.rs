@@ -1,0 +1,496 @@
+//! The monitor's promises to scripts: exit codes, JSON, text without escapes, one line an object.
+
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use tests::artefacts::Folder;
+use tests::sandbox::{Sandbox, Shm};
+use tests::{Finished, Run, Running, missing_privilege, program, statsmon};
+
+fn ask(arguments: &[&str]) -> Finished {
+    Command::new(statsmon()).args(arguments).finish()
+}
+
+/// A preloaded program that waits: `cat`, under another name if need be.
+fn waiting(binary: impl AsRef<std::ffi::OsStr>) -> Running {
+    let mut running = Command::new(binary).preload().begin();
+    running.send(b"ready\n");
+    assert_eq!(running.line(), "ready");
+    running
+}
+
+/// A copy of `cat` by that name.
+fn cat_called(folder: &Folder, name: &str) -> PathBuf {
+    let copy = folder.path().join(name);
+    std::fs::copy("/bin/cat", &copy).unwrap();
+    copy
+}
+
+/// An ended process's PID.
+fn nobody() -> String {
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id().to_string()
+}
+
+#[track_caller]
+fn refuses(finished: &Finished, code: i32) {
+    assert_eq!(finished.code(), code, "{finished:?}");
+    let text = finished.err();
+    assert!(!text.is_empty() && text.ends_with('\n') && !text.contains("panicked"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn fine_is_0_and_goes_to_stdout_alone() {
+    let cat = waiting("cat");
+    for arguments in [&["--once"][..], &["--json"], &["--csv"], &[], &["--once", &cat.pid().to_string()]] {
+        let finished = ask(arguments);
+        assert_eq!((finished.code(), finished.err().as_str()), (0, ""), "{arguments:?}");
+        assert!(finished.out().contains(&cat.pid().to_string()), "{arguments:?}: {}", finished.out());
+    }
+    for arguments in [&["--help"][..], &["--version"], &["run", "--help"]] {
+        let finished = ask(arguments).success();
+        assert!(!finished.stdout.is_empty() && finished.stderr.is_empty());
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_1() {
+    let cat = waiting("cat");
+    for form in ["--once", "--json", "--csv"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$1\" \"$2\" > /dev/full"]).arg(statsmon());
+        refuses(&command.args([form, &cat.pid().to_string()]).finish(), 1);
+    }
+}
+
+#[test]
+fn usage_errors_are_2() {
+    for arguments in [
+        &["--nonsense"][..],
+        &["-n", "0"],
+        &["-n", "x"],
+        &["-d", "x"],
+        &["-d", "-1"],
+        &["--json", "--csv"],
+        &["--once", "0"],
+        &["run"],
+        &["run", "--nonsense", "--", "true"],
+    ] {
+        let finished = ask(arguments);
+        // What concerns `run` itself is statsmon's own failure.
+        let accepted: &[i32] = if arguments[0] == "run" { &[2, 125] } else { &[2] };
+        assert!(accepted.contains(&finished.code()), "{arguments:?}: {finished:?}");
+        assert!(!finished.stderr.is_empty() && finished.stdout.is_empty());
+    }
+}
+
+#[test]
+fn no_such_process_is_3() {
+    refuses(&ask(&["--once", &nobody()]), 3);
+    refuses(&ask(&["--json", "4194303"]), 3);
+    refuses(&ask(&["--once", "no-program-is-called-this"]), 3);
+}
+
+#[test]
+fn a_process_without_the_library_is_4() {
+    let mut plain = Command::new("cat").begin();
+    plain.send(b"ready\n");
+    plain.line();
+    let finished = ask(&["--once", &plain.pid().to_string()]);
+    refuses(&finished, 4);
+    assert!(finished.err().contains("statsmon run"), "it says what to do: {}", finished.err());
+}
+
+/// A copy of `statsmon` and its library that every user may reach.
+fn for_everyone() -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for file in [statsmon().to_owned(), tests::library()] {
+        let copy = folder.path().join(file.file_name().unwrap());
+        std::fs::copy(&file, &copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let binary = folder.path().join("statsmon");
+    (folder, binary)
+}
+
+#[test]
+fn another_users_process_is_5() {
+    if missing_privilege() {
+        return;
+    }
+    let (_folder, statsmon) = for_everyone();
+    let cat = waiting("cat");
+    let finished = Command::new(&statsmon).args(["--once", &cat.pid().to_string()]).as_user(65534).finish();
+    refuses(&finished, 5);
+    // Among all, it is no failure.
+    let finished = Command::new(&statsmon).arg("--json").as_user(65534).finish();
+    assert_eq!(finished.code(), 0, "{finished:?}");
+}
+
+/// Overwrites bytes of a living process's segment.
+fn damage(pid: u32, offset: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let path = format!("/dev/shm/statsalloc.{pid}");
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(bytes, offset).unwrap();
+}
+
+#[test]
+fn an_unknown_layout_version_is_6() {
+    let cat = waiting("cat");
+    damage(cat.pid(), 8, &77_u32.to_ne_bytes());
+    let finished = ask(&["--once", &cat.pid().to_string()]);
+    refuses(&finished, 6);
+    assert!(finished.err().contains("77"), "{}", finished.err());
+}
+
+#[test]
+fn a_dead_process_is_7_and_its_last_state_is_shown() {
+    if missing_privilege() {
+        return;
+    }
+    let mut keeper = Command::new("cat").with_shm(Shm::Private).begin();
+    keeper.send(b"ready\n");
+    keeper.line();
+    let mut cat = Command::new("cat").beside(keeper.pid()).preload().begin();
+    cat.send(b"ready\n");
+    cat.line();
+    let pid = cat.pid().to_string();
+    cat.signal(libc::SIGKILL);
+    cat.finish();
+    let finished = Command::new(statsmon()).args(["--once", &pid]).beside(keeper.pid()).finish();
+    refuses(&finished, 7);
+    assert!(finished.out().contains(&pid) && finished.out().contains("cat"), "{}", finished.out());
+}
+
+#[test]
+fn of_several_all_are_shown_and_the_first_failure_is_returned() {
+    let (first, second) = (waiting("cat"), waiting("cat"));
+    let mut plain = Command::new("cat").begin();
+    plain.send(b"ready\n");
+    plain.line();
+    let [first_pid, second_pid, plain_pid] = [first.pid(), second.pid(), plain.pid()].map(|pid| pid.to_string());
+    let nobody = nobody();
+    let finished = ask(&["--json", &first_pid, &second_pid]).success();
+    let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(document["processes"].as_array().unwrap().len(), 2);
+    for (order, code) in
+        [([&first_pid, &plain_pid, &nobody, &second_pid], 4), ([&nobody, &first_pid, &plain_pid, &second_pid], 3)]
+    {
+        let mut arguments = vec!["--json"];
+        arguments.extend(order.map(String::as_str));
+        let finished = ask(&arguments);
+        refuses(&finished, code);
+        let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+        let shown: Vec<String> =
+            document["processes"].as_array().unwrap().iter().map(|process| process["pid"].to_string()).collect();
+        assert!(shown.contains(&first_pid) && shown.contains(&second_pid), "{shown:?}");
+        assert!(finished.err().contains(&nobody) && finished.err().contains(&plain_pid), "{}", finished.err());
+    }
+}
+
+#[test]
+fn a_name_must_be_unique() {
+    let folder = Folder::new();
+    let name = format!("cat{}", std::process::id());
+    let binary = cat_called(&folder, &name);
+    let first = waiting(&binary);
+    let finished = ask(&["--once", &name]).success();
+    assert!(finished.out().contains(&first.pid().to_string()));
+    let second = waiting(&binary);
+    let finished = ask(&["--once", &name]);
+    refuses(&finished, 2);
+    for pid in [first.pid(), second.pid()] {
+        assert!(finished.err().contains(&pid.to_string()), "{}", finished.err());
+    }
+}
+
+/// What a field of the contract holds.
+#[derive(Clone, Copy, Debug)]
+enum Type {
+    Text,
+    /// A number that is no byte count.
+    Number,
+    Integer,
+    /// Bytes, which may be unknown.
+    Bytes,
+    /// Bytes that may be negative.
+    Signed,
+    /// A number, or null.
+    MaybeNumber,
+    /// RFC 3339, UTC.
+    Time,
+    List,
+}
+
+fn holds(kind: Type, value: &Value) -> bool {
+    match kind {
+        Type::Text => value.is_string(),
+        Type::Number => value.is_number(),
+        Type::Integer => value.is_u64(),
+        Type::Bytes => value.is_u64() || value.is_null(),
+        Type::Signed => value.is_i64() || value.is_u64() || value.is_null(),
+        Type::MaybeNumber => value.is_number() || value.is_null(),
+        Type::Time => value.as_str().is_some_and(is_time),
+        Type::List => value.is_array(),
+    }
+}
+
+/// `2026-01-31T12:00:00.123Z`
+fn is_time(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    matches!(shape.as_str(), "0000-00-00T00:00:00.000Z" | "0000-00-00T00:00:00Z")
+}
+
+const PROCESS: [(&str, Type); 66] = [
+    ("/pid", Type::Integer),
+    ("/ppid", Type::Integer),
+    ("/uid", Type::Integer),
+    ("/namespace_pid", Type::Integer),
+    ("/state", Type::Text),
+    ("/command", Type::Text),
+    ("/executable", Type::Text),
+    ("/start_time", Type::Time),
+    ("/uptime_seconds", Type::Number),
+    ("/totals/requested_bytes", Type::Integer),
+    ("/totals/allocated_bytes", Type::Integer),
+    ("/totals/pinned_bytes", Type::Integer),
+    ("/totals/cached_bytes", Type::Integer),
+    ("/totals/metadata_bytes", Type::Integer),
+    ("/totals/other_bytes", Type::Signed),
+    ("/totals/resident_bytes", Type::Bytes),
+    ("/totals/rss_bytes", Type::Integer),
+    ("/totals/swap_bytes", Type::Bytes),
+    ("/totals/active_bytes", Type::Integer),
+    ("/totals/committed_bytes", Type::Integer),
+    ("/totals/retained_bytes", Type::Bytes),
+    ("/totals/purged_bytes", Type::Integer),
+    ("/totals/internal_fragmentation_bytes", Type::Integer),
+    ("/totals/external_fragmentation_bytes", Type::Integer),
+    ("/totals/peak_requested_bytes", Type::Integer),
+    ("/totals/peak_allocated_bytes", Type::Integer),
+    ("/totals/peak_error_bytes", Type::Integer),
+    ("/totals/peak_rss_bytes", Type::Bytes),
+    ("/totals/cumulative_requested_bytes", Type::Integer),
+    ("/totals/cumulative_allocated_bytes", Type::Integer),
+    ("/totals/live_blocks", Type::Integer),
+    ("/totals/allocations", Type::Integer),
+    ("/totals/frees", Type::Integer),
+    ("/totals/reallocations", Type::Integer),
+    ("/totals/remote_frees", Type::Integer),
+    ("/rates/allocations_per_second", Type::MaybeNumber),
+    ("/rates/frees_per_second", Type::MaybeNumber),
+    ("/rates/requested_growth_bytes_per_second", Type::MaybeNumber),
+    ("/misuse/foreign_frees", Type::Integer),
+    ("/misuse/double_frees", Type::Integer),
+    ("/misuse/invalid_frees", Type::Integer),
+    ("/misuse/last", Type::List),
+    ("/threads/live", Type::Integer),
+    ("/threads/started", Type::Integer),
+    ("/threads/ended", Type::Integer),
+    ("/threads/stranded_bytes", Type::Integer),
+    ("/threads/rows", Type::List),
+    ("/threads/rows/0/tid", Type::Integer),
+    ("/threads/rows/0/name", Type::Text),
+    ("/threads/rows/0/state", Type::Text),
+    ("/threads/rows/0/allocations", Type::Integer),
+    ("/threads/rows/0/frees", Type::Integer),
+    ("/threads/rows/0/allocated_by_bytes", Type::Integer),
+    ("/threads/rows/0/freed_by_bytes", Type::Integer),
+    ("/size_classes", Type::List),
+    ("/large/live_blocks", Type::Integer),
+    ("/large/requested_bytes", Type::Integer),
+    ("/large/allocated_bytes", Type::Integer),
+    ("/large/classes", Type::List),
+    ("/large/classes/0/up_to_bytes", Type::Bytes),
+    ("/large/classes/0/live_blocks", Type::Integer),
+    ("/large/classes/0/requested_bytes", Type::Integer),
+    ("/history/seconds", Type::List),
+    ("/history/minutes", Type::List),
+    ("/history/hours", Type::List),
+    ("/resident_age_seconds", Type::MaybeNumber),
+];
+
+const CLASS: [&str; 9] = [
+    "block_size",
+    "live_blocks",
+    "free_list_length",
+    "requested_bytes",
+    "allocated_bytes",
+    "pinned_bytes",
+    "allocations",
+    "frees",
+    "slabs",
+];
+
+#[test]
+fn json_has_every_field_of_the_contract() {
+    // Some small and some large blocks, so that every table has a line.
+    let mut running = Command::new(program("ballast.c")).preload().begin();
+    running.line();
+    let finished = ask(&["--json", &running.pid().to_string()]).success();
+    let text = finished.out();
+    assert_eq!(text.lines().count(), 1, "one object, one line");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["schema_version"], 1);
+    assert!(holds(Type::Time, &document["timestamp"]), "{}", document["timestamp"]);
+    let process = &document["processes"][0];
+    for (path, kind) in PROCESS {
+        // The residency's age may stand in either place.
+        let place = process.pointer(path).or_else(|| process.pointer(&format!("/totals{path}")));
+        let value = place.unwrap_or_else(|| panic!("no {path} in {process}"));
+        assert!(holds(kind, value), "{path} should be {kind:?}, not {value}");
+    }
+    for class in process["size_classes"].as_array().unwrap() {
+        for field in CLASS {
+            assert!(class[field].is_u64(), "{field} in {class}");
+        }
+        let number = |field: &str| class[field].as_u64().unwrap();
+        assert_eq!(number("pinned_bytes"), number("free_list_length") * number("block_size"), "{class}");
+    }
+    assert_eq!(process["command"].as_str().unwrap(), running_command(&running));
+    running.go();
+    running.finish().success();
+}
+
+fn running_command(running: &Running) -> String {
+    let line = std::fs::read(format!("/proc/{}/cmdline", running.pid())).unwrap();
+    String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ")
+}
+
+#[test]
+fn derived_figures_of_one_snapshot_fit_together() {
+    let mut running = Command::new(program("ballast.c")).preload().begin();
+    running.line();
+    let seen = tests::snapshot(running.pid());
+    let total = |name: &str| seen.total(name);
+    assert_eq!(total("active_bytes"), total("allocated_bytes") + total("pinned_bytes"));
+    assert_eq!(total("internal_fragmentation_bytes"), total("allocated_bytes") - total("requested_bytes"));
+    assert_eq!(total("external_fragmentation_bytes"), total("pinned_bytes"));
+    let accounted =
+        ["allocated_bytes", "pinned_bytes", "cached_bytes", "metadata_bytes"].map(total).iter().sum::<i64>();
+    if !seen.0["totals"]["resident_bytes"].is_null() {
+        assert_eq!(total("other_bytes"), total("resident_bytes") - accounted);
+        // All of the ballast was touched.
+        assert!(total("resident_bytes") >= total("requested_bytes"), "{}", seen.0["totals"]);
+    }
+    let pinned: i64 = seen.list("/size_classes").iter().map(|class| class["pinned_bytes"].as_i64().unwrap()).sum();
+    assert_eq!(pinned, total("pinned_bytes"));
+    assert!(total("rss_bytes") > 0 && total("peak_rss_bytes") >= total("rss_bytes") / 2);
+    assert!(total("committed_bytes") >= total("allocated_bytes"));
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn every_snapshot_is_a_line_of_json() {
+    let cat = waiting("cat");
+    let pid = cat.pid().to_string();
+    let finished = ask(&["-n", "3", "-d", "0.1", "--json", &pid]).success();
+    let lines: Vec<Value> = finished.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        assert_eq!((&line["schema_version"], &line["processes"][0]["pid"]), (&Value::from(1), &Value::from(cat.pid())));
+    }
+    let times: Vec<&str> = lines.iter().map(|line| line["timestamp"].as_str().unwrap()).collect();
+    assert!(times.is_sorted() && times[0] < times[2], "{times:?}");
+    assert!(lines[2]["processes"][0]["rates"]["allocations_per_second"].is_number(), "known from the one before");
+}
+
+#[test]
+fn without_processes_the_list_is_empty() {
+    if missing_privilege() {
+        return;
+    }
+    let finished = Command::new(statsmon()).arg("--json").with_shm(Shm::Private).finish().success();
+    let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(document["processes"], Value::Array(Vec::new()));
+    for shm in [Shm::Private, Shm::Absent] {
+        let finished = Command::new(statsmon()).arg("--once").with_shm(shm).finish();
+        assert!(finished.status.code().is_some_and(|code| code <= 1), "{shm:?}: {finished:?}");
+    }
+}
+
+#[test]
+fn text_and_csv_hold_no_escape_whatever_a_process_is_called() {
+    let folder = Folder::new();
+    let nasty = cat_called(&folder, "a\u{1b}[31m\nb,\"c\u{7}");
+    let cat = waiting(&nasty);
+    let pid = cat.pid().to_string();
+    for arguments in [&["--once", &pid][..], &["--once"], &["--csv", &pid], &["--csv"], &["-n", "2", "-d", "0.1", &pid]]
+    {
+        let mut command = Command::new(statsmon());
+        command.args(arguments).env("TERM", "xterm-256color").env("CLICOLOR_FORCE", "1");
+        let out = command.finish().success().out();
+        let control = out.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+        assert_eq!(control, None, "{arguments:?}: {out:?}");
+    }
+    let lines = ask(&["--csv", &pid]).success().out();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    let document: Value = serde_json::from_slice(&ask(&["--json", &pid]).success().stdout).unwrap();
+    assert!(document["processes"][0]["executable"].as_str().unwrap().contains('\u{1b}'), "JSON keeps it, escaped");
+}
+
+#[test]
+fn without_a_pid_there_is_one_line_a_process() {
+    let (first, second) = (waiting("cat"), waiting("cat"));
+    let out = ask(&["--once"]).success().out();
+    for pid in [first.pid(), second.pid()] {
+        let own = pid.to_string();
+        let lines = out.lines().filter(|line| line.split_whitespace().any(|word| word == own)).count();
+        assert_eq!(lines, 1, "{pid} in {out}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let cat = waiting("cat");
+    for form in ["--json", "--csv", "--once"] {
+        let mut command = Command::new("bash");
+        let script = "\"$0\" $1 -n 500 -d 0.05 $2 | head -1; echo ${PIPESTATUS[0]}";
+        let finished = command.args(["-c", script]).arg(statsmon()).args([form, &cat.pid().to_string()]).finish();
+        let out = finished.out();
+        assert_eq!(finished.err(), "", "{form}");
+        let code = out.lines().last().unwrap();
+        assert!(matches!(code, "0" | "141"), "{form}: ended with {code}");
+    }
+}
+
+#[test]
+fn a_damaged_segment_never_breaks_the_monitor() {
+    let mut random = tests::script::Random::new(5);
+    let mut running = Command::new(program("ballast.c")).preload().begin();
+    running.line();
+    let pid = running.pid();
+    for round in 0..60 {
+        // The identity is left alone at first; later all of the header and the counters may be damaged.
+        let (from, to) = [(1024, 4096), (8192, 40_000), (225_000, 400_000), (4096, 8192), (16, 440)][round / 12];
+        for _ in 0..40 {
+            let value = [0, u64::MAX, 1 << 63, random.below(1 << 48)][random.below(4) as usize];
+            damage(pid, (from + random.below(to - from)) & !7, &value.to_ne_bytes());
+        }
+        for arguments in [&["--json", &pid.to_string()][..], &["--once", &pid.to_string()], &["--csv"]] {
+            let finished = ask(arguments);
+            assert!(finished.status.code().is_some_and(|code| code <= 7), "{arguments:?}: {finished:?}");
+            assert!(!finished.err().contains("panicked"), "{finished:?}");
+            if arguments[0] == "--json" && finished.status.success() {
+                serde_json::from_slice::<Value>(&finished.stdout).unwrap();
+            }
+        }
+    }
+    // Cut off under the reader.
+    let path = format!("/dev/shm/statsalloc.{pid}");
+    for length in [100_000, 4096, 100, 0] {
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        let finished = ask(&["--once", &pid.to_string()]);
+        assert!(finished.status.code().is_some_and(|code| code <= 7), "{length} bytes: {finished:?}");
+    }
+    running.signal(libc::SIGKILL);
+    running.finish();
+    // The object is nobody's now; a real program's would be swept as well.
+    let _ = std::fs::remove_file(path);
+}
