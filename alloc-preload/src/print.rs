@@ -31,7 +31,7 @@ impl Line {
                 break;
             }
         }
-        self.push(&digits[at..]);
+        self.push(digits.get(at..).unwrap_or_default());
         self
     }
 
@@ -47,7 +47,7 @@ impl Line {
     /// Writes the line to standard error.
     pub(crate) fn print(mut self) {
         self.push(b"\n");
-        let _ = os::write(2, &self.bytes[..self.len]);
+        let _ = os::write(2, self.bytes());
     }
 
     /// What was written so far.
@@ -56,9 +56,11 @@ impl Line {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let room = self.bytes.len() - self.len;
-        let taken = bytes.len().min(room);
-        self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let taken = bytes.len().min(room.len());
+        for (place, &byte) in room.iter_mut().zip(bytes) {
+            *place = byte;
+        }
         self.len += taken;
     }
 }
@@ -75,8 +77,6 @@ impl Write for Line {
 #[inline(never)]
 pub(crate) fn fatal(what: &str) -> ! {
     Line::new().text("statsalloc: internal error: ").text(what).print();
-    loop {
-        os::raise(libc::SIGABRT);
-        os::exit_group(134);
-    }
+    os::raise(libc::SIGABRT);
+    os::exit_group(134)
 }

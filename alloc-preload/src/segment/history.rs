@@ -26,7 +26,7 @@ pub(super) fn start(segment: Segment) {
 pub(crate) fn tick(segment: Segment, now_ns: u64) {
     let due = DUE.load(Ordering::Relaxed);
     if now_ns >= due {
-        let pause = INTERVAL.max(populate::rows_ready() as u64 * (SECOND / ROWS_PER_SECOND));
+        let pause = INTERVAL.max(populate::rows_end() as u64 * (SECOND / ROWS_PER_SECOND));
         if DUE.compare_exchange(due, now_ns + pause, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             write(segment, now_ns);
         }

@@ -99,22 +99,18 @@ impl Segment {
         unsafe { &*self.base.cast() }
     }
 
-    /// Whether other processes can see it.
-    pub(crate) fn is_published(&self) -> bool {
-        self.published
-    }
-
-    /// Row `i`, with memory behind it; `None` if there is no room. The caller holds the central lock.
+    /// Row `i`, with memory behind it; `None` if there is no room, which rows 0 and 1 always have. The caller holds the
+    /// central lock.
     pub(crate) fn row(&self, i: usize) -> Option<&'static Row> {
         // SAFETY: `populate` answers for the row's memory.
-        populate::rows(*self, i + 1).then(|| unsafe { self.row_unchecked(i) })
+        populate::row(*self, i).then(|| unsafe { self.row_unchecked(i) })
     }
 
     /// The rows in use. Any thread, any time.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> + Clone + use<> {
         let segment = *self;
         // SAFETY: these have memory behind them.
-        (0..populate::rows_ready()).map(move |i| unsafe { segment.row_unchecked(i) })
+        (0..populate::rows_end()).filter(|&i| populate::has_row(i)).map(move |i| unsafe { segment.row_unchecked(i) })
     }
 
     /// Ends the segment in an orderly way: marks it and removes its name. Async-signal-safe, and does nothing the

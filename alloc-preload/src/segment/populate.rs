@@ -3,6 +3,7 @@
 
 use super::Segment;
 use crate::os::{self, Errno};
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::layout::*;
 
@@ -10,68 +11,93 @@ use shm_layout::layout::*;
 const START_BYTES: usize = TOTALS_OFFSET;
 /// Rows become accessible in steps of this many bytes.
 const ACCESS_STEP: usize = 128 << 10;
-/// Rows get memory in steps of this many bytes: two or so at first, then ten.
-const FIRST_STEP: usize = 16 << 10;
-const LATER_STEP: usize = 64 << 10;
+/// Rows get memory in chunks of this many bytes: two rows and a half.
+const CHUNK: usize = 16 << 10;
+const CHUNKS: usize = (SEGMENT_BYTES - ROWS_OFFSET).div_ceil(CHUNK);
 const PAGE: usize = os::PAGE;
 
-/// Rows `0..ROWS_READY` have memory behind them. Written under the central lock.
-static ROWS_READY: AtomicUsize = AtomicUsize::new(0);
+/// No row from this number on was ever asked for. Written under the central lock.
+static ROWS_END: AtomicUsize = AtomicUsize::new(0);
+/// A bit for every chunk of the rows that has memory behind it. Written under the central lock.
+static ROW_CHUNKS: [AtomicU64; CHUNKS.div_ceil(64)] = [const { AtomicU64::new(0) }; CHUNKS.div_ceil(64)];
 /// A bit for every page of the rings that has memory behind it.
 static RING_PAGES: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!((ROWS_OFFSET - TOTALS_OFFSET) / PAGE <= 64);
 
 /// Forgets about a segment this process no longer has.
 pub(super) fn reset() {
-    ROWS_READY.store(0, Ordering::Relaxed);
+    ROWS_END.store(0, Ordering::Relaxed);
+    ROW_CHUNKS.iter().for_each(|chunks| chunks.store(0, Ordering::Relaxed));
     RING_PAGES.store(0, Ordering::Relaxed);
 }
 
-/// Opens up a new segment: everything before the rows, and the first of these; with memory behind its start only.
+/// Opens up a new segment: everything before the rows, and the first of these; with memory behind its start and the
+/// first chunk of rows only.
 pub(super) fn start(segment: Segment) -> os::Result<()> {
-    let accessible = (ROWS_OFFSET + ACCESS_STEP).min(segment.mapped);
     // SAFETY: the start of our mapping.
     unsafe {
-        os::commit(segment.base, accessible)?;
+        os::commit(segment.base, accessible_end(0).min(segment.mapped))?;
         memory(segment.base, START_BYTES)?;
     }
     segment.globals().metadata.add_shared(START_BYTES as u64);
-    Ok(())
+    chunk(segment, 0)
 }
 
-/// How many rows can be read.
-pub(super) fn rows_ready() -> usize {
-    ROWS_READY.load(Ordering::Acquire)
+/// No row from this number on can be read.
+pub(super) fn rows_end() -> usize {
+    ROWS_END.load(Ordering::Acquire)
 }
 
-/// Sees to it that the first `wanted` rows have memory behind them. The caller holds the central lock.
-pub(super) fn rows(segment: Segment, wanted: usize) -> bool {
-    let ready = rows_ready();
-    if wanted <= ready {
-        return true;
-    }
-    if wanted > ROWS || ROWS_OFFSET + wanted * size_of::<Row>() > segment.mapped {
+/// Whether row `i`, below [`rows_end`], can be read.
+pub(super) fn has_row(i: usize) -> bool {
+    chunks_of(i).all(has_chunk)
+}
+
+/// Sees to it that row `i` has memory behind it. The caller holds the central lock.
+pub(super) fn row(segment: Segment, i: usize) -> bool {
+    if i >= ROWS || ROWS_OFFSET + (i + 1) * size_of::<Row>() > segment.mapped {
         return false;
     }
-    let range = |end: fn(usize) -> usize| {
-        let from = end(ready).min(segment.mapped);
-        (segment.base.wrapping_add(from), end(wanted).min(segment.mapped) - from)
-    };
-    let (address, bytes) = range(accessible_end);
-    // SAFETY: within our mapping.
-    if bytes != 0 && unsafe { os::commit(address, bytes) }.is_err() {
+    let end = rows_end();
+    if i >= end {
+        let from = accessible_end(end).min(segment.mapped);
+        let bytes = accessible_end(i + 1).min(segment.mapped) - from;
+        // SAFETY: within our mapping.
+        if bytes != 0 && unsafe { os::commit(segment.base.add(from), bytes) }.is_err() {
+            return false;
+        }
+    }
+    if !chunks_of(i).all(|n| has_chunk(n) || chunk(segment, n).is_ok()) {
         return false;
     }
-    let (address, bytes) = range(memory_end);
-    // SAFETY: within the accessible part of our mapping.
-    if bytes != 0 && unsafe { memory(address, bytes) }.is_err() {
-        return false;
+    if i >= end {
+        ROWS_END.store(i + 1, Ordering::Release);
+        segment.globals().rows_used.raise_shared(i as u64 + 1);
     }
-    ROWS_READY.store(wanted, Ordering::Release);
-    let globals = segment.globals();
-    globals.metadata.add_shared(bytes as u64);
-    globals.rows_used.raise_shared(wanted as u64);
     true
+}
+
+/// The chunks in which row `i` lies.
+fn chunks_of(i: usize) -> RangeInclusive<usize> {
+    let from = i * size_of::<Row>();
+    from / CHUNK..=(from + size_of::<Row>() - 1) / CHUNK
+}
+
+fn has_chunk(n: usize) -> bool {
+    ROW_CHUNKS.get(n / 64).is_some_and(|chunks| chunks.load(Ordering::Acquire) >> (n % 64) & 1 != 0)
+}
+
+/// Puts memory behind chunk `n`, as far as it is mapped.
+fn chunk(segment: Segment, n: usize) -> os::Result<()> {
+    let from = ROWS_OFFSET + n * CHUNK;
+    let bytes = CHUNK.min(segment.mapped.saturating_sub(from));
+    // SAFETY: within the accessible part of our mapping, which ends on a multiple of chunks or with the mapping.
+    unsafe { memory(segment.base.add(from), bytes) }?;
+    if let Some(chunks) = ROW_CHUNKS.get(n / 64) {
+        chunks.fetch_or(1 << (n % 64), Ordering::Release);
+    }
+    segment.globals().metadata.add_shared(bytes as u64);
+    Ok(())
 }
 
 /// Sees to it that a part of the rings has memory behind it.
@@ -91,20 +117,10 @@ pub(super) fn ring(segment: Segment, offset: usize, bytes: usize) -> bool {
     })
 }
 
-/// Where the accessible part ends when `rows` are in use.
-fn accessible_end(rows: usize) -> usize {
-    ROWS_OFFSET + round_up((rows * size_of::<Row>()).max(1), ACCESS_STEP)
-}
-
-/// Where the memory ends when `rows` are in use.
-fn memory_end(rows: usize) -> usize {
-    let bytes = rows * size_of::<Row>();
-    ROWS_OFFSET + if bytes <= ACCESS_STEP { round_up(bytes, FIRST_STEP) } else { round_up(bytes, LATER_STEP) }
-}
-
-/// `step` is a power of two.
-fn round_up(bytes: usize, step: usize) -> usize {
-    (bytes + step - 1) & !(step - 1)
+/// Where the accessible part ends when rows before `end` are in use.
+fn accessible_end(end: usize) -> usize {
+    let bytes = (end * size_of::<Row>()).max(1);
+    ROWS_OFFSET + ((bytes + ACCESS_STEP - 1) & !(ACCESS_STEP - 1))
 }
 
 /// Puts memory behind whole pages.
@@ -128,14 +144,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_never_reaches_beyond_the_accessible_part() {
-        for rows in 0..=ROWS {
-            assert!(memory_end(rows) <= accessible_end(rows));
-            assert!(memory_end(rows) >= ROWS_OFFSET + rows * size_of::<Row>());
-            assert!(rows == 0 || memory_end(rows) >= memory_end(rows - 1));
+    fn a_row_lies_in_accessible_chunks() {
+        for i in 0..ROWS {
+            let (first, last) = chunks_of(i).into_inner();
+            assert!(first * CHUNK <= i * size_of::<Row>() && last - first <= 1);
+            assert!((last + 1) * CHUNK >= (i + 1) * size_of::<Row>());
+            assert!(ROWS_OFFSET + (last + 1) * CHUNK <= accessible_end(i + 1));
+            assert!(last < CHUNKS);
         }
+        assert_eq!(chunks_of(1), 0..=0);
         assert_eq!(accessible_end(0), ROWS_OFFSET + ACCESS_STEP);
-        assert_eq!(memory_end(0), ROWS_OFFSET);
-        assert_eq!(memory_end(2), ROWS_OFFSET + FIRST_STEP);
+        assert_eq!(accessible_end(1), ROWS_OFFSET + ACCESS_STEP);
     }
 }

@@ -97,8 +97,10 @@ const _: () = assert!(LINES.is_multiple_of(TOGETHER));
 /// The sums of lines `first..first + TOGETHER`.
 fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
     let mut sums = [LineSum::default(); TOGETHER];
-    for (line, sum) in (first..CLASSES).zip(&mut sums) {
-        sum.block_size = SizeClass(line as u8).block_size() as u64;
+    for (line, sum) in (first..).zip(&mut sums) {
+        if line < CLASSES {
+            sum.block_size = SizeClass(line as u8).block_size() as u64;
+        }
     }
     for row in segment.rows() {
         row.lines.iter().skip(first).zip(&mut sums).for_each(|(counters, sum)| sum.add_outgoing(counters));
