@@ -37,7 +37,8 @@ pub(crate) fn tick(segment: Segment, now_ns: u64) {
 #[inline(never)]
 fn write(segment: Segment, now_ns: u64) {
     let second = now_ns.saturating_sub(segment.header().created_monotonic_ns.get()) / SECOND;
-    let minute = second / 60;
+    let (minute, hour) = (second / 60, second / 3600);
+    let second_slot = totals_slot(segment, 0, SECONDS, second);
     let minute_slot = totals_slot(segment, SECONDS, MINUTES, minute);
     if let Some(slot) = minute_slot {
         // The per-class ring goes by this stamp.
@@ -52,11 +53,12 @@ fn write(segment: Segment, now_ns: u64) {
         }),
         None => collect(segment, |_, _: &LineSum| {}),
     };
-    let hour = minute / 60;
     finish(minute_slot, minute, &sums);
-    finish(totals_slot(segment, 0, SECONDS, second), second, &sums);
+    finish(second_slot, second, &sums);
     finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
-    segment.globals().last_second.raise_shared(second + 1);
+    if second_slot.is_some() {
+        segment.globals().last_second.raise_shared(second + 1);
+    }
 }
 
 /// The slot of `period` in the ring of `slots` slots that lies after `before` others.
