@@ -35,6 +35,12 @@ __attribute__((unused)) static void wait_for_go(void) {
     }
 }
 
+/* The segment comes with the first call of the allocator; many small programs would make none before a pause. */
+__attribute__((unused)) static void wake_the_allocator(void) {
+    void *volatile block = malloc(1);
+    free(block);
+}
+
 /* "Here I am": the test may look now. */
 #define pause_here(...) (say(__VA_ARGS__), wait_for_go())
 

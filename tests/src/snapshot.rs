@@ -28,7 +28,7 @@ pub fn snapshot_beside(pid: u32) -> Snapshot {
 #[track_caller]
 pub fn take(pid: u32, code: i32, command: &mut Command) -> Snapshot {
     let finished = command.args(["--once", "--json"]).arg(pid.to_string()).finish();
-    assert_eq!(finished.code(), code, "statsmon on {pid}: {}{}", finished.out(), finished.err());
+    assert_eq!(finished.code(), code, "statsmon on {pid}: {}", finished.err());
     let document: Value = serde_json::from_slice(&finished.stdout)
         .unwrap_or_else(|error| panic!("not JSON, {error}: {}{}", finished.out(), finished.err()));
     let processes = document["processes"].as_array().expect("a list of processes");
