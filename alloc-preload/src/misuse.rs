@@ -25,7 +25,7 @@ pub(crate) struct Event {
     pub(crate) call: Call,
     /// The pointer that was given, or for a corrupted free list the block found in it.
     pub(crate) address: usize,
-    /// Return address of the call.
+    /// Return address of the call; 0 if unknown.
     pub(crate) caller: usize,
     /// Size of the block it meant and, where known, the bytes requested for it.
     pub(crate) block: Option<(usize, Option<usize>)>,
@@ -118,8 +118,11 @@ impl Event {
                 self.block(line, ", on the list of a").text(": written to after it was freed, or overrun")
             }
         };
-        let mut line = line.text(", called from ").hex(self.caller as u64).text(", thread ").number(os::tid().into());
-        line = line.text(" (");
+        let line = match self.caller {
+            0 => line,
+            caller => line.text(", called from ").hex(caller as u64),
+        };
+        let mut line = line.text(", thread ").number(os::tid().into()).text(" (");
         for &byte in os::thread_name().iter().take_while(|&&byte| byte != 0) {
             line.push(&[if byte.is_ascii_control() { b'?' } else { byte }]);
         }
