@@ -1,12 +1,12 @@
 //! The screen's state, and how it changes: pure. Time, data and keys come in as events; what shall be done outside
 //! goes out as a request.
 
+use super::data::Data;
 use super::keys::{self, Action, Context};
 use super::table::TableState;
 use super::{classes, frame, processes, threads};
 use crate::model::{Process, Time};
 use crossterm::event::{KeyEvent, KeyEventKind};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// Something happened.
@@ -75,23 +75,6 @@ pub(super) enum Window {
 
 impl Window {
     const ALL: [Self; 3] = [Self::Minutes, Self::Hours, Self::Days];
-}
-
-/// What the screen shows, as it was seen last.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Data {
-    /// When.
-    pub(super) time: Option<Time>,
-    /// The selected processes.
-    pub(super) list: Rc<Vec<Process>>,
-    /// What could not be seen of them.
-    pub(super) problems: Rc<Vec<String>>,
-    /// The opened process.
-    pub(super) opened: Option<(Time, Rc<Process>)>,
-    /// The same a look earlier.
-    pub(super) earlier: Option<(Time, Rc<Process>)>,
-    /// Why the opened process can be seen no more.
-    pub(super) lost: Option<String>,
 }
 
 /// A program that was started for watching.
@@ -164,6 +147,11 @@ impl App {
         Self { opened: Some(pid), has_list: false, program, ..Self::list(size, interval) }
     }
 
+    /// Columns and rows of the screen.
+    pub(crate) fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
     /// What is shown: the present, or what was when the screen was frozen.
     pub(super) fn data(&self) -> &Data {
         self.frozen.as_ref().unwrap_or(&self.live)
@@ -176,18 +164,12 @@ impl App {
 
     /// The open process as it is shown.
     pub(super) fn shown(&self) -> Option<&Process> {
-        let (pid, data) = (self.opened?, self.data());
-        let opened = data.opened.as_ref().map(|(_, process)| &**process).filter(|process| process.pid == pid);
-        opened.or_else(|| data.list.iter().find(|process| process.pid == pid))
+        self.data().process(self.opened?)
     }
 
     /// The open process a look earlier, and the seconds between.
     pub(super) fn earlier(&self) -> Option<(&Process, f64)> {
-        let data = self.data();
-        let ((now, process), (then, earlier)) = (data.opened.as_ref()?, data.earlier.as_ref()?);
-        let seconds = now.seconds_since(*then);
-        (Some(process.pid) == self.opened && earlier.pid == process.pid && seconds > 0.0)
-            .then_some((&**earlier, seconds))
+        self.data().earlier(self.opened?)
     }
 
     /// Where keys go.
@@ -221,17 +203,13 @@ impl App {
             }
             Event::List { time, processes, problems } => {
                 self.failure = None;
-                self.live.time = Some(time);
-                self.live.list = Rc::new(processes);
-                self.live.problems = Rc::new(problems);
+                self.live.take_list(time, processes, problems);
                 None
             }
             Event::Opened { time, process } => {
                 if self.opened == Some(process.pid) {
                     self.failure = None;
-                    self.live.lost = None;
-                    self.live.time = Some(time);
-                    self.live.earlier = self.live.opened.replace((time, Rc::from(process)));
+                    self.live.take_opened(time, process);
                 }
                 None
             }
@@ -315,9 +293,7 @@ impl App {
     }
 
     fn forget_opened(&mut self) {
-        self.live.opened = None;
-        self.live.earlier = None;
-        self.live.lost = None;
+        self.live.forget_opened();
         for table in [&mut self.classes, &mut self.threads] {
             table.selected = None;
             table.position = 0;

@@ -4,6 +4,7 @@
 //! feed      looks, keys and signals, as messages            (I/O, threads)
 //! terminal  the terminal, taken and given back              (I/O)
 //! app       the state, and how events change it             (pure)
+//! data      the looks that are shown                        (pure)
 //! keys      every key: what it does, help and hints
 //! frame     the whole screen, from the state
 //!   processes, process, graph, classes, threads, help, watch: its parts
@@ -12,6 +13,7 @@
 
 mod app;
 mod classes;
+mod data;
 mod feed;
 mod frame;
 mod graph;
@@ -122,13 +124,13 @@ impl Session {
     }
 
     fn show(&mut self, screen: &mut Screen, theme: &Theme) -> Result<Way, Error> {
-        let drawing = |cause| Error::io("drawing on the terminal", cause);
-        let size = screen.terminal.size().map_err(drawing)?;
-        self.app.update(Event::Resize(size.width, size.height));
+        self.ask_size(screen)?;
         loop {
             self.notice_end()?;
             let app = &self.app;
-            screen.terminal.draw(|frame| frame::draw(frame.buffer_mut(), app, theme)).map_err(drawing)?;
+            screen
+                .draw(app.size(), |buffer| frame::draw(buffer, app, theme))
+                .map_err(|cause| Error::io("drawing on the terminal", cause))?;
             let mut next = Some(self.inbox.recv().map_err(|_| looks_ended())?);
             while let Some(message) = next {
                 if let Some(way) = self.take_in(message, screen)? {
@@ -175,9 +177,14 @@ impl Session {
             }
         };
         screen.step_aside(work).map_err(|cause| Error::io("taking the terminal back", cause))?;
-        let size = screen.terminal.size().map_err(|cause| Error::io("asking for the terminal's size", cause))?;
-        self.app.update(Event::Resize(size.width, size.height));
+        self.ask_size(screen)?;
         Ok(None)
+    }
+
+    fn ask_size(&mut self, screen: &Screen) -> Result<(), Error> {
+        let (columns, rows) = screen.size().map_err(|cause| Error::io("asking for the terminal's size", cause))?;
+        self.app.update(Event::Resize(columns, rows));
+        Ok(())
     }
 
     /// Has the program ended? Its end wakes us, but it may also have come before we listened.

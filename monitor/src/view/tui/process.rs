@@ -1,7 +1,7 @@
 //! The overview of one process: the chain of bytes from what was requested to what is resident, then the rest in
 //! words. Where rows are few, the least telling ones go first.
 
-use super::table::put;
+use super::table::{Value, put};
 use super::theme::Theme;
 use crate::model::{Misuse, MisuseEvent, Process, State};
 use crate::view::format::{bytes, count, harmless, short, signed_bytes};
@@ -183,7 +183,7 @@ fn facts(process: &Process, theme: &Theme) -> Vec<Fact> {
     let totals = &process.totals;
     let known = |figure: Option<u64>| figure.map_or("-".to_owned(), bytes);
     let plain = |name, text, rank| Fact { name, text, style: Style::new(), rank };
-    let number = |figure: Option<u64>| figure.map_or("-".to_owned(), |figure| short(figure as f64));
+    let number = |figure: Option<u64>| Value::Count(figure).show();
     let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!(" ({}/s)", short(rate)));
 
     let error = totals.peak_error_bytes.filter(|&error| error != 0);

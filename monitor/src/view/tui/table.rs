@@ -148,7 +148,7 @@ fn visible<R>(columns: &[Column<R>], width: u16) -> impl Iterator<Item = (usize,
 /// Sorts rows as the state says; equal ones by their key, so that they do not dance.
 pub(super) fn sort<R>(rows: &mut [R], columns: &[Column<R>], state: &TableState, key: fn(&R) -> u64) {
     let Some(column) = columns.get(state.sort) else { return };
-    rows.sort_by_cached_key(|row| key(row));
+    rows.sort_by_cached_key(key);
     let mut keyed: Vec<(Value, usize)> = rows.iter().map(column.value).zip(0..).collect();
     keyed.sort_by(|(one, _), (other, _)| if state.descending { other.order(one) } else { one.order(other) });
     let mut place = vec![0; rows.len()];

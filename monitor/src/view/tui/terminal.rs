@@ -1,10 +1,15 @@
 //! The terminal: taken over, and given back on every way out.
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use crossterm::{execute, style::ResetColor};
-use ratatui::Terminal;
+use crossterm::execute;
+use crossterm::style::ResetColor;
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 use std::io::{self, Stdout, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -13,9 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, ours as long as this lives.
+///
+/// Its size is what it was told last, not asked for at every frame: on finding a new one, the library would ask the
+/// terminal where the cursor is, and the answer would be taken for keys.
 pub(super) struct Screen {
-    /// To draw on.
-    pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
 impl Screen {
@@ -30,17 +37,39 @@ impl Screen {
             }));
         });
         take()?;
-        let terminal = Terminal::new(CrosstermBackend::new(stdout())).inspect_err(|_| give_back())?;
+        let terminal = blank(Rect::default()).inspect_err(|_| give_back())?;
         Ok(Self { terminal })
     }
 
-    /// Gives the terminal back while `work` runs, then takes it over again.
+    /// Columns and rows, asked of the terminal.
+    pub(super) fn size(&self) -> io::Result<(u16, u16)> {
+        crossterm::terminal::size()
+    }
+
+    /// Draws a screen of `width` columns and `height` rows: what differs from the one before it.
+    pub(super) fn draw(&mut self, (width, height): (u16, u16), paint: impl FnOnce(&mut Buffer)) -> io::Result<()> {
+        let area = Rect { x: 0, y: 0, width, height };
+        if self.terminal.get_frame().area() != area {
+            self.terminal = blank(area)?;
+        }
+        self.terminal.draw(|frame| paint(frame.buffer_mut()))?;
+        Ok(())
+    }
+
+    /// Gives the terminal back while `work` runs, then takes it over again; the next screen is drawn anew.
     pub(super) fn step_aside(&mut self, work: impl FnOnce()) -> io::Result<()> {
         give_back();
         work();
         take()?;
-        self.terminal.clear()
+        self.terminal = blank(Rect::default())?;
+        Ok(())
     }
+}
+
+/// A cleared terminal of which `area` is drawn on.
+fn blank(area: Rect) -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    execute!(stdout(), Clear(ClearType::All))?;
+    Terminal::with_options(CrosstermBackend::new(stdout()), TerminalOptions { viewport: Viewport::Fixed(area) })
 }
 
 impl Drop for Screen {

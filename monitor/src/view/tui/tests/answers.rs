@@ -71,9 +71,11 @@ fn the_last_frame_stays_when_the_target_is_gone() {
 #[test]
 fn looks_that_come_late_for_a_closed_process_change_nothing() {
     let mut app = listed((80, 24));
-    app.update(Event::Opened { time: fixture::NOW, process: Box::new(fixture::process()) });
+    let later = crate::model::Time(fixture::NOW.0 + 1);
+    app.update(Event::Opened { time: later, process: Box::new(fixture::process()) });
     app.update(Event::Lost { pid: 4711, why: "gone".into() });
-    assert!(app.data().opened.is_none() && app.data().lost.is_none());
+    assert!(app.opened.is_none() && app.data().lost.is_none());
+    assert_eq!(app.data().time, Some(fixture::NOW));
 }
 
 #[test]

@@ -62,6 +62,8 @@ fn consistent(app: &App) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn any_keys_on_any_screen_are_survived(
         size in size(),
