@@ -24,8 +24,8 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted,
-6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all
+Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted, \
+6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all \
 are shown, and the first failure's code is returned. Without a process to look for, only 1 and 2 occur.";
 
 #[derive(Args, Debug)]
@@ -52,7 +52,6 @@ pub(crate) struct LookArgs {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Start a program with the library
     Run(RunArgs),
 }
 
@@ -79,7 +78,7 @@ pub(crate) struct RunArgs {
 const RUN_AFTER_HELP: &str = "\
 The library is looked for in $STATSMON_PRELOAD, beside statsmon, and in ../lib/statsmon/ from there.
 
-Exit codes: the program's own (128 + N for signal N); 125 if statsmon itself fails or the program cannot be preloaded,
+Exit codes: the program's own (128 + N for signal N); 125 if statsmon itself fails or the program cannot be preloaded, \
 126 if it cannot be executed, 127 if it is not found.";
 
 /// How to show the processes.

@@ -4,6 +4,8 @@
 //! Unknown is `None` (`null`), never 0.
 
 pub(crate) mod derive;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod history;
 pub(crate) mod rates;
 pub(crate) mod time;

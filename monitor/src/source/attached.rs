@@ -39,12 +39,7 @@ impl Attached {
     /// Attaches to the process that has `pid` here; where there is none, to what a dead one left.
     pub(crate) fn open(pid: u32) -> Result<Found, Error> {
         let entries = directory::entries()?;
-        let Some(proc) = Proc::find(pid) else {
-            // Dead, or hidden from us: what is left under its name says which.
-            let mut left =
-                entries.iter().filter(|entry| entry.pid == pid).filter_map(|entry| Self::at(entry, None).ok());
-            return left.next().map(|attached| Found::Attached(Box::new(attached))).ok_or(Error::NoSuchPid(pid));
-        };
+        let Some(proc) = Proc::find(pid) else { return Self::left_behind(pid, &entries) };
         let mut refused = None;
         let namespace_pid = proc.namespace_pid;
         for entry in entries.iter().filter(|entry| entry.pid == namespace_pid) {
@@ -63,6 +58,19 @@ impl Attached {
             }
             None => Err(Error::NotPreloaded { pid, name: present.name }),
         }
+    }
+
+    /// Attaches to what a process that is dead, or hidden from us, has under its name.
+    fn left_behind(pid: u32, entries: &[Entry]) -> Result<Found, Error> {
+        let mut refused = Error::NoSuchPid(pid);
+        for entry in entries.iter().filter(|entry| entry.pid == pid) {
+            match Self::at(entry, None) {
+                Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
+                Err(Error::NoSuchPid(_)) => {}
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 
     /// Attaches to the segment of this name. It keeps `proc` only if the segment is that process's.

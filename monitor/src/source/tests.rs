@@ -1,1 +1,213 @@
+//! Segments of made-up processes in the real `/dev/shm`, under PIDs that no kernel gives.
 
+use super::*;
+use crate::model::fake::Fake;
+use rustix::fs::{FlockOperation, flock};
+use shm_layout::layout::{GLOBALS_OFFSET, Globals, Header, ROWS_OFFSET, SEGMENT_BYTES};
+use shm_layout::name::{DIRECTORY, SegmentName};
+use std::fs::{File, OpenOptions};
+use std::mem::offset_of;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A segment that is removed when the test ends.
+struct Published {
+    pid: u32,
+    path: String,
+    /// Holds the lock while the process lives.
+    file: File,
+}
+
+impl Published {
+    fn new(change: impl FnOnce(&mut Fake)) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Tests of several users and targets may run at once: their own PIDs keep them apart.
+        let pid = 4_200_000_000 + std::process::id() % 90_000 * 1_000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::called(pid, 0, change)
+    }
+
+    fn called(pid: u32, suffix: u32, change: impl FnOnce(&mut Fake)) -> Self {
+        let path = format!("{DIRECTORY}{}", SegmentName::new(pid, suffix).as_str());
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        let mut fake = Fake::new(pid, 2);
+        change(&mut fake);
+        file.set_len(SEGMENT_BYTES as u64).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        file.write_all_at(&fake.bytes, 0).unwrap();
+        Self { pid, path, file }
+    }
+
+    fn dies(&self) {
+        flock(&self.file, FlockOperation::Unlock).unwrap();
+    }
+
+    fn name(&self) -> &str {
+        self.path.strip_prefix(DIRECTORY).unwrap()
+    }
+
+    fn entry(&self) -> Entry {
+        directory::entry(self.name().as_bytes()).unwrap()
+    }
+
+    fn look(&self) -> Look {
+        Watcher::new(Selection::Targets(vec![Target::Pid(self.pid)])).look().unwrap()
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn exit_codes(look: &Look) -> Vec<u8> {
+    look.problems.iter().map(Error::exit_code).collect()
+}
+
+#[test]
+fn a_segment_is_read_while_its_owner_lives_and_after_it_died() {
+    let published = Published::new(|fake| fake.line(1, 3, [1, 50, 5, 250, 64, 0, 1, 0]));
+    let look = published.look();
+    assert!(look.problems.is_empty());
+    let process = &look.snapshot.processes[0];
+    assert_eq!((process.state, process.totals.requested_bytes), (State::Live, Some(200)));
+    assert_eq!((process.name.as_str(), process.totals.rss_bytes), ("fake", None));
+
+    published.dies();
+    let look = published.look();
+    assert_eq!(exit_codes(&look), [7]);
+    let process = &look.snapshot.processes[0];
+    assert_eq!((process.state, process.totals.requested_bytes), (State::Crashed, Some(200)));
+}
+
+#[test]
+fn an_orderly_end_is_no_crash() {
+    let published = Published::new(|fake| fake.global(offset_of!(Globals, ended), 1));
+    published.dies();
+    assert_eq!(published.look().snapshot.processes[0].state, State::Exited);
+}
+
+#[test]
+fn the_last_state_outlives_the_name() {
+    let published = Published::new(|fake| fake.line(1, 3, [0, 0, 1, 50, 64, 0, 1, 0]));
+    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(published.pid)]));
+    watcher.look().unwrap();
+    published.file.write_all_at(&1u64.to_ne_bytes(), (GLOBALS_OFFSET + offset_of!(Globals, ended)) as u64).unwrap();
+    std::fs::remove_file(&published.path).unwrap();
+    published.dies();
+    for _ in 0..2 {
+        let look = watcher.look().unwrap();
+        assert_eq!(exit_codes(&look), [7]);
+        assert_eq!(look.snapshot.processes[0].totals.live_blocks, Some(1));
+    }
+}
+
+#[test]
+fn a_segment_that_shrinks_is_an_error_and_no_signal() {
+    let published = Published::new(|_| {});
+    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(published.pid)]));
+    watcher.look().unwrap();
+    published.file.set_len(ROWS_OFFSET as u64 + 100).unwrap();
+    assert_eq!(exit_codes(&watcher.look().unwrap()), [1]);
+    published.file.set_len(0).unwrap();
+    assert_eq!(exit_codes(&watcher.look().unwrap()), [1]);
+    assert_eq!(exit_codes(&published.look()), [1]);
+}
+
+#[test]
+fn another_version_has_its_own_exit_code() {
+    let published = Published::new(|fake| fake.half(offset_of!(Header, layout_version), 99));
+    let look = published.look();
+    assert_eq!(exit_codes(&look), [6]);
+    assert!(look.problems[0].to_string().contains("version 99"));
+}
+
+#[test]
+fn nonsense_and_odd_files_are_passed_over() {
+    let garbage = Published::new(|fake| fake.bytes.fill(0xa5));
+    assert_eq!(exit_codes(&garbage.look()), [1]);
+    let link = Published::new(|_| {});
+    std::fs::remove_file(&link.path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &link.path).unwrap();
+    assert_eq!(exit_codes(&link.look()), [3]);
+    std::fs::remove_file(&link.path).unwrap();
+    std::fs::create_dir(&link.path).unwrap();
+    assert_eq!(exit_codes(&link.look()), [3]);
+    std::fs::remove_dir(&link.path).unwrap();
+}
+
+#[test]
+fn several_targets_are_all_shown() {
+    let (one, other) = (Published::new(|_| {}), Published::new(|_| {}));
+    let missing = 4_294_967_000;
+    let targets = [other.pid, missing, one.pid, other.pid].map(Target::Pid).to_vec();
+    let look = Watcher::new(Selection::Targets(targets)).look().unwrap();
+    let pids: Vec<u32> = look.snapshot.processes.iter().map(|process| process.pid).collect();
+    assert_eq!(pids, [other.pid, one.pid]);
+    assert_eq!(exit_codes(&look), [3]);
+}
+
+#[test]
+fn a_name_must_be_unique_among_the_living() {
+    let name = format!("unique-{}", std::process::id());
+    let path = format!("/usr/bin/{name}");
+    let target = || Watcher::new(Selection::Targets(vec![Target::Name(name.clone())])).look().unwrap();
+    assert_eq!(exit_codes(&target()), [3]);
+    let one = Published::new(|fake| fake.executable(&path));
+    assert_eq!(target().snapshot.processes[0].pid, one.pid);
+    let other = Published::new(|fake| fake.executable(&path));
+    assert_eq!(exit_codes(&target()), [2]);
+    other.dies();
+    assert_eq!(target().snapshot.processes[0].pid, one.pid);
+}
+
+#[test]
+fn another_processes_segment_is_not_taken_for_ours() {
+    // The name is this process's, the start time is not.
+    let published = Published::called(std::process::id(), 7, |fake| fake.word(offset_of!(Header, start_ticks), 1));
+    assert_eq!(exit_codes(&published.look()), [4]);
+}
+
+#[test]
+fn a_segment_of_this_process_gets_what_proc_knows() {
+    let own = Proc::find(std::process::id()).unwrap();
+    let (start, namespace) = (own.start_ticks, proc::own_pid_namespace().unwrap());
+    let published = Published::called(own.pid, 8, |fake| {
+        fake.word(offset_of!(Header, start_ticks), start);
+        fake.word(offset_of!(Header, pid_namespace), namespace);
+    });
+    let look = published.look();
+    let process = &look.snapshot.processes[0];
+    assert_eq!((process.state, process.namespace_pid), (State::Live, Some(own.pid)));
+    assert!(process.totals.rss_bytes.unwrap() > 0 && process.uptime_seconds.unwrap() >= 0.0);
+    assert!(process.totals.resident_bytes.is_some() && process.totals.resident_age_seconds.is_some());
+}
+
+#[test]
+fn what_the_dead_left_is_removed_when_it_is_old() {
+    let (fresh, old, living) = (Published::new(|_| {}), Published::new(|_| {}), Published::new(|_| {}));
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    for published in [&fresh, &old] {
+        published.dies();
+    }
+    for published in [&old, &living] {
+        published.file.set_modified(long_ago).unwrap();
+    }
+    directory::sweep(&[fresh.entry(), old.entry(), living.entry()]);
+    let there = [&fresh, &old, &living].map(|published| std::fs::exists(&published.path).unwrap());
+    assert_eq!(there, [true, false, true]);
+}
+
+#[test]
+fn of_many_dead_the_newest_sixteen_stay() {
+    let dead: Vec<Published> = (0..20).map(|_| Published::new(|_| {})).collect();
+    for (position, published) in dead.iter().enumerate() {
+        published.dies();
+        let time = std::time::SystemTime::now() - Duration::from_secs(100 - position as u64);
+        published.file.set_modified(time).unwrap();
+    }
+    let entries: Vec<Entry> = dead.iter().map(Published::entry).collect();
+    directory::sweep(&entries);
+    let there: Vec<bool> = dead.iter().map(|published| std::fs::exists(&published.path).unwrap()).collect();
+    assert_eq!(there, [[false; 4].as_slice(), &[true; 16]].concat());
+}

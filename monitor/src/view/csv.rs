@@ -1,5 +1,7 @@
-//! Snapshots as CSV (RFC 4180): one line per process, and the names first. Unknown is empty.
+//! Snapshots as CSV (RFC 4180): one line per process, and the names first. Unknown is empty, and
+//! control characters are visible escapes.
 
+use super::format::harmless;
 use crate::model::{Process, Snapshot};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -83,5 +85,5 @@ fn known(figure: Option<impl ToString>) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", harmless(text).replace('"', "\"\""))
 }

@@ -122,7 +122,7 @@ fn describe_misuse(misuse: &Misuse) -> Option<String> {
         (misuse.corruptions, "corrupted free lists"),
     ];
     let kinds = kinds.iter().filter(|(number, _)| *number > 0);
-    let found: Vec<String> = kinds.map(|(number, kind)| format!("{} {kind}", count(*number))).collect();
+    let found: Vec<String> = kinds.map(|(number, kind)| format!("{kind} {}", count(*number))).collect();
     (!found.is_empty()).then(|| found.join(", "))
 }
 

@@ -1,1 +1,116 @@
+//! What a fixed model looks like in every form.
 
+use super::{csv, json, report, text};
+use crate::model::fake::{CREATED, about, busy};
+use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, derive};
+use serde_json::Value;
+use std::io;
+
+fn snapshot() -> Snapshot {
+    let now = CREATED.plus_seconds(12);
+    let live = busy().process(about(State::Live), 12);
+    let mut closed = derive::without_segment(about(State::NoAccess), now);
+    closed.pid = 2000;
+    closed.command = "evil\x1b]0;title\x07 \"quoted\", text".into();
+    Snapshot { schema_version: SCHEMA_VERSION, timestamp: now, processes: vec![live, closed] }
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Every path in a JSON value with the type that is found there.
+fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
+    let kind = match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| paths(value, &format!("{path}.{name}"), found));
+            return;
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| paths(item, &format!("{path}[]"), found));
+            return;
+        }
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+    };
+    let line = format!("{path}: {kind}");
+    if !found.contains(&line) {
+        found.push(line);
+    }
+}
+
+#[test]
+fn the_json_keeps_its_names_and_types() {
+    let mut live_only = snapshot();
+    live_only.processes.truncate(1);
+    let written = written(|out| json::write(&live_only, out));
+    assert_eq!(written.matches('\n').count(), 1);
+    let value: Value = serde_json::from_str(&written).unwrap();
+    let mut found = Vec::new();
+    paths(&value, "", &mut found);
+    insta::assert_snapshot!("json_names", found.join("\n"));
+    insta::assert_snapshot!("json_totals", format!("{:#}", value["processes"][0]["totals"]));
+}
+
+#[test]
+fn what_is_unknown_is_null_and_never_nought() {
+    let value: Value = serde_json::from_str(&written(|out| json::write(&snapshot(), out))).unwrap();
+    let closed = &value["processes"][1];
+    assert_eq!(closed["state"], "no_access");
+    assert!(closed["totals"]["requested_bytes"].is_null() && closed["misuse"].is_null());
+    assert_eq!(closed["totals"]["rss_bytes"], 3 << 20);
+}
+
+#[test]
+fn the_list_has_a_line_per_process() {
+    insta::assert_snapshot!("list", written(|out| text::write_list(&snapshot(), out)));
+}
+
+#[test]
+fn the_details_are_aligned() {
+    insta::assert_snapshot!("details", written(|out| text::write_details(&snapshot(), out)));
+}
+
+#[test]
+fn the_csv_has_as_many_cells_as_names() {
+    let written = written(|out| csv::write_names(out).and_then(|()| csv::write(&snapshot(), out)));
+    insta::assert_snapshot!("csv", written);
+    let cells = |line: &str| line.matches(',').count();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(cells(lines[0]), cells(lines[1]));
+}
+
+#[test]
+fn nothing_ever_escapes_to_the_terminal() {
+    let processes = snapshot().processes;
+    let ending = report::Ending { command: "a\x1b[2J".into(), how: "ended".into(), seconds: 1.0, pid: 1234 };
+    let views = [
+        written(|out| text::write_list(&snapshot(), out)),
+        written(|out| text::write_details(&snapshot(), out)),
+        written(|out| report::write(&ending, &processes, 0, out)),
+    ];
+    for view in views {
+        assert!(view.chars().all(|character| character == '\n' || !character.is_control()), "{view}");
+    }
+}
+
+#[test]
+fn the_report_names_the_program_first_and_then_its_descendants() {
+    let mut child: Process = busy().process(about(State::Exited), 12);
+    child.pid = 1300;
+    child.command = "child".into();
+    let processes = [busy().process(about(State::Exited), 12), child];
+    let ending = report::Ending {
+        command: "less README.md".into(),
+        how: "ended with status 3".into(),
+        seconds: 1.25,
+        pid: 1234,
+    };
+    insta::assert_snapshot!("report", written(|out| report::write(&ending, &processes, 2, out)));
+    insta::assert_snapshot!("report_without_statistics", written(|out| report::write(&ending, &[], 0, out)));
+}

@@ -1,7 +1,7 @@
 //! Snapshots as plain text: aligned, for people and `grep`, without a single escape sequence.
 
 use super::format::{bytes, count, duration, harmless, percent, short, signed_bytes};
-use crate::model::{LargeClass, Process, SizeClass, Snapshot, ThreadState, Totals};
+use crate::model::{LargeClass, Process, SizeClass, Snapshot, State, ThreadState, Totals};
 use std::io::{self, Write};
 
 /// Unknown.
@@ -65,6 +65,11 @@ fn write_process(process: &Process, out: &mut impl Write) -> io::Result<()> {
     about.extend(process.forked_from.map(|pid| format!("forked from {pid}")));
     writeln!(out, "{}", about.join(", "))?;
     writeln!(out, "{}", harmless(&process.command))?;
+    match process.state {
+        State::NoAccess => writeln!(out, "its heap is not shown: it belongs to another user")?,
+        State::Unpublished => writeln!(out, "its heap is not shown: it publishes nothing")?,
+        _ => {}
+    }
     writeln!(out)?;
     write_totals(process, out)?;
     write_classes(process, out)?;
@@ -87,6 +92,9 @@ fn write_totals(process: &Process, out: &mut impl Write) -> io::Result<()> {
     table.row(vec!["frees".into(), plain(totals.frees), per_second(rates.frees_per_second)]);
     table.row(vec!["reallocations".into(), plain(totals.reallocations), String::new()]);
     table.row(vec!["remote frees".into(), plain(totals.remote_frees), String::new()]);
+    if totals.requested_bytes.is_none() {
+        table.rows.retain(|row| row[1] != DASH);
+    }
     table.write(out)
 }
 

@@ -1,0 +1,271 @@
+//! Segments made up for tests.
+
+use super::Time;
+use super::derive::{About, Memory};
+use super::time::NANOS;
+use super::{Process, State, derive};
+use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
+use shm_layout::layout::*;
+use shm_layout::reader::Reader;
+use shm_layout::{LAYOUT_VERSION, MAGIC};
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+/// When every made-up segment was made: 2026-01-31T12:00:00Z, on both clocks.
+pub(crate) const CREATED: Time = Time(1_769_860_800 * NANOS);
+/// What `CLOCK_MONOTONIC` said then.
+pub(crate) const CREATED_MONOTONIC: u64 = 5_000 * NANOS;
+
+/// The bytes of a segment.
+pub(crate) struct Fake {
+    /// From the header to the end of the last row.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Counters of one line: frees, requested_out, allocations, requested_in, capacity_in, capacity_out, slabs_in,
+/// slabs_out.
+pub(crate) type Line = [u64; 8];
+
+impl Fake {
+    /// A complete segment of a process that has done nothing, with `rows` rows.
+    pub(crate) fn new(pid: u32, rows: usize) -> Self {
+        let mut fake = Self { bytes: vec![0; ROWS_OFFSET + rows * size_of::<Row>()] };
+        fake.word(offset_of!(Header, magic), MAGIC);
+        let halves = [
+            (offset_of!(Header, layout_version), LAYOUT_VERSION as usize),
+            (offset_of!(Header, header_bytes), size_of::<Header>()),
+            (offset_of!(Header, globals_offset), GLOBALS_OFFSET),
+            (offset_of!(Header, globals_bytes), size_of::<Globals>()),
+            (offset_of!(Header, classes_offset), CLASSES_OFFSET),
+            (offset_of!(Header, class_count), CLASSES),
+            (offset_of!(Header, bucket_count), BUCKETS),
+            (offset_of!(Header, class_bytes), size_of::<ClassInfo>()),
+            (offset_of!(Header, totals_offset), TOTALS_OFFSET),
+            (offset_of!(Header, totals_bytes), size_of::<TotalsSlot>()),
+            (offset_of!(Header, totals_slots), SECONDS),
+            (offset_of!(Header, totals_slots) + 4, MINUTES),
+            (offset_of!(Header, totals_slots) + 8, HOURS),
+            (offset_of!(Header, class_ring_slots), CLASS_MINUTES),
+            (offset_of!(Header, class_ring_offset), CLASS_RING_OFFSET),
+            (offset_of!(Header, class_slot_bytes), size_of::<ClassSlot>()),
+            (offset_of!(Header, row_bytes), size_of::<Row>()),
+            (offset_of!(Header, row_count), ROWS),
+            (offset_of!(Header, pid), pid as usize),
+            (offset_of!(Header, uid), rustix::process::getuid().as_raw() as usize),
+        ];
+        for (offset, value) in halves {
+            fake.half(offset, value as u32);
+        }
+        fake.word(offset_of!(Header, segment_bytes), SEGMENT_BYTES as u64);
+        fake.word(offset_of!(Header, rows_offset), ROWS_OFFSET as u64);
+        fake.word(offset_of!(Header, created_realtime_ns), CREATED.0);
+        fake.word(offset_of!(Header, created_monotonic_ns), CREATED_MONOTONIC);
+        fake.word(GLOBALS_OFFSET + offset_of!(Globals, rows_used), rows as u64);
+        for line in 0..LINES {
+            let class = SizeClass(line as u8);
+            let start = CLASSES_OFFSET + line * size_of::<ClassInfo>();
+            let size = if line < CLASSES { class.block_size() as u64 } else { bucket_limit(line - CLASSES) };
+            fake.word(start + offset_of!(ClassInfo, block_size), size);
+            if line < CLASSES {
+                fake.half(start + offset_of!(ClassInfo, slab_blocks), class.slab_blocks() as u32);
+                fake.half(start + offset_of!(ClassInfo, slab_bytes), (class.slab_units() << 16) as u32);
+            }
+        }
+        fake.executable("/usr/bin/fake");
+        fake
+    }
+
+    pub(crate) fn word(&mut self, offset: usize, value: u64) {
+        self.bytes[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    pub(crate) fn half(&mut self, offset: usize, value: u32) {
+        self.bytes[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    pub(crate) fn global(&mut self, offset: usize, value: u64) {
+        self.word(GLOBALS_OFFSET + offset, value);
+    }
+
+    pub(crate) fn executable(&mut self, path: &str) {
+        let start = offset_of!(Header, executable);
+        self.bytes[start..start + path.len()].copy_from_slice(path.as_bytes());
+        self.half(offset_of!(Header, executable_len), path.len() as u32);
+    }
+
+    /// Sets a row's thread: state, TID and name.
+    pub(crate) fn thread(&mut self, row: usize, state: u32, tid: u32, name: &[u8]) {
+        let start = ROWS_OFFSET + row * size_of::<Row>();
+        self.half(start + offset_of!(Row, state), state);
+        self.half(start + offset_of!(Row, tid), tid);
+        let at = start + offset_of!(Row, name);
+        self.bytes[at..at + name.len()].copy_from_slice(name);
+        self.word(start + offset_of!(Row, started_ns), CREATED_MONOTONIC + NANOS);
+    }
+
+    /// Sets one of a row's own words.
+    pub(crate) fn row_word(&mut self, row: usize, offset: usize, value: u64) {
+        self.word(ROWS_OFFSET + row * size_of::<Row>() + offset, value);
+    }
+
+    /// Sets a row's counters for a line.
+    pub(crate) fn line(&mut self, row: usize, line: usize, counters: Line) {
+        let start = ROWS_OFFSET + row * size_of::<Row>() + offset_of!(Row, lines) + line * size_of::<ClassCounters>();
+        for (position, value) in counters.into_iter().enumerate() {
+            self.word(start + 8 * position, value);
+        }
+    }
+
+    /// Writes the seconds' slot of period `number`.
+    pub(crate) fn second(&mut self, number: u64, requested: u64, allocations: u64) {
+        let start = TOTALS_OFFSET + (number as usize % SECONDS) * size_of::<TotalsSlot>();
+        let values = [number + 1, requested, requested + 8, 16, 32, allocations, 0, requested];
+        for (position, value) in values.into_iter().enumerate() {
+            self.word(start + 8 * position, value);
+        }
+    }
+
+    /// Writes misuse event `number`: a double free.
+    pub(crate) fn double_free(&mut self, number: u64) {
+        let slot = number as usize % MISUSES;
+        let start = GLOBALS_OFFSET + offset_of!(Globals, misuse) + slot * size_of::<MisuseSlot>();
+        let words = [
+            (offset_of!(MisuseSlot, stamp), number),
+            (offset_of!(MisuseSlot, address), 0x7f12_3456_7890),
+            (offset_of!(MisuseSlot, caller), 0x5555_5555_0042),
+            (offset_of!(MisuseSlot, block_size), 64),
+            (offset_of!(MisuseSlot, requested_plus_one), 50),
+            (offset_of!(MisuseSlot, time_ns), CREATED_MONOTONIC + 2 * NANOS),
+        ];
+        for (offset, value) in words {
+            self.word(start + offset, value);
+        }
+        self.half(start + offset_of!(MisuseSlot, kind), MisuseKind::DoubleFree as u32);
+        self.half(start + offset_of!(MisuseSlot, tid), 1235);
+    }
+
+    /// What the model makes of it, `seconds` after it was made.
+    pub(crate) fn process(&self, about: About, seconds: u64) -> Process {
+        let reader = Reader::new(&self.bytes, &self.bytes).unwrap();
+        let look = derive::Look { now: CREATED.plus_seconds(seconds), thread_names: &BTreeMap::new(), earlier: &[] };
+        derive::with_segment(&reader, &reader, about, &look)
+    }
+}
+
+/// A process of that state, about which everything is known.
+pub(crate) fn about(state: State) -> About {
+    About {
+        pid: 1234,
+        ppid: Some(1),
+        uid: Some(1000),
+        namespace_pid: Some(1234),
+        state,
+        name: "less".into(),
+        command: "less README.md".into(),
+        executable: Some("/usr/bin/less".into()),
+        start_time: Some(CREATED),
+        memory: Memory { rss: Some(3 << 20), peak_rss: Some(4 << 20), swap: Some(0), resident: Some((1 << 20, 0.25)) },
+    }
+}
+
+/// A program with two threads, one size class and one large block in use, and one double free.
+pub(crate) fn busy() -> Fake {
+    let mut fake = Fake::new(1234, 4);
+    fake.thread(0, row_state::SHARED, 0, b"");
+    fake.thread(1, row_state::LIVE, 1234, b"less");
+    fake.thread(2, row_state::LIVE, 1235, b"evil\x1b[31m");
+    fake.thread(3, row_state::ENDED, 1236, b"gone");
+    // Class 3 is that of 64 bytes; the second thread frees what the first has allocated.
+    fake.line(1, 3, [10, 500, 100, 5_000, 1_024, 0, 1, 0]);
+    fake.line(2, 3, [40, 2_000, 20, 1_000, 0, 0, 0, 0]);
+    fake.line(3, 0, [7, 70, 7, 70, 4_096, 4_096, 1, 1]);
+    fake.line(1, CLASSES + 1, [1, 100_000, 2, 200_000, 204_800, 102_400, 0, 0]);
+    fake.row_word(1, offset_of!(Row, reallocations), 3);
+    fake.row_word(2, offset_of!(Row, remote_frees), 40);
+    fake.row_word(2, offset_of!(Row, base) + 8, 30);
+    fake.row_word(2, offset_of!(Row, base) + 24, 1_500);
+    for (offset, value) in [
+        (offset_of!(Globals, threads_started), 3),
+        (offset_of!(Globals, threads_ended), 1),
+        (offset_of!(Globals, peak_requested), 150_000),
+        (offset_of!(Globals, peak_allocated), 90_000),
+        (offset_of!(Globals, peak_error), 512),
+        (offset_of!(Globals, committed), 2 << 20),
+        (offset_of!(Globals, metadata), 65_536),
+        (offset_of!(Globals, cached), 131_072),
+        (offset_of!(Globals, purged), 4_096),
+        (offset_of!(Globals, retained), 1 << 20),
+        (offset_of!(Globals, stranded), 8_192),
+        (offset_of!(Globals, adopted), 16_384),
+        (offset_of!(Globals, double_frees), 1),
+        (offset_of!(Globals, foreign_frees), 2),
+        (offset_of!(Globals, misuse_events), 1),
+    ] {
+        fake.global(offset, value);
+    }
+    fake.double_free(1);
+    fake.second(0, 1_000, 10);
+    fake.second(3, 60_000, 80);
+    fake.second(7, 103_000, 100);
+    fake
+}
+
+#[test]
+fn figures_are_derived_as_they_are_defined() {
+    let process = busy().process(about(State::Live), 12);
+    let totals = &process.totals;
+    let requested = (5_000 + 1_000 - 500 - 2_000) + 100_000;
+    let allocated = 70 * 64 + 102_400;
+    let pinned = (1_024 - 70) * 64;
+    assert_eq!(totals.requested_bytes, Some(requested));
+    assert_eq!(totals.allocated_bytes, Some(allocated));
+    assert_eq!(totals.pinned_bytes, Some(pinned));
+    assert_eq!(totals.active_bytes, Some(allocated + pinned));
+    assert_eq!(totals.internal_fragmentation_bytes, Some(allocated - requested));
+    assert_eq!(totals.other_bytes, Some((1 << 20) - (allocated + pinned + 131_072 + 65_536) as i64));
+    assert_eq!(totals.live_blocks, Some(71));
+    assert_eq!((totals.allocations, totals.frees), (Some(129), Some(58)));
+    assert_eq!(totals.cumulative_requested_bytes, Some(206_070));
+    assert_eq!(totals.cumulative_allocated_bytes, Some(120 * 64 + 7 * 16 + 204_800));
+    // One peak was stored, the other is the present.
+    assert_eq!((totals.peak_requested_bytes, totals.peak_allocated_bytes), (Some(150_000), Some(allocated)));
+    assert_eq!((totals.reallocations, totals.remote_frees), (Some(3), Some(40)));
+
+    let classes = process.size_classes.as_deref().unwrap();
+    assert_eq!(classes.len(), CLASSES);
+    assert_eq!((classes[3].free_list_length, classes[3].slabs, classes[0].slabs), (954, 1, 0));
+    let large = process.large.as_ref().unwrap();
+    assert_eq!((large.classes.len(), large.live_blocks, large.allocated_bytes), (BUCKETS, 1, 102_400));
+    assert_eq!((large.classes[1].up_to_bytes, large.classes[BUCKETS - 1].up_to_bytes), (Some(131_072), None));
+}
+
+#[test]
+fn a_thread_shows_only_what_it_did_itself() {
+    let process = busy().process(about(State::Live), 12);
+    let threads = process.threads.unwrap();
+    assert_eq!((threads.live, threads.rows.len()), (2, 3));
+    let second = &threads.rows[1];
+    assert_eq!((second.tid, second.frees, second.freed_by_bytes), (Some(1235), 10, 500));
+    assert_eq!((second.allocations, second.allocated_by_bytes), (20, 1_000));
+}
+
+#[test]
+fn the_history_of_the_dead_ends_with_their_last_sign() {
+    let live = busy().process(about(State::Live), 12).history.unwrap();
+    let dead = busy().process(about(State::Crashed), 12);
+    assert_eq!(live.seconds.len(), 12);
+    let dead_history = dead.history.unwrap();
+    assert_eq!(dead_history.seconds.len(), 8);
+    assert_eq!(dead_history.seconds[2].requested_bytes, 1_000);
+    assert_eq!((dead.uptime_seconds, dead.rates.allocations_per_second), (None, None));
+}
+
+#[test]
+fn hostile_counters_are_only_wrong_numbers() {
+    let mut fake = Fake::new(u32::MAX, 3);
+    let used = fake.bytes.len();
+    fake.bytes[GLOBALS_OFFSET..CLASSES_OFFSET].fill(0xff);
+    fake.bytes[CLASSES_OFFSET..used].fill(0xff);
+    let process = fake.process(about(State::Live), u64::MAX);
+    assert!(crate::view::format::bytes(process.totals.committed_bytes.unwrap()).ends_with("EiB"));
+}
