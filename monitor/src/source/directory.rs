@@ -4,14 +4,12 @@ use super::segment::{is_unlocked, open_object};
 use crate::error::Error;
 use crate::model::Time;
 use crate::model::time::NANOS;
-use rustix::fs::{FlockOperation, flock};
-use shm_layout::layout::{GLOBALS_OFFSET, Globals, Header};
+use rustix::fs::{FlockOperation, Mode, flock};
 use shm_layout::name::{DIRECTORY, SegmentName};
 use std::fs::File;
 use std::io::ErrorKind;
-use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 /// A name in the directory that is a segment's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,18 +38,21 @@ pub(crate) fn entry(name: &[u8]) -> Option<Entry> {
     Some(Entry { pid, suffix, name: SegmentName::new(pid, suffix).as_str().to_owned() })
 }
 
-/// A dead process's segment stays readable for so long after the last thing it wrote.
+/// A dead process's segment stays readable for so long after it was found dead.
 const KEEP_SECONDS: f64 = 300.0;
 /// And at most so many stay.
 const KEEP: usize = 16;
+/// Set on an object that was found dead, by the library's sweep too: it means nothing for a file, and setting it dates
+/// the file's status. Nothing else says when its process died.
+const MARK: Mode = Mode::SVTX;
 
-/// Removes segments that dead processes left behind: old ones, and the oldest where there are many.
-pub(crate) fn sweep(entries: &[Entry]) {
-    let mut dead: Vec<LeftOver<'_>> = entries.iter().filter_map(LeftOver::examine).collect();
-    dead.sort_by_key(|left_over| std::cmp::Reverse(left_over.last_sign));
-    let now = Time::now();
+/// Removes segments that dead processes left behind: old ones, and the oldest where there are many. Those of other
+/// users stay: the directory is sticky.
+pub(crate) fn sweep(entries: &[Entry], now: Time) {
+    let mut dead: Vec<LeftOver<'_>> = entries.iter().filter_map(|entry| LeftOver::examine(entry, now)).collect();
+    dead.sort_by_key(|left_over| std::cmp::Reverse((left_over.found, left_over.made)));
     for (position, left_over) in dead.iter().enumerate() {
-        if position >= KEEP || now.seconds_since(left_over.last_sign) > KEEP_SECONDS {
+        if position >= KEEP || now.seconds_since(left_over.found) > KEEP_SECONDS {
             left_over.remove();
         }
     }
@@ -60,27 +61,32 @@ pub(crate) fn sweep(entries: &[Entry]) {
 struct LeftOver<'a> {
     entry: &'a Entry,
     file: File,
-    /// The last time at which the process is known to have lived.
-    last_sign: Time,
+    /// When it was found that its process was dead.
+    found: Time,
+    /// When it was made, which tells apart those that were found at once.
+    made: Time,
 }
 
 impl<'a> LeftOver<'a> {
-    fn examine(entry: &'a Entry) -> Option<Self> {
+    fn examine(entry: &'a Entry, now: Time) -> Option<Self> {
         let file = open_object(&entry.name).ok().filter(is_unlocked)?;
         let about = file.metadata().ok()?;
-        let modified = u64::try_from(about.mtime()).unwrap_or(0).saturating_mul(NANOS);
-        let number = |offset: usize| {
-            let mut bytes = [0; 8];
-            file.read_exact_at(&mut bytes, offset as u64).map_or(0, |()| u64::from_ne_bytes(bytes))
+        let time = |seconds: i64, nanoseconds: i64| {
+            Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(NANOS).saturating_add(nanoseconds.unsigned_abs()))
         };
-        let created = Time(number(offset_of!(Header, created_realtime_ns)));
-        let wrote = created.plus_seconds(number(GLOBALS_OFFSET + offset_of!(Globals, last_second)));
-        // A time to come is a false one.
-        let last_sign = Some(wrote).filter(|&time| time <= Time::now()).unwrap_or(Time(0)).max(Time(modified));
-        Some(Self { entry, file, last_sign })
+        let mode = Mode::from_raw_mode(about.mode());
+        let found = if mode.contains(MARK) {
+            time(about.ctime(), about.ctime_nsec())
+        } else {
+            // Of another user's nothing can be changed, and nothing removed.
+            let permissions = mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+            let _ = rustix::fs::fchmod(&file, permissions | MARK);
+            now
+        };
+        Some(Self { entry, found, made: time(about.mtime(), about.mtime_nsec()), file })
     }
 
-    /// Removes the object unless its name has passed to another. Objects of other users stay: the directory is sticky.
+    /// Removes the object unless its name has passed to another.
     fn remove(&self) {
         let same =
             || Some(open_object(&self.entry.name).ok()?.metadata().ok()?.ino() == self.file.metadata().ok()?.ino());

@@ -5,7 +5,7 @@
 //! namespace. A descendant is told from a stranger by its parents, which must still be known at that time.
 
 use super::attached;
-use super::directory::{self, Entry};
+use super::directory;
 use super::proc::{Proc, parent};
 use super::segment::{Segment, open_object};
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::model::{Process, State, Time};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use shm_layout::name::DIRECTORY;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,6 +22,9 @@ use std::io::PipeWriter;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
+
+/// The thread's nice value, where that is permitted.
+const FAST: i32 = -15;
 
 /// Follows the descendants of a process in a thread of its own.
 pub(crate) struct Follower {
@@ -49,6 +52,8 @@ impl Follower {
         inotify::add_watch(&events, DIRECTORY, WatchFlags::CREATE).map_err(|cause| watching(cause.into()))?;
         let (stopped, stop) = std::io::pipe().map_err(watching)?;
         let thread = std::thread::spawn(move || {
+            // Whoever may be faster is: a shell's `:` lives for less than a millisecond.
+            let _ = setpriority_process(None, FAST);
             let mut family = Family { known: BTreeSet::from([root]), ..Family::default() };
             while family.wait(&events, &stopped) {
                 family.welcome(&events);
@@ -99,33 +104,31 @@ impl Family {
         }
     }
 
-    /// Opens the segments that have appeared.
+    /// Opens the segments that have appeared. All of them first: every moment counts, and the rest can wait.
     fn welcome(&mut self, events: &OwnedFd) {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = inotify::Reader::new(events, &mut buffer);
+        let mut opened = Vec::new();
         while let Ok(event) = reader.next() {
-            if let Some(entry) = event.file_name().and_then(|name| directory::entry(name.to_bytes())) {
-                self.consider(&entry);
+            let entry = event.file_name().and_then(|name| directory::entry(name.to_bytes()));
+            opened.extend(entry.map(|entry| (entry.pid, open_object(&entry.name).ok(), parent(entry.pid))));
+        }
+        for (pid, file, parent) in opened {
+            match (file, self.descends(pid, parent)) {
+                (Some(file), Some(true)) => self.adopt(pid, file),
+                (_, Some(false)) => {}
+                (None, _) | (_, None) => self.missed += 1,
             }
         }
     }
 
-    fn consider(&mut self, entry: &Entry) {
-        let Ok(file) = open_object(&entry.name) else {
-            self.missed += 1;
-            return;
-        };
-        match self.descends(entry.pid) {
-            Some(true) => self.adopt(entry.pid, file),
-            Some(false) => {}
-            None => self.missed += 1,
-        }
-    }
-
     /// Whether a process is of the family; `None` where it has ended too soon to tell.
-    fn descends(&self, pid: u32) -> Option<bool> {
+    fn descends(&self, pid: u32, its_parent: Option<u32>) -> Option<bool> {
         const DEEPEST: usize = 64;
-        let mut ancestor = pid;
+        if self.known.contains(&pid) {
+            return Some(true);
+        }
+        let mut ancestor = its_parent?;
         for _ in 0..DEEPEST {
             if self.known.contains(&ancestor) {
                 return Some(true);

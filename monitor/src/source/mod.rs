@@ -212,7 +212,7 @@ impl Watcher {
         const EVERY: Duration = Duration::from_secs(60);
         if self.swept.is_none_or(|swept| swept.elapsed() >= EVERY) {
             self.swept = Some(Instant::now());
-            directory::sweep(&directory::entries().unwrap_or_default());
+            directory::sweep(&directory::entries().unwrap_or_default(), Time::now());
         }
     }
 }

@@ -184,18 +184,16 @@ fn a_segment_of_this_process_gets_what_proc_knows() {
 }
 
 #[test]
-fn what_the_dead_left_is_removed_when_it_is_old() {
-    let (fresh, old, living) = (Published::new(|_| {}), Published::new(|_| {}), Published::new(|_| {}));
-    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-    for published in [&fresh, &old] {
-        published.dies();
-    }
-    for published in [&old, &living] {
-        published.file.set_modified(long_ago).unwrap();
-    }
-    directory::sweep(&[fresh.entry(), old.entry(), living.entry()]);
-    let there = [&fresh, &old, &living].map(|published| std::fs::exists(&published.path).unwrap());
-    assert_eq!(there, [true, false, true]);
+fn what_the_dead_left_is_removed_five_minutes_after_it_was_found() {
+    let (dead, living) = (Published::new(|_| {}), Published::new(|_| {}));
+    dead.dies();
+    let there = |seconds| {
+        directory::sweep(&[dead.entry(), living.entry()], Time::now().plus_seconds(seconds));
+        [&dead, &living].map(|published| std::fs::exists(&published.path).unwrap())
+    };
+    assert_eq!(there(0), [true, true]);
+    assert_eq!(there(290), [true, true]);
+    assert_eq!(there(310), [false, true]);
 }
 
 #[test]
@@ -207,7 +205,7 @@ fn of_many_dead_the_newest_sixteen_stay() {
         published.file.set_modified(time).unwrap();
     }
     let entries: Vec<Entry> = dead.iter().map(Published::entry).collect();
-    directory::sweep(&entries);
+    directory::sweep(&entries, Time::now());
     let there: Vec<bool> = dead.iter().map(|published| std::fs::exists(&published.path).unwrap()).collect();
     assert_eq!(there, [[false; 4].as_slice(), &[true; 16]].concat());
 }
