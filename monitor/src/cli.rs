@@ -1,8 +1,10 @@
 //! What the user asks for.
 
+use crate::run;
 use crate::source::{Selection, Target};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Shows the heap of running programs.
@@ -71,7 +73,7 @@ pub(crate) struct RunArgs {
     #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds, requires = "watch")]
     pub(crate) delay: Option<Duration>,
     /// The program and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -80,6 +82,21 @@ The library is looked for in $STATSMON_PRELOAD, beside statsmon, and in ../lib/s
 
 Exit codes: the program's own (128 + N for signal N); 125 if statsmon itself fails or the program cannot be preloaded, \
 126 if it cannot be executed, 127 if it is not found.";
+
+/// Says what is wrong with the arguments, or gives the help that was asked for.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // Where nothing can be printed, the exit code still says it.
+    let _ = error.print();
+    let own_failure = std::env::args_os().nth(1).is_some_and(|first| first == "run");
+    match error.use_stderr() {
+        false => ExitCode::SUCCESS,
+        true if own_failure => ExitCode::from(run::FAILED),
+        true => ExitCode::from(USAGE),
+    }
+}
+
+/// Exit code for arguments that make no sense.
+const USAGE: u8 = 2;
 
 /// How to show the processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

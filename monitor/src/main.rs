@@ -25,7 +25,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::refuse(&error),
+    };
     let outcome = match cli.command {
         Some(Command::Run(run)) => run::run(run),
         None => match cli.look.plan(std::io::stdout().is_terminal()) {

@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 pub(crate) use watch::Watched;
 
 /// Exit code where statsmon itself fails.
-const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 /// Exit code where the program cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 /// Exit code where the program is not found.

@@ -7,7 +7,7 @@ use crate::view::tui;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -57,6 +57,9 @@ impl Watched {
 
 /// Starts the program and shows the screen on it. Returns the exit code.
 pub(crate) fn run(mut command: Command, program: &Program, interval: Duration) -> Result<u8, Error> {
+    if !std::io::stdout().is_terminal() {
+        return Err(failure("--watch needs a terminal for its screen; elsewhere use --report"));
+    }
     let (log, path) = create_log(&program.name())?;
     let errors = log.try_clone().map_err(|cause| Error::io("duplicating the log file", cause))?;
     // A group of its own: what the user types is for the screen, and leaving it lets the program run on.

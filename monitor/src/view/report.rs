@@ -23,7 +23,7 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
     writeln!(out, "statsmon: {command} {} after {}", ending.how, duration(ending.seconds))?;
     match processes.iter().find(|process| process.pid == ending.pid) {
         Some(process) => write_program(process, out)?,
-        None => writeln!(out, "  no statistics: it published none (was /dev/shm full or missing?)")?,
+        None => writeln!(out, "  no statistics: it published none; STATSALLOC_VERBOSE=1 makes it say why")?,
     }
     let descendants: Vec<&Process> = processes.iter().filter(|process| process.pid != ending.pid).collect();
     write_descendants(&descendants, out)?;
