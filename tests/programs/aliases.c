@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 
 int main(void) {
-    wake_the_allocator();
     void *(*malloc1)(size_t) = dlsym(RTLD_DEFAULT, "__libc_malloc");
     void *(*calloc1)(size_t, size_t) = dlsym(RTLD_DEFAULT, "__libc_calloc");
     void *(*realloc1)(void *, size_t) = dlsym(RTLD_DEFAULT, "__libc_realloc");

@@ -175,7 +175,6 @@ static void *work(void *argument) {
 }
 
 int main(int count, char **arguments) {
-    wake_the_allocator();
     must(count == 4);
     threads = (unsigned)atoi(arguments[1]);
     steps = (unsigned)atoi(arguments[2]);

@@ -35,8 +35,8 @@ __attribute__((unused)) static void wait_for_go(void) {
     }
 }
 
-/* The segment comes with the first call of the allocator; many small programs would make none before a pause. */
-__attribute__((unused)) static void wake_the_allocator(void) {
+/* The segment comes with the first call of the allocator; many of these programs would make none before a pause. */
+__attribute__((constructor)) static void wake_the_allocator(void) {
     void *volatile block = malloc(1);
     free(block);
 }

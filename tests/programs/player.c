@@ -153,7 +153,6 @@ static void *run(void *argument) {
 }
 
 int main(void) {
-    wake_the_allocator();
     read_fully(&header, sizeof header);
     size_t bytes = header.steps * sizeof *steps + header.slots * sizeof *slots;
     steps = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

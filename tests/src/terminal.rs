@@ -55,6 +55,16 @@ impl Terminal {
         }
     }
 
+    /// Waits until the command in it has ended, and returns its exit status.
+    #[track_caller]
+    pub fn wait_ended(&self) -> String {
+        let start = Instant::now();
+        while self.ask("#{pane_dead}") != "1" {
+            assert!(start.elapsed() < PATIENCE, "the program in the terminal goes on:\n{}", self.screen());
+        }
+        self.ask("#{pane_dead_status}")
+    }
+
     /// Presses keys, by tmux's names for them.
     pub fn keys(&self, keys: &[&str]) {
         let mut arguments = vec!["send-keys", "-t", "t"];

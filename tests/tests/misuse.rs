@@ -8,13 +8,13 @@ use tests::{Finished, Run, Snapshot, program, snapshot};
 type Case = (&'static str, &'static [&'static str], &'static str, Option<(u64, u64)>);
 
 const DOUBLE: &[&str] = &["double"];
-const INTERIOR: &[&str] = &["interior", "inside"];
+const INTERIOR: &[&str] = &["interior", "inside", "into"];
 const NEVER: &[&str] = &["never", "no block"];
 
 const DOUBLES: [Case; 7] = [
     ("double", DOUBLE, "free", Some((112, 100))),
     ("double-later", DOUBLE, "free", Some((112, 100))),
-    ("double-realloc", DOUBLE, "realloc", Some((112, 100))),
+    ("double-realloc", &["double", "use after free"], "realloc", Some((112, 100))),
     ("double-large", &["double", "never", "no block"], "free", None),
     ("double-aligned", DOUBLE, "free", None),
     ("double-remote", DOUBLE, "free", Some((112, 100))),
@@ -30,7 +30,7 @@ const INVALID: [Case; 9] = [
     ("interior-aligned", INTERIOR, "free", None),
     ("never", NEVER, "free", None),
     ("never-realloc", NEVER, "realloc", None),
-    ("given-back", &["never", "no block", "double", "interior", "inside"], "free", None),
+    ("given-back", &["never", "no block", "double", "into"], "free", None),
 ];
 
 const FOREIGN: [&str; 6] =
@@ -67,7 +67,7 @@ fn check_line(finished: &Finished, (what, names, call, block): Case) {
         let has = |number: u64| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == number.to_string());
         assert!(has(size), "{what}: block size {size} is not in {text:?}");
         // A freed block's size may be forgotten; a live one's is known.
-        assert!(names == DOUBLE || has(requested), "{what}: {requested} requested bytes are not in {text:?}");
+        assert!(what.starts_with("double") || has(requested), "{what}: {requested} requested bytes are not in {text:?}");
     }
 }
 

@@ -167,7 +167,7 @@ fn after_sigkill_the_last_state_can_be_read_and_is_then_cleaned() {
     assert!(dead.0["totals"]["rss_bytes"].is_null(), "a dead process has no RSS: {}", dead.0["totals"]);
     // New programs and the monitor sweep, a few each time.
     for _ in 0..20 {
-        Command::new("/bin/true").beside(keeper.pid()).preload().finish().success();
+        Command::new("sh").args(["-c", ":"]).beside(keeper.pid()).preload().finish().success();
         Command::new(statsmon()).arg("--once").beside(keeper.pid()).finish();
     }
     assert_eq!(objects_of(keeper.pid()), [] as [&str; 0]);
@@ -219,7 +219,7 @@ fn killed_programs_left_overs_do_not_pile_up() {
     let mut running = command.args(["-c", script]).with_shm(Shm::Private).preload().begin();
     assert_eq!(running.line(), "done");
     let left = objects_of(running.pid());
-    assert!(left.len() <= 16, "{}: {left:?}", left.len());
+    assert!(left.len() <= 32, "{}: {left:?}", left.len());
     running.close_input();
     running.finish();
 }
