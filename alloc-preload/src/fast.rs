@@ -80,9 +80,14 @@ extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     )
 }
 
-#[cold]
-#[inline(never)]
+/// Settles, and hands the block on. Opaque to the compiler, which would otherwise see that the result is the argument,
+/// and turn the jump at the end of each fast path into a call with a stack frame.
+#[unsafe(naked)]
 extern "C" fn settled(block: *mut u8) -> *mut u8 {
+    naked_asm!("jmp {}", sym settle_then)
+}
+
+unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
     with_heap(|hot, heap| settle(hot, heap));
     block
 }

@@ -55,7 +55,7 @@ impl Large {
         block.own(0, units);
         let run = block.run();
         run.allocated.set(allocated as u64);
-        run.touched.set(allocated as u64);
+        run.touched.set(run.touched.get().max(allocated as u64));
         block.set_requested(size);
         globals().metadata.add_shared(UNIT_GRANULES as u64);
         Some((block, taken.zero))
@@ -90,14 +90,14 @@ impl Large {
     /// Gives the span back. The block is no longer live, and counted as freed.
     pub(crate) fn give(self) {
         let run = self.run();
-        let (units, touched) = (run.units.get() as usize, run.touched.get() as usize);
+        let units = run.units.get() as usize;
         for unit in self.unit.0 + 1..self.unit.0 + units as u32 {
             // SAFETY: units of our span; nothing is marked in their ledger.
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
         }
         // SAFETY: as above; the first unit's ledger shows the freed block.
         unsafe { WINDOW.unit(self.unit) }.set_owner(owner::MARKED);
-        central().spans.give(self.unit, units, touched, decay_ns());
+        central().spans.give(self.unit, units, 0, decay_ns());
     }
 
     /// Makes the block `size` bytes without moving it; false if that cannot be. Not counted.
@@ -111,14 +111,11 @@ impl Large {
             }
             self.own(units, wanted);
         } else if wanted < units && allocated < self.allocated() {
-            let kept = (wanted * UNIT) as u64;
-            let beyond = run.touched.get().saturating_sub(kept);
             for unit in self.unit.0 + wanted as u32..self.unit.0 + units as u32 {
                 // SAFETY: units of our span; nothing is marked in their ledger.
                 unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
             }
-            run.touched.set(run.touched.get().min(kept));
-            central().spans.shrink(self.unit, units, wanted, beyond as usize, decay_ns());
+            central().spans.shrink(self.unit, units, wanted, decay_ns());
         }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
@@ -137,7 +134,8 @@ impl Large {
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
         if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
             globals().page_moves.add_shared(1);
-            self.run().touched.set(0);
+            let run = self.run();
+            run.touched.set(run.touched.get() - moved as u64);
         } else {
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), old.min(size)) };

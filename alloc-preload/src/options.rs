@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) decay_ms: Option<u32>,
     pub(crate) huge: Huge,
     pub(crate) publish: bool,
+    /// Whether the segment outlives an orderly end.
+    pub(crate) keep: bool,
     pub(crate) verbose: bool,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct Opt {
 /// Every option's name starts with this.
 const PREFIX: &[u8] = b"STATSALLOC_";
 
-pub(crate) static OPTIONS: [Opt; 5] = [
+pub(crate) static OPTIONS: [Opt; 6] = [
     Opt {
         name: "STATSALLOC_MISUSE",
         default: "abort",
@@ -103,6 +105,13 @@ pub(crate) static OPTIONS: [Opt; 5] = [
         set: |options, value| store(&mut options.publish, switch(value)),
     },
     Opt {
+        name: "STATSALLOC_KEEP",
+        default: "0",
+        values: "0|1",
+        help: "whether the last state stays readable after an orderly end too, until it is swept",
+        set: |options, value| store(&mut options.keep, switch(value)),
+    },
+    Opt {
         name: "STATSALLOC_VERBOSE",
         default: "0",
         values: "0|1",
@@ -114,7 +123,7 @@ pub(crate) static OPTIONS: [Opt; 5] = [
 impl Options {
     /// As the table's defaults say.
     pub(crate) const DEFAULT: Self =
-        Self { misuse: MisuseAction::Abort, decay_ms: Some(1000), huge: Huge::Auto, publish: true, verbose: false };
+        Self { misuse: MisuseAction::Abort, decay_ms: Some(1000), huge: Huge::Auto, publish: true, keep: false, verbose: false };
 
     /// What the environment says. Allocates nothing, and needs nothing of libc to be initialised.
     pub(crate) fn read() -> Self {
@@ -317,7 +326,7 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults() {
         let mut options =
-            Options { misuse: MisuseAction::Count, decay_ms: None, huge: Huge::Never, publish: false, verbose: true };
+            Options { misuse: MisuseAction::Count, decay_ms: None, huge: Huge::Never, publish: false, keep: true, verbose: true };
         for option in &OPTIONS {
             assert!((option.set)(&mut options, option.default.as_bytes()), "{}", option.name);
             assert!(option.name.as_bytes().starts_with(PREFIX));
@@ -328,10 +337,10 @@ mod tests {
     #[test]
     fn values_are_read() {
         let block = b"A=b\0STATSALLOC_MISUSE=warn\0STATSALLOC_DECAY_MS=0\0STATSALLOC_HUGE=never\0\
-            STATSALLOC_PUBLISH=0\0STATSALLOC_VERBOSE=1\0Z=\0";
+            STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0Z=\0";
         let (options, complaints) = parse(block);
         let wanted =
-            Options { misuse: MisuseAction::Warn, decay_ms: Some(0), huge: Huge::Never, publish: false, verbose: true };
+            Options { misuse: MisuseAction::Warn, decay_ms: Some(0), huge: Huge::Never, publish: false, keep: true, verbose: true };
         assert_eq!(options, wanted);
         assert!(complaints.is_empty());
         assert_eq!(parse(b"STATSALLOC_DECAY_MS=-1\0").0.decay_ms, None);

@@ -194,6 +194,11 @@ pub(crate) fn pid() -> u32 {
     unsafe { call!(SYS_getpid) }.unwrap_or(0) as u32
 }
 
+pub(crate) fn parent_pid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call!(SYS_getppid) }.unwrap_or(0) as u32
+}
+
 pub(crate) fn tid() -> u32 {
     // SAFETY: no arguments.
     unsafe { call!(SYS_gettid) }.unwrap_or(0) as u32

@@ -46,8 +46,11 @@ pub(crate) struct Run {
     newer: Cell<u32>,
     /// Dirty: when it became free, monotonic ns.
     stamp: Cell<u64>,
-    /// Bytes that may have memory behind them, in a dirty run or a large block's.
+    /// Bytes that may have memory behind them: in a dirty run all that do; in a used one what it started with, and
+    /// for a large block what it has reached since.
     pub(crate) touched: Cell<u64>,
+    /// Used: it was dirty when taken, so what lies beyond `touched` need not read as zero.
+    pub(crate) unclean: Cell<bool>,
     /// Used by a large block: its bytes, a multiple of the OS page.
     pub(crate) allocated: Cell<u64>,
 }
@@ -112,28 +115,31 @@ impl Spans {
             _ => globals().retained.sub_shared((units * UNIT) as u64),
         }
         mark(first, units, Kind::Used);
+        run(first).touched.set(taken);
+        run(first).unclean.set(kind == Kind::Dirty);
         self.used_units += units;
         Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean })
     }
 
-    /// Gives back a used run, of which `touched` bytes may have memory behind them.
+    /// Gives back a used run, of which at least `touched` bytes may have memory behind them.
     pub(crate) fn give(&mut self, unit: UnitIndex, units: usize, touched: usize, decay_ns: Option<u64>) {
         self.used_units -= units;
-        if touched == 0 {
+        let record = run(unit.0);
+        let touched = (touched as u64).max(record.touched.get()).min((units * UNIT) as u64);
+        if touched == 0 && !record.unclean.get() {
             globals().retained.add_shared((units * UNIT) as u64);
             self.join(unit.0, units, Kind::Clean, 0, 0);
             return;
         }
-        let cached = globals().cached.add_shared(touched as u64);
-        let first = self.join(unit.0, units, Kind::Dirty, touched as u64, clock::last());
+        let cached = globals().cached.add_shared(touched);
+        let first = self.join(unit.0, units, Kind::Dirty, touched, clock::last());
         if decay_ns == Some(0) || (units >= LARGE && cached > CACHE && decay_ns.is_some()) {
             self.purge(first);
         }
     }
 
-    /// Lengthens a used run in place by `more` units, if they are free. True with the answer whether they read as
-    /// zero.
-    pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<bool> {
+    /// Lengthens a used run in place by `more` units, if they are free.
+    pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<()> {
         let next = unit.0 + units as u32;
         if next >= WINDOW.end().0 {
             return None;
@@ -154,16 +160,25 @@ impl Spans {
             _ => globals().retained.sub_shared((more * UNIT) as u64),
         }
         mark(unit.0, units + more, Kind::Used);
+        let record = run(unit.0);
+        record.touched.set(record.touched.get() + taken);
+        record.unclean.set(record.unclean.get() || kind == Kind::Dirty);
         self.used_units += more;
-        Some(kind == Kind::Clean)
+        Some(())
     }
 
     /// Shortens a used run to `units`, giving back the rest.
-    pub(crate) fn shrink(&mut self, unit: UnitIndex, old: usize, units: usize, touched: usize, decay_ns: Option<u64>) {
+    pub(crate) fn shrink(&mut self, unit: UnitIndex, old: usize, units: usize, decay_ns: Option<u64>) {
+        let record = run(unit.0);
+        let kept = (units * UNIT) as u64;
+        let beyond = record.touched.get().saturating_sub(kept);
+        record.touched.set(record.touched.get() - beyond);
         mark(unit.0, units, Kind::Used);
-        let rest = UnitIndex(unit.0 + units as u32);
-        mark(rest.0, old - units, Kind::Used);
-        self.give(rest, old - units, touched, decay_ns);
+        let rest = unit.0 + units as u32;
+        mark(rest, old - units, Kind::Used);
+        run(rest).touched.set(beyond);
+        run(rest).unclean.set(record.unclean.get());
+        self.give(UnitIndex(rest), old - units, 0, decay_ns);
     }
 
     /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
@@ -317,7 +332,7 @@ impl Spans {
     pub(crate) fn rebuild(&mut self) {
         *self = Self::new();
         let (mut unit, end) = (0, WINDOW.end().0);
-        let (mut cached, mut retained) = (0, 0);
+        let mut cached = 0;
         while unit < end {
             let length = used_length(unit);
             if length > 0 {
@@ -335,8 +350,7 @@ impl Spans {
             cached += (units * UNIT) as u64;
         }
         globals().cached.set(cached);
-        retained += 0;
-        globals().retained.set(retained);
+        globals().retained.set(0);
     }
 }
 

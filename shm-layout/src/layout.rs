@@ -116,8 +116,8 @@ pub struct Header {
     pub decay_ms: AtomicU32,
     /// Bytes used of `executable`.
     pub executable_len: AtomicU32,
-    /// Reserved, zero.
-    pub reserved: AtomicU32,
+    /// PID of the parent when the segment was made, in the process's own PID namespace; 0 if it lies outside.
+    pub parent: AtomicU32,
     /// Path of the executable, cut at 256 bytes; any bytes but NUL.
     pub executable: [AtomicU8; 256],
 }

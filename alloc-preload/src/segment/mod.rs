@@ -46,6 +46,8 @@ pub(crate) struct Segment {
     pid: u32,
     suffix: u32,
     published: bool,
+    /// Its name outlives an orderly end.
+    kept: bool,
 }
 
 // SAFETY: everything behind `base` is atomic and is never unmapped.
@@ -113,11 +115,11 @@ impl Segment {
         (0..populate::rows_end()).filter(|&i| populate::has_row(i)).map(move |i| unsafe { segment.row_unchecked(i) })
     }
 
-    /// Ends the segment in an orderly way: marks it and removes its name. Async-signal-safe, and does nothing the
+    /// Ends the segment in an orderly way: marks it and removes its name, unless that is to be kept. Async-signal-safe, and does nothing the
     /// second time. A `vfork` child, which is another process in the same memory, must not end its parent's.
     pub(crate) fn remove(&self) {
         // The PID comes first: a child that was forked a moment ago does not have the mapping.
-        if os::pid() == self.pid && self.globals().ended.elect(0, 1) && self.published {
+        if os::pid() == self.pid && self.globals().ended.elect(0, 1) && self.published && !self.kept {
             object::unlink(self.pid, self.suffix);
         }
     }
@@ -131,7 +133,7 @@ impl Segment {
         let object = Object::create(pid)?;
         let mapped = mapped_bytes();
         let result = object.map(mapped).and_then(|base| {
-            let segment = Self { base, mapped, pid, suffix: object.suffix, published: true };
+            let segment = Self { base, mapped, pid, suffix: object.suffix, published: true, kept: options.keep };
             segment.open_up().map(|()| segment).inspect_err(|_| segment.unmap())
         });
         if result.is_err() {
@@ -144,7 +146,7 @@ impl Segment {
     fn private() -> Option<Self> {
         let mapped = mapped_bytes();
         let base = os::reserve(mapped).ok()?;
-        let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false };
+        let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false, kept: false };
         segment.open_up().inspect_err(|_| segment.unmap()).ok()?;
         Some(segment)
     }
@@ -211,6 +213,7 @@ impl Segment {
         header.tables_address.set(ranges.tables.0 as u64);
         header.tables_bytes.set(ranges.tables.1 as u64);
         set(&header.forked_from, forked_from);
+        set(&header.parent, os::parent_pid());
         set(&header.decay_ms, options.decay_ms.unwrap_or(u32::MAX));
         set(&header.executable_len, identity::executable(&header.executable));
 
