@@ -52,6 +52,8 @@ pub struct Identity<'a> {
     pub tables_bytes: u64,
     /// PID of the process this one was forked from; 0 for a fresh program.
     pub forked_from: u32,
+    /// PID of the parent when the segment was made; 0 if unknown.
+    pub parent: u32,
     /// Decay time of cached memory in milliseconds.
     pub decay_ms: u32,
     /// Path of the executable: any bytes, at most 256.
@@ -137,6 +139,7 @@ impl<'a> Reader<'a> {
             tables_address: word(offset_of!(Header, tables_address)),
             tables_bytes: word(offset_of!(Header, tables_bytes)),
             forked_from: half(offset_of!(Header, forked_from)),
+            parent: half(offset_of!(Header, parent)),
             decay_ms: half(offset_of!(Header, decay_ms)),
             executable: self.second.get(path..path + used).unwrap_or_default(),
         }

@@ -4,7 +4,7 @@ use super::program::Program;
 use super::signals::Caught;
 use super::{FAILED, failure};
 use crate::error::Error;
-use crate::source::follow::Follower;
+use crate::source::follow::{Follower, KEEP};
 use crate::view::report::{self, Ending};
 use rustix::io::Errno;
 use rustix::process::{
@@ -19,6 +19,7 @@ use std::time::Instant;
 pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> {
     let caught = Caught::start()?;
     let follower = Follower::start(std::process::id())?;
+    command.env(KEEP.0, KEEP.1);
     let started = Instant::now();
     let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
     let pid = Pid::from_child(&child);

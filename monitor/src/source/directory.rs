@@ -21,6 +21,17 @@ pub(crate) struct Entry {
     pub(crate) name: String,
 }
 
+impl Entry {
+    /// Removes the object of this inode if its process is dead, and its name has not passed to another.
+    pub(crate) fn remove_dead(&self, inode: u64) {
+        let Ok(file) = open_object(&self.name) else { return };
+        let same = file.metadata().is_ok_and(|about| about.ino() == inode);
+        if same && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_file(format!("{DIRECTORY}{}", self.name));
+        }
+    }
+}
+
 /// All segments, by PID. A system without the directory has none.
 pub(crate) fn entries() -> Result<Vec<Entry>, Error> {
     let listing = match std::fs::read_dir(DIRECTORY) {
@@ -86,12 +97,9 @@ impl<'a> LeftOver<'a> {
         Some(Self { entry, found, made: time(about.mtime(), about.mtime_nsec()), file })
     }
 
-    /// Removes the object unless its name has passed to another.
     fn remove(&self) {
-        let same =
-            || Some(open_object(&self.entry.name).ok()?.metadata().ok()?.ino() == self.file.metadata().ok()?.ino());
-        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() && same() == Some(true) {
-            let _ = std::fs::remove_file(format!("{DIRECTORY}{}", self.entry.name));
+        if let Ok(about) = self.file.metadata() {
+            self.entry.remove_dead(about.ino());
         }
     }
 }

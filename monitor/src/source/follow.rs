@@ -1,11 +1,12 @@
 //! The last states of a process's descendants, itself included: their segments vanish with them, so they are opened as
 //! soon as they appear.
 //!
-//! A segment is missed if its process ends before this process gets to open it, and if it lives in another PID
-//! namespace. A descendant is told from a stranger by its parents, which must still be known at that time.
+//! [`KEEP`] in their environment lets the segments stay until they have been read here. One is missed if it is swept
+//! before that (where more than sixteen dead ones lie about), if its process replaces itself at once by another
+//! program, and if it lives in another PID namespace.
 
 use super::attached;
-use super::directory;
+use super::directory::{self, Entry};
 use super::proc::{Proc, parent};
 use super::segment::{Segment, open_object};
 use crate::error::Error;
@@ -17,11 +18,13 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use shm_layout::name::DIRECTORY;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::PipeWriter;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
+
+/// Tells the library to leave the name of a segment when its process ends in an orderly way.
+pub(crate) const KEEP: (&str, &str) = ("STATSALLOC_KEEP", "1");
 
 /// The thread's nice value, where that is permitted.
 const FAST: i32 = -15;
@@ -82,20 +85,23 @@ struct Family {
     /// PIDs in the order of their first segment.
     order: Vec<u32>,
     missed: u64,
+    /// Inode of each one's last segment.
+    seen: BTreeMap<u32, u64>,
 }
 
 struct Member {
+    entry: Entry,
     segment: Segment,
     about: Option<About>,
-    /// Readable once the process has ended.
-    handle: OwnedFd,
+    /// Readable once the process has ended; `None` where it had ended before.
+    handle: Option<OwnedFd>,
 }
 
 impl Family {
     /// Waits until something happens; false once it is time to stop.
     fn wait(&self, events: &OwnedFd, stopped: &impl AsFd) -> bool {
         let watched = [events.as_fd(), stopped.as_fd()];
-        let handles = self.living.values().map(|member| member.handle.as_fd());
+        let handles = self.living.values().filter_map(|member| Some(member.handle.as_ref()?.as_fd()));
         let mut polled: Vec<PollFd<'_>> =
             watched.into_iter().chain(handles).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut polled, None) {
@@ -111,11 +117,13 @@ impl Family {
         let mut opened = Vec::new();
         while let Ok(event) = reader.next() {
             let entry = event.file_name().and_then(|name| directory::entry(name.to_bytes()));
-            opened.extend(entry.map(|entry| (entry.pid, open_object(&entry.name).ok(), parent(entry.pid))));
+            opened.extend(entry.map(|entry| (open_object(&entry.name).ok(), parent(entry.pid), entry)));
         }
-        for (pid, file, parent) in opened {
-            match (file, self.descends(pid, parent)) {
-                (Some(file), Some(true)) => self.adopt(pid, file),
+        for (file, parent, entry) in opened {
+            let mut segment = file.and_then(|file| Segment::from_file(file).ok());
+            let parent = parent.or_else(|| segment.as_mut().and_then(parent_of_the_dead));
+            match (segment, self.descends(entry.pid, parent)) {
+                (Some(segment), Some(true)) => self.adopt(entry, segment),
                 (_, Some(false)) => {}
                 (None, _) | (_, None) => self.missed += 1,
             }
@@ -141,28 +149,33 @@ impl Family {
         Some(false)
     }
 
-    fn adopt(&mut self, pid: u32, file: File) {
-        if self.known.insert(pid) || !self.order.contains(&pid) {
+    fn adopt(&mut self, entry: Entry, segment: Segment) {
+        let pid = entry.pid;
+        // A name may be taken over between its first event and our look: then both events lead to the second object.
+        if self.seen.insert(pid, segment.inode) == Some(segment.inode) {
+            return;
+        }
+        self.known.insert(pid);
+        if !self.order.contains(&pid) {
             self.order.push(pid);
         }
         let about = Proc::find(pid).and_then(|proc| attached::about(&proc, State::Live));
         let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-        let Ok(mut segment) = Segment::from_file(file) else { return };
-        match handle {
-            // The same process with an older segment has become this program.
-            Some(Ok(handle)) => drop(self.living.insert(pid, Member { segment, about, handle })),
-            _ => match last_state(pid, &mut segment, about) {
-                Some(process) => drop(self.ended.insert(pid, process)),
-                None => self.missed += 1,
-            },
+        let handle = handle.and_then(Result::ok);
+        let ended = handle.is_none();
+        // The same process with an older segment has become this program.
+        self.living.insert(pid, Member { entry, segment, about, handle });
+        if ended {
+            self.conclude(pid);
         }
     }
 
     /// Reads the last state of those that have ended.
     fn bury(&mut self) {
-        let handles: Vec<(u32, &Member)> = self.living.iter().map(|(pid, member)| (*pid, member)).collect();
+        let handles = self.living.iter().filter_map(|(pid, member)| Some((*pid, member.handle.as_ref()?)));
+        let handles: Vec<(u32, &OwnedFd)> = handles.collect();
         let mut polled: Vec<PollFd<'_>> =
-            handles.iter().map(|(_, member)| PollFd::new(&member.handle, PollFlags::IN)).collect();
+            handles.iter().map(|(_, handle)| PollFd::new(*handle, PollFlags::IN)).collect();
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         if !poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0) {
             return;
@@ -182,6 +195,7 @@ impl Family {
             None if self.ended.contains_key(&pid) => {}
             None => self.missed += 1,
         }
+        member.entry.remove_dead(member.segment.inode);
     }
 
     fn finish(mut self) -> Followed {
@@ -190,6 +204,13 @@ impl Family {
         let processes = self.order.iter().filter_map(|pid| self.ended.remove(pid)).collect();
         Followed { processes, missed: self.missed }
     }
+}
+
+/// The parent of a process that `/proc` does not know any more.
+fn parent_of_the_dead(segment: &mut Segment) -> Option<u32> {
+    segment.read(0).ok()?;
+    let (reader, _) = segment.readers(0).ok()?;
+    Some(reader.identity().parent).filter(|&parent| parent != 0)
 }
 
 fn last_state(pid: u32, segment: &mut Segment, about: Option<About>) -> Option<Process> {
