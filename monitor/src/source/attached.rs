@@ -221,7 +221,7 @@ pub(crate) fn about_from_segment(identity: &Identity<'_>, pid: u32) -> About {
     };
     About {
         pid,
-        ppid: None,
+        ppid: Some(identity.parent).filter(|&parent| parent != 0),
         uid: Some(identity.uid),
         namespace_pid: Some(identity.pid),
         state: State::Live,
