@@ -85,7 +85,7 @@ fn permitted(peak: u64) -> u64 {
 
 fn room(globals: &Globals, threads: u64) -> u64 {
     let peak = globals.peak_requested.get();
-    let share = permitted(peak) / (16 * threads);
+    let share = permitted(peak).checked_div(16 * threads).unwrap_or(0);
     // A power of two, as the mask wants it.
     1 << share.max(16).ilog2()
 }

@@ -19,7 +19,7 @@ macro_rules! export {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
         $($(#[$doc])*
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($arg: $type),*) $(-> $result)? $body)*
+        unsafe extern "C" fn $name($($arg: $type),*) $(-> $result)? $body)*
     };
 }
 
@@ -29,7 +29,7 @@ macro_rules! alias {
         $(#[doc = concat!("As [`", stringify!($target), "`].")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
+        unsafe extern "C" fn $name() {
             naked_asm!("jmp {}", sym $target)
         })*
     };
@@ -160,7 +160,7 @@ export! {
 /// `malloc_usable_size(3)`: the size of the whole block.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn malloc_usable_size(pointer: Pointer) -> usize {
+unsafe extern "C" fn malloc_usable_size(pointer: Pointer) -> usize {
     naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
 }
 
@@ -171,7 +171,7 @@ unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize 
 /// `reallocarray(3)`
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -> Pointer {
+unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -> Pointer {
     naked_asm!("mov rcx, [rsp]", "jmp {}", sym reallocarray_from)
 }
 
@@ -185,7 +185,7 @@ unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usi
 /// C23's `free_sized`: the size is not needed.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
+unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
     naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
 }
 
@@ -196,7 +196,7 @@ unsafe extern "C" fn free_sized_from(pointer: *mut u8, caller: usize) {
 /// C23's `free_aligned_sized`: neither is needed.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(pointer: Pointer, align: usize, size: usize) {
+unsafe extern "C" fn free_aligned_sized(pointer: Pointer, align: usize, size: usize) {
     naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
 }
 

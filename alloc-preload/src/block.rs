@@ -167,7 +167,7 @@ fn enclosing(address: usize) -> Option<Block> {
     } else {
         // SAFETY: a committed unit.
         let size = unsafe { WINDOW.remote(head) }.size_class().block_size();
-        start + (address - start) / size * size
+        start + (address - start).checked_div(size)? * size
     };
     Block::at(start as *mut u8).ok().filter(|block| address < start + block.size())
 }
@@ -302,7 +302,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let Some(new) = large.grow_elsewhere(old, size) else { return Ok(core::ptr::null_mut()) };
+            let Some(new) = large.grow_elsewhere(size) else { return Ok(core::ptr::null_mut()) };
             if large::claim(large.unit, block.tag) {
                 large.give();
             }
@@ -320,8 +320,9 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     if new.is_null() {
         return Ok(new);
     }
+    // All of the old block, not only what was requested: programs use what `malloc_usable_size` says.
     // SAFETY: two different live blocks of at least that many bytes.
-    unsafe { core::ptr::copy_nonoverlapping(pointer, new, old.min(size)) };
+    unsafe { core::ptr::copy_nonoverlapping(pointer, new, old_size.min(size)) };
     // The allocation below settles.
     block.count_out(hot, old_size);
     block.give(hot, heap);

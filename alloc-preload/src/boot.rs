@@ -76,8 +76,9 @@ pub(crate) fn publish(forked_from: u32) -> Option<()> {
     Some(())
 }
 
-/// The library's constructor: what needs an initialised libc.
+/// The library's constructor: what needs an initialised libc. A program that never allocates is published as well.
 extern "C" fn construct() {
+    thread::with_heap(|_, _| ());
     thread::watch_exits();
     fork::watch_forks();
     // SAFETY: registers a function that stays loaded.

@@ -24,7 +24,7 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
         return allocate_medium(size);
     }
     match SizeClass::of(size) {
-        Some(class) => pop(hot(), class, size),
+        Some(class) => pop::<false>(hot(), class, size),
         None => allocate_slow(size),
     }
 }
@@ -33,13 +33,13 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
 #[inline(never)]
 extern "C" fn allocate_medium(size: usize) -> *mut u8 {
     match SizeClass::of(size) {
-        Some(class) => pop(hot(), class, size),
+        Some(class) => pop::<true>(hot(), class, size),
         None => allocate_slow(size),
     }
 }
 
 #[inline(always)]
-fn pop(hot: &'static Hot, class: SizeClass, size: usize) -> *mut u8 {
+fn pop<const WIDE: bool>(hot: &'static Hot, class: SizeClass, size: usize) -> *mut u8 {
     // SAFETY: the class comes from the table.
     let slab = unsafe { hot.current_unchecked(class) };
     let granule = slab.free.get();
@@ -53,12 +53,10 @@ fn pop(hot: &'static Hot, class: SizeClass, size: usize) -> *mut u8 {
     }
     let block_size = slab.block_size.get() as usize;
     let slack = block_size - size;
-    if slack > ledger::NARROW_MAX {
-        return allocate_slow(size);
-    }
     // SAFETY: a free block of the thread's own slab.
     slab.free.set(unsafe { link(block) });
-    entry.set(slack as u8 + 1);
+    // SAFETY: as above; a fine class has no wide slack.
+    unsafe { entry.set_slack::<WIDE>(slack) };
     slab.used.set(slab.used.get() + 1);
     // SAFETY: a heap with a slab has a key.
     if unsafe { hot.count_allocation(slab.line.get() as usize, size, block_size) } {
@@ -99,12 +97,34 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 /// thread's slab both fail one comparison; 3. the current slab counts itself as used, and never looks empty.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
+    push::<false>(pointer);
+}
+
+/// Blocks with wide slack.
+#[inline(never)]
+extern "C" fn free_wide(pointer: *mut u8) {
+    push::<true>(pointer);
+}
+
+#[inline(always)]
+fn push<const WIDE: bool>(pointer: *mut u8) {
     let hot = hot();
     let Some(granule) = WINDOW.granule_of(pointer) else { return free_slow(pointer) };
     // SAFETY: `granule_of` answers for the granule.
     let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
     let tag = entry.get();
-    if !ledger::is_narrow(tag) || unit.owner() != hot.key.get() {
+    let slack = if !WIDE {
+        if !ledger::is_narrow(tag) {
+            return free_wide(pointer);
+        }
+        tag as usize - 1
+    } else if tag == ledger::WIDE {
+        // SAFETY: the ledger is committed there.
+        unsafe { entry.wide_slack() }
+    } else {
+        return free_slow(pointer);
+    };
+    if unit.owner() != hot.key.get() {
         return free_slow(pointer);
     }
     // SAFETY: the unit of a live block has a head, and a slab whose owner is a heap is that heap's.
@@ -114,9 +134,9 @@ pub(crate) fn free(pointer: *mut u8) {
     unsafe { set_link(pointer, slab.free.get()) };
     slab.free.set(((pointer as usize).wrapping_sub(slab.base.get()) / GRANULE) as u32);
     entry.set(ledger::FREE);
-    let used = slab.used.get() - 1;
+    let used = slab.used.get().wrapping_sub(1);
     slab.used.set(used);
-    let requested = block_size.wrapping_sub(tag as usize - 1);
+    let requested = block_size.wrapping_sub(slack);
     // SAFETY: a heap with a slab has a key.
     let (full, tick) = unsafe { hot.count_free(slab.line.get() as usize, requested, block_size) };
     if used == 0 || full || tick {
@@ -137,24 +157,48 @@ extern "C" fn after_free(slab: &'static crate::slab::Slab) {
 /// Resizes a block. Stays in place where the class remains the same.
 #[inline(always)]
 pub(crate) fn reallocate(pointer: *mut u8, size: usize) -> *mut u8 {
+    resize::<false>(pointer, size)
+}
+
+/// Blocks and sizes whose slack may need more than one byte of the ledger.
+#[inline(never)]
+extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
+    resize::<true>(pointer, size)
+}
+
+#[inline(always)]
+fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
     let Some(granule) = WINDOW.granule_of(pointer) else { return reallocate_slow(pointer, size) };
     // SAFETY: `granule_of` answers for the granule.
     let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
     let tag = entry.get();
+    let old_slack = if !WIDE {
+        if size > FINE_MAX || !ledger::is_narrow(tag) {
+            return reallocate_medium(pointer, size);
+        }
+        tag as usize - 1
+    } else if ledger::is_narrow(tag) {
+        tag as usize - 1
+    } else if tag == ledger::WIDE {
+        // SAFETY: the ledger is committed there.
+        unsafe { entry.wide_slack() }
+    } else {
+        return reallocate_slow(pointer, size);
+    };
     let ours = unit.owner() & !owner::FULL == hot.key.get();
-    if size > FINE_MAX || size == 0 || !ledger::is_narrow(tag) || !ours || hot.key.get() == 0 {
+    if size == 0 || !ours || hot.key.get() == 0 {
         return reallocate_slow(pointer, size);
     }
     // SAFETY: the unit of a live block has a head.
     let slab = unsafe { &*unit.head() };
-    let same = SizeClass::of(size).is_some_and(|class| class.0 == slab.class.get());
-    if !same {
+    if SizeClass::of(size).is_none_or(|class| class.0 != slab.class.get()) {
         return reallocate_slow(pointer, size);
     }
     let block_size = slab.block_size.get() as usize;
-    let old = block_size.wrapping_sub(tag as usize - 1);
-    entry.set(block_size.wrapping_sub(size) as u8 + 1);
+    let old = block_size.wrapping_sub(old_slack);
+    // SAFETY: a live block, which the caller alone uses.
+    unsafe { entry.set_slack::<WIDE>(block_size.wrapping_sub(size)) };
     // SAFETY: a heap with a slab has a key.
     unsafe { hot.row() }.reallocations.add_owned(1);
     // SAFETY: as above.

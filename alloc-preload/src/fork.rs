@@ -11,6 +11,7 @@ use crate::central::{self, Central, NO_HEAP_ID, central, wiped};
 use crate::heap;
 use crate::hot::Hot;
 use crate::os;
+use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State, belongs};
 use crate::stats::globals;
 use crate::thread;
@@ -32,6 +33,8 @@ struct Sums {
     lines: [[u64; 8]; LINES],
     reallocations: u64,
     remote_frees: u64,
+    /// Bytes of the parent's segment, which are part of its metadata and not of the child's.
+    segment_bytes: u64,
     /// The process-wide counters a child goes on with, see `carried`.
     globals: [u64; CARRIED],
 }
@@ -47,6 +50,7 @@ static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
     lines: [[0; 8]; LINES],
     reallocations: 0,
     remote_frees: 0,
+    segment_bytes: 0,
     globals: [0; CARRIED],
 }));
 
@@ -111,6 +115,7 @@ unsafe extern "C" fn prepare() {
     for (copy, counter) in sums.globals.iter_mut().zip(carried(globals)) {
         *copy = counter.get();
     }
+    sums.segment_bytes = segment::memory_bytes() as u64;
     sums.taken = true;
 }
 
@@ -152,9 +157,12 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let (taken, exact) = (snapshot.taken, snapshot.taken && snapshot.exact);
     snapshot.taken = false;
     if taken {
+        let own_segment = globals().metadata.get();
         for (counter, &copy) in carried(globals()).into_iter().zip(&snapshot.globals) {
             counter.set(copy);
         }
+        globals().metadata.add_shared(own_segment);
+        globals().metadata.sub_shared(snapshot.segment_bytes);
     } else {
         estimate_globals();
     }

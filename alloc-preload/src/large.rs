@@ -125,7 +125,7 @@ impl Large {
 
     /// Takes a larger block for the contents of this one and moves them there. The old block stays live, its contents
     /// are gone.
-    pub(crate) fn grow_elsewhere(self, old: usize, size: usize) -> Option<Self> {
+    pub(crate) fn grow_elsewhere(self, size: usize) -> Option<Self> {
         // A block that has grown once will grow again; where address space is plentiful it gets room to double.
         let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
         let (new, _) = Self::take(size, 1, room, false).or_else(|| Self::take(size, 1, 0, false))?;
@@ -138,7 +138,7 @@ impl Large {
             run.touched.set(run.touched.get() - moved as u64);
         } else {
             // SAFETY: as above.
-            unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), old.min(size)) };
+            unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), moved.min(size)) };
         }
         Some(new)
     }

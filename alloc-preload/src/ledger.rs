@@ -13,7 +13,6 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) const NONE: u8 = 0;
 pub(crate) const WIDE: u8 = 0xC0;
 pub(crate) const FREE: u8 = 0xE0;
 pub(crate) const PENDING: u8 = 0xE1;
@@ -38,13 +37,7 @@ impl Entry {
         self.0.store(tag, Ordering::Relaxed);
     }
 
-    /// Whoever gets the live tag back has freed the block.
-    #[inline]
-    pub(crate) fn exchange(&self, tag: u8) -> u8 {
-        self.0.swap(tag, Ordering::AcqRel)
-    }
-
-    /// As `exchange`, but only where the entry still reads `old`.
+    /// Replaces `old` by `tag`; false if somebody else was faster. Whoever takes the live tag away has freed the block.
     #[inline]
     pub(crate) fn exchange_if(&self, old: u8, tag: u8) -> bool {
         self.0.compare_exchange(old, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -54,6 +47,7 @@ impl Entry {
     ///
     /// # Safety
     /// The granule lies in the same block.
+    #[inline(always)]
     unsafe fn behind(&self, n: usize) -> &Self {
         // SAFETY: the ledger is one array, and the caller names a granule of a committed block.
         unsafe { &*core::ptr::from_ref(self).add(n) }
@@ -73,13 +67,39 @@ impl Entry {
         }
     }
 
-    #[cold]
+    #[inline(always)]
     unsafe fn set_wide(&self, slack: usize) {
         for n in 0..3 {
             // SAFETY: as in `set_live`.
             unsafe { self.behind(n + 1) }.set(DIGIT | (slack >> (6 * n) & 0x3F) as u8);
         }
         self.set(WIDE);
+    }
+
+    /// As `set_live`; without `WIDE`, for slack that is known to fit in one byte.
+    ///
+    /// # Safety
+    /// As `set_live`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_slack<const IS_WIDE: bool>(&self, slack: usize) {
+        debug_assert!(IS_WIDE || slack <= NARROW_MAX);
+        if IS_WIDE {
+            // SAFETY: the caller's.
+            unsafe { self.set_live(slack) };
+        } else {
+            self.set(slack as u8 + 1);
+        }
+    }
+
+    /// Slack of the live block that starts here with the wide tag.
+    ///
+    /// # Safety
+    /// The entry belongs to committed memory.
+    #[inline(always)]
+    pub(crate) unsafe fn wide_slack(&self) -> usize {
+        // SAFETY: a wide tag is only ever set together with its three digits.
+        let digit = |n: usize| unsafe { self.behind(n + 1) }.get() as usize & 0x3F;
+        digit(0) | digit(1) << 6 | digit(2) << 12
     }
 
     /// Slack of the live block that starts here with `tag`; `None` if the tag is not a live one.
@@ -91,12 +111,8 @@ impl Entry {
         if is_narrow(tag) {
             return Some(tag as usize - 1);
         }
-        if tag != WIDE {
-            return None;
-        }
-        // SAFETY: a wide tag is only ever set together with its three digits.
-        let digit = |n: usize| unsafe { self.behind(n + 1) }.get() as usize & 0x3F;
-        Some(digit(0) | digit(1) << 6 | digit(2) << 12)
+        // SAFETY: the caller's.
+        (tag == WIDE).then(|| unsafe { self.wide_slack() })
     }
 }
 
@@ -106,15 +122,13 @@ pub(crate) fn is_narrow(tag: u8) -> bool {
     tag.wrapping_sub(1) <= NARROW_MAX as u8
 }
 
-/// Whether a live block starts at an entry with this tag.
-#[inline]
-pub(crate) fn is_live(tag: u8) -> bool {
-    is_narrow(tag) || tag == WIDE
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_live(tag: u8) -> bool {
+        is_narrow(tag) || tag == WIDE
+    }
 
     #[test]
     fn every_slack_up_to_a_page_or_a_slab_block_is_read_back() {
@@ -132,7 +146,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [NONE, FREE, PENDING, 0x80, 0xBF] {
+        for tag in [0, FREE, PENDING, 0x80, 0xBF] {
             assert!(!is_live(tag));
         }
     }

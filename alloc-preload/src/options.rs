@@ -122,8 +122,14 @@ pub(crate) static OPTIONS: [Opt; 6] = [
 
 impl Options {
     /// As the table's defaults say.
-    pub(crate) const DEFAULT: Self =
-        Self { misuse: MisuseAction::Abort, decay_ms: Some(1000), huge: Huge::Auto, publish: true, keep: false, verbose: false };
+    pub(crate) const DEFAULT: Self = Self {
+        misuse: MisuseAction::Abort,
+        decay_ms: Some(1000),
+        huge: Huge::Auto,
+        publish: true,
+        keep: false,
+        verbose: false,
+    };
 
     /// What the environment says. Allocates nothing, and needs nothing of libc to be initialised.
     pub(crate) fn read() -> Self {
@@ -325,8 +331,14 @@ mod tests {
 
     #[test]
     fn the_table_states_the_defaults() {
-        let mut options =
-            Options { misuse: MisuseAction::Count, decay_ms: None, huge: Huge::Never, publish: false, keep: true, verbose: true };
+        let mut options = Options {
+            misuse: MisuseAction::Count,
+            decay_ms: None,
+            huge: Huge::Never,
+            publish: false,
+            keep: true,
+            verbose: true,
+        };
         for option in &OPTIONS {
             assert!((option.set)(&mut options, option.default.as_bytes()), "{}", option.name);
             assert!(option.name.as_bytes().starts_with(PREFIX));
@@ -339,8 +351,14 @@ mod tests {
         let block = b"A=b\0STATSALLOC_MISUSE=warn\0STATSALLOC_DECAY_MS=0\0STATSALLOC_HUGE=never\0\
             STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0Z=\0";
         let (options, complaints) = parse(block);
-        let wanted =
-            Options { misuse: MisuseAction::Warn, decay_ms: Some(0), huge: Huge::Never, publish: false, keep: true, verbose: true };
+        let wanted = Options {
+            misuse: MisuseAction::Warn,
+            decay_ms: Some(0),
+            huge: Huge::Never,
+            publish: false,
+            keep: true,
+            verbose: true,
+        };
         assert_eq!(options, wanted);
         assert!(complaints.is_empty());
         assert_eq!(parse(b"STATSALLOC_DECAY_MS=-1\0").0.decay_ms, None);

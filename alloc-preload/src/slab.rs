@@ -202,7 +202,8 @@ impl Slab {
     pub(crate) unsafe fn carve(&self) -> u32 {
         debug_assert!(self.free.get() == NIL && self.carved.get() < self.capacity.get());
         let size = self.block_size.get();
-        let count = (crate::os::PAGE as u32 / size).max(1).min(self.capacity.get() - self.carved.get());
+        let a_page = (crate::os::PAGE as u32).checked_div(size).unwrap_or(0);
+        let count = a_page.max(1).min(self.capacity.get() - self.carved.get());
         let step = size / GRANULE as u32;
         let first = self.carved.get() * step;
         let mut granule = first;

@@ -31,9 +31,8 @@ global_asm!(
     no_heap = sym NO_HEAP,
 );
 
-/// State: has not used the heap yet, or has a heap.
-const OWN: usize = 0;
 /// State: has passed its exit hook, or found no free heap; uses the shared one.
+/// Zero means: has not used the heap yet, or has one of its own.
 const SHARED: usize = 1;
 
 /// The calling thread's hot record; the sentinel's if it has none.
@@ -135,7 +134,9 @@ fn attach() -> Option<Option<&'static Hot>> {
     }
     let Some(id) = claim() else {
         globals().threads_without_row.add_shared(1);
+        globals().threads_started.add_shared(1);
         set_state(SHARED);
+        hook_exit();
         return Some(None);
     };
     // SAFETY: `claim` made sure there is room for it.
@@ -225,6 +226,7 @@ fn detach() {
     set_state(SHARED);
     set_hot(&NO_HEAP.0);
     if own.key.get() == 0 {
+        globals().threads_ended.add_shared(1);
         return;
     }
     let id = own.id.get();

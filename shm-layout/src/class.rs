@@ -52,6 +52,7 @@ impl SizeClass {
     /// Bytes of one block.
     #[inline(always)]
     pub const fn block_size(self) -> usize {
+        // One entry for every `u8`, so that no check is needed.
         BLOCK_SIZE[self.0 as usize] as usize
     }
 
@@ -62,7 +63,10 @@ impl SizeClass {
 
     /// Blocks in one slab.
     pub const fn slab_blocks(self) -> usize {
-        self.slab_units() * UNIT / self.block_size()
+        match (self.slab_units() * UNIT).checked_div(self.block_size()) {
+            Some(blocks) => blocks,
+            None => 0,
+        }
     }
 }
 
@@ -83,7 +87,7 @@ pub const fn bucket_limit(bucket: usize) -> u64 {
 /// Largest size found in the fine table, which has one entry for every 16 bytes.
 pub const FINE_MAX: usize = 1024;
 
-static BLOCK_SIZE: [u16; CLASSES] = block_sizes();
+static BLOCK_SIZE: [u16; 256] = block_sizes();
 static FINE: [u8; FINE_MAX / 16 + 1] = fine_table();
 static COARSE: [u8; SMALL_MAX / 128] = coarse_table();
 
@@ -95,8 +99,8 @@ const fn size_of_class(class: usize) -> usize {
     base + ((class - 8) % 8 + 1) * (base / 8)
 }
 
-const fn block_sizes() -> [u16; CLASSES] {
-    let mut sizes = [0; CLASSES];
+const fn block_sizes() -> [u16; 256] {
+    let mut sizes = [0; 256];
     let mut class = 0;
     while class < CLASSES {
         sizes[class] = size_of_class(class) as u16;

@@ -17,6 +17,7 @@ mod sums;
 mod sweep;
 
 pub(crate) use history::tick;
+pub(crate) use populate::bytes as memory_bytes;
 pub(crate) use sums::{LineSum, Sums, collect};
 
 use crate::options::Options;

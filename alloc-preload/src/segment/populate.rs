@@ -43,6 +43,12 @@ pub(super) fn start(segment: Segment) -> os::Result<()> {
     chunk(segment, 0)
 }
 
+/// Bytes of the segment that have memory behind them.
+pub(crate) fn bytes() -> usize {
+    let chunks: u32 = ROW_CHUNKS.iter().map(|chunks| chunks.load(Ordering::Relaxed).count_ones()).sum();
+    START_BYTES + chunks as usize * CHUNK + RING_PAGES.load(Ordering::Relaxed).count_ones() as usize * PAGE
+}
+
 /// No row from this number on can be read.
 pub(super) fn rows_end() -> usize {
     ROWS_END.load(Ordering::Acquire)
