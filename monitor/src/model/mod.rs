@@ -8,6 +8,8 @@ pub(crate) mod derive;
 pub(crate) mod fake;
 pub(crate) mod history;
 pub(crate) mod rates;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time;
 
 pub(crate) use history::{History, Point};

@@ -5,12 +5,10 @@ use super::signals::Caught;
 use super::{FAILED, failure};
 use crate::error::Error;
 use crate::source::follow::{Follower, KEEP};
+use crate::source::raise_descriptor_limit;
 use crate::view::report::{self, Ending};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, kill_process, pidfd_open,
-    setrlimit, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open, waitpid};
 use std::io::{self, BufWriter, Write};
 use std::process::Command;
 use std::time::Instant;
@@ -26,6 +24,7 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
     let handle =
         pidfd_open(pid, PidfdFlags::empty()).map_err(|cause| failure(format!("following the program: {cause}")))?;
     caught.forward_to(handle);
+    // The program has its own limit by now.
     raise_descriptor_limit();
     let status = wait(pid)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -63,11 +62,4 @@ fn describe(status: WaitStatus) -> String {
         (_, Some(signal)) => format!("was ended by signal {signal}"),
         _ => "ended".into(),
     }
-}
-
-/// Every living descendant takes two descriptors. The program has its own limit by now.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, the last of many descendants are missed.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -132,8 +132,8 @@ impl Attached {
 
     /// Reads the process's present state; the last one where it has ended, however often asked.
     pub(crate) fn refresh(&mut self) -> Result<Process, Error> {
-        if self.is_dead() {
-            return Ok(self.last.clone().expect("the dead have a last state"));
+        if let Some(last) = self.last.as_ref().filter(|last| last.state.is_dead()) {
+            return Ok(last.clone());
         }
         // The order matters: what is read after the owner is known to be dead is final.
         let orphaned = self.segment.is_orphaned();

@@ -16,6 +16,7 @@ use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, Time};
 use attached::{Attached, Found};
 use directory::Entry;
 use proc::Proc;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use unpublished::Unpublished;
@@ -59,8 +60,9 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher of `selection`. Touches nothing yet.
+    /// A watcher of `selection`. Touches no process yet.
     pub(crate) fn new(selection: Selection) -> Self {
+        raise_descriptor_limit();
         Self {
             selection,
             attached: BTreeMap::new(),
@@ -215,4 +217,11 @@ impl Watcher {
             directory::sweep(&directory::entries().unwrap_or_default(), Time::now());
         }
     }
+}
+
+/// Every process that is followed takes up to three descriptors.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, the last of very many processes are missed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

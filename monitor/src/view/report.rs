@@ -29,8 +29,7 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
     write_descendants(&descendants, out)?;
     match missed {
         0 => Ok(()),
-        1 => writeln!(out, "  1 more was too short-lived to be read"),
-        more => writeln!(out, "  {more} more were too short-lived to be read"),
+        missed => writeln!(out, "  {missed} more came and went too fast to be read, or to tell whose they were"),
     }
 }
 

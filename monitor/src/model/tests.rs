@@ -1,0 +1,66 @@
+//! What is made of a made-up segment.
+
+use super::State;
+use super::fake::{Fake, about, busy};
+use shm_layout::class::{BUCKETS, CLASSES};
+use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET};
+
+#[test]
+fn figures_are_derived_as_they_are_defined() {
+    let process = busy().process(about(State::Live), 12);
+    let totals = &process.totals;
+    let requested = (5_000 + 1_000 - 500 - 2_000) + 100_000;
+    let allocated = 70 * 64 + 102_400;
+    let pinned = (1_024 - 70) * 64;
+    assert_eq!(totals.requested_bytes, Some(requested));
+    assert_eq!(totals.allocated_bytes, Some(allocated));
+    assert_eq!(totals.pinned_bytes, Some(pinned));
+    assert_eq!(totals.active_bytes, Some(allocated + pinned));
+    assert_eq!(totals.internal_fragmentation_bytes, Some(allocated - requested));
+    assert_eq!(totals.other_bytes, Some((1 << 20) - (allocated + pinned + 131_072 + 65_536) as i64));
+    assert_eq!(totals.live_blocks, Some(71));
+    assert_eq!((totals.allocations, totals.frees), (Some(129), Some(58)));
+    assert_eq!(totals.cumulative_requested_bytes, Some(206_070));
+    assert_eq!(totals.cumulative_allocated_bytes, Some(120 * 64 + 7 * 16 + 204_800));
+    // One peak was stored, the other is the present.
+    assert_eq!((totals.peak_requested_bytes, totals.peak_allocated_bytes), (Some(150_000), Some(allocated)));
+    assert_eq!((totals.reallocations, totals.remote_frees), (Some(3), Some(40)));
+
+    let classes = process.size_classes.as_deref().unwrap();
+    assert_eq!(classes.len(), CLASSES);
+    assert_eq!((classes[3].free_list_length, classes[3].slabs, classes[0].slabs), (954, 1, 0));
+    let large = process.large.as_ref().unwrap();
+    assert_eq!((large.classes.len(), large.live_blocks, large.allocated_bytes), (BUCKETS, 1, 102_400));
+    assert_eq!((large.classes[1].up_to_bytes, large.classes[BUCKETS - 1].up_to_bytes), (Some(131_072), None));
+}
+
+#[test]
+fn a_thread_shows_only_what_it_did_itself() {
+    let process = busy().process(about(State::Live), 12);
+    let threads = process.threads.unwrap();
+    assert_eq!((threads.live, threads.rows.len()), (2, 3));
+    let second = &threads.rows[1];
+    assert_eq!((second.tid, second.frees, second.freed_by_bytes), (Some(1235), 10, 500));
+    assert_eq!((second.allocations, second.allocated_by_bytes), (20, 1_000));
+}
+
+#[test]
+fn the_history_of_the_dead_ends_with_their_last_sign() {
+    let live = busy().process(about(State::Live), 12).history.unwrap();
+    let dead = busy().process(about(State::Crashed), 12);
+    assert_eq!(live.seconds.len(), 12);
+    let dead_history = dead.history.unwrap();
+    assert_eq!(dead_history.seconds.len(), 8);
+    assert_eq!(dead_history.seconds[2].requested_bytes, 1_000);
+    assert_eq!((dead.uptime_seconds, dead.rates.allocations_per_second), (None, None));
+}
+
+#[test]
+fn hostile_counters_are_only_wrong_numbers() {
+    let mut fake = Fake::new(u32::MAX, 3);
+    let used = fake.bytes.len();
+    fake.bytes[GLOBALS_OFFSET..CLASSES_OFFSET].fill(0xff);
+    fake.bytes[CLASSES_OFFSET..used].fill(0xff);
+    let process = fake.process(about(State::Live), u64::MAX);
+    assert!(crate::view::format::bytes(process.totals.committed_bytes.unwrap()).ends_with("EiB"));
+}
