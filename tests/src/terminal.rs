@@ -59,10 +59,14 @@ impl Terminal {
     #[track_caller]
     pub fn wait_ended(&self) -> String {
         let start = Instant::now();
-        while self.ask("#{pane_dead}") != "1" {
+        loop {
+            // Empty until tmux has reaped it.
+            let status = self.ask("#{pane_dead_status}");
+            if !status.is_empty() {
+                return status;
+            }
             assert!(start.elapsed() < PATIENCE, "the program in the terminal goes on:\n{}", self.screen());
         }
-        self.ask("#{pane_dead_status}")
     }
 
     /// Presses keys, by tmux's names for them.

@@ -67,7 +67,10 @@ fn check_line(finished: &Finished, (what, names, call, block): Case) {
         let has = |number: u64| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == number.to_string());
         assert!(has(size), "{what}: block size {size} is not in {text:?}");
         // A freed block's size may be forgotten; a live one's is known.
-        assert!(what.starts_with("double") || has(requested), "{what}: {requested} requested bytes are not in {text:?}");
+        assert!(
+            what.starts_with("double") || has(requested),
+            "{what}: {requested} requested bytes are not in {text:?}"
+        );
     }
 }
 
