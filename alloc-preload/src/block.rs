@@ -155,7 +155,7 @@ fn enclosing(address: usize) -> Option<Block> {
     let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the unit.
     let unit = unsafe { WINDOW.unit(index) };
-    if matches!(unit.owner(), owner::CLEAN | owner::MARKED | owner::HOLE) || unit.head().is_null() {
+    if !unit.is_used() || unit.head().is_null() {
         return None;
     }
     // SAFETY: not null, so it was set to a slab record.
@@ -177,7 +177,7 @@ fn freed_size(address: usize) -> Option<usize> {
     let granule = WINDOW.granule_of(address as *const u8)?;
     // SAFETY: `granule_of` answers for the unit.
     let unit = unsafe { WINDOW.unit(Window::unit_of_granule(granule)) };
-    if matches!(unit.owner(), owner::CLEAN | owner::MARKED | owner::HOLE | owner::SPAN) || unit.head().is_null() {
+    if !unit.is_used() || unit.owner() == owner::SPAN || unit.head().is_null() {
         return None;
     }
     // SAFETY: a slab's units are committed.

@@ -287,8 +287,7 @@ fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
         let (record, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(index)) };
         let is_head = core::ptr::eq(record.head(), slab);
         match record.owner() {
-            owner::CLEAN | owner::MARKED | owner::HOLE => unit += 1,
-            _ if !is_head => unit += 1,
+            _ if !record.is_used() || !is_head => unit += 1,
             owner::SPAN => unit += count_large(index, &mut lines),
             holder => {
                 let ours = own_id.is_some() && belongs(holder, own.key.get());

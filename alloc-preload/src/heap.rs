@@ -165,15 +165,12 @@ impl Heap {
         let taken = central().spans.take(units, 1, false, options().huge)?;
         let slab = slab_at(taken.unit.0);
         for unit in taken.unit.0..taken.unit.0 + units as u32 {
-            // SAFETY: units just taken; the ledger of a marked one still shows former blocks.
+            // SAFETY: units just taken.
             unsafe {
-                let record = WINDOW.unit(UnitIndex(unit));
-                if record.owner() == owner::MARKED {
-                    WINDOW.clear_ledger(UnitIndex(unit));
-                } else {
+                if !WINDOW.clear_ledger(UnitIndex(unit)) {
                     globals().metadata.add_shared(UNIT_GRANULES as u64);
                 }
-                record.set_head(slab);
+                WINDOW.unit(UnitIndex(unit)).set_head(slab);
             }
         }
         slab.start(taken.unit, class);

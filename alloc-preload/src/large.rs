@@ -57,7 +57,6 @@ impl Large {
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
         block.set_requested(size);
-        globals().metadata.add_shared(UNIT_GRANULES as u64);
         Some((block, taken.zero))
     }
 
@@ -67,12 +66,13 @@ impl Large {
         let head = unsafe { WINDOW.slab(self.unit) };
         for unit in self.unit.0 + from as u32..self.unit.0 + to as u32 {
             let unit = UnitIndex(unit);
-            // SAFETY: as above.
-            let record = unsafe { WINDOW.unit(unit) };
-            if record.owner() == owner::MARKED {
-                // SAFETY: no block is live in a unit that was free.
-                unsafe { WINDOW.clear_ledger(unit) };
+            // SAFETY: as above; the units were free.
+            let (record, written) = unsafe { (WINDOW.unit(unit), WINDOW.clear_ledger(unit)) };
+            // Of a span, only the first unit's ledger page is used.
+            if written && unit != self.unit {
                 globals().metadata.sub_shared(UNIT_GRANULES as u64);
+            } else if !written && unit == self.unit {
+                globals().metadata.add_shared(UNIT_GRANULES as u64);
             }
             record.set_head(head);
             record.set_owner(owner::SPAN);
@@ -96,7 +96,7 @@ impl Large {
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
         }
         // SAFETY: as above; the first unit's ledger shows the freed block.
-        unsafe { WINDOW.unit(self.unit) }.set_owner(owner::MARKED);
+        unsafe { WINDOW.unit(self.unit) }.set_owner(owner::SPENT);
         central().spans.give(self.unit, units, 0, decay_ns());
     }
 

@@ -359,7 +359,7 @@ fn used_length(unit: u32) -> usize {
     // SAFETY: callers stay below the committed end.
     let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.owner();
     match holder {
-        owner::CLEAN | owner::MARKED => 0,
+        owner::CLEAN | owner::MARKED | owner::SPENT => 0,
         owner::HOLE => 1,
         _ => (run(unit).units.get() as usize).max(1),
     }
@@ -388,7 +388,7 @@ fn purge_ledger(first: UnitIndex, units: usize) {
     while unit < end {
         let start = unit;
         // SAFETY: units of a free run.
-        while unit < end && unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() == owner::MARKED {
+        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.owner(), owner::MARKED | owner::SPENT) {
             unit += 1;
         }
         if unit == start {

@@ -52,6 +52,8 @@ pub(crate) mod owner {
     pub(crate) const SPAN: usize = 4;
     /// Free, with entries of former blocks in its ledger page.
     pub(crate) const MARKED: usize = 8;
+    /// Free, with nothing in its ledger page but the entry of a large block that began there.
+    pub(crate) const SPENT: usize = 32;
     /// Somebody else's memory (chunked mode).
     pub(crate) const HOLE: usize = 16;
 }
@@ -64,6 +66,11 @@ impl Unit {
 
     pub(crate) fn set_owner(&self, owner: usize) {
         self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// Whether the unit belongs to a slab or a span.
+    pub(crate) fn is_used(&self) -> bool {
+        !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE)
     }
 
     #[inline(always)]
@@ -195,14 +202,22 @@ impl Window {
     table!(remote, remotes, Remote);
     table!(run, runs, Run);
 
-    /// Clears the ledger page of a unit.
+    /// Clears what the ledger says of former blocks in a unit; true if its page had been written before.
     ///
     /// # Safety
-    /// No block of the unit is live and the caller holds it.
-    pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex) {
+    /// The unit was free, and is the caller's now.
+    pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex) -> bool {
         let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
-        // SAFETY: a whole page of the ledger; the caller is its only user.
-        unsafe { core::ptr::write_bytes(page as *mut u8, 0, UNIT_GRANULES) };
+        // SAFETY: committed with its unit.
+        let written = match unsafe { self.unit(unit) }.owner() {
+            owner::MARKED => UNIT_GRANULES,
+            // An entry and the three digits behind it.
+            owner::SPENT => 4,
+            _ => return false,
+        };
+        // SAFETY: within the unit's page of the ledger; the caller is its only user.
+        unsafe { core::ptr::write_bytes(page as *mut u8, 0, written) };
+        true
     }
 
     /// The ledger pages of `count` units: `(address, bytes)`.
