@@ -61,7 +61,7 @@ export! {
 
     /// `posix_memalign(3)`
     fn posix_memalign(result: *mut Pointer, align: usize, size: usize) -> c_int {
-        if !align.is_power_of_two() || align % size_of::<Pointer>() != 0 {
+        if !align.is_power_of_two() || !align.is_multiple_of(size_of::<Pointer>()) {
             return libc::EINVAL;
         }
         let block = fast::allocate_aligned(size, align);

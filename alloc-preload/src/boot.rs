@@ -60,6 +60,9 @@ fn boot() -> Option<()> {
         wiped().ready.store(1, Ordering::Release);
         Some(())
     });
+    if opened.is_some() {
+        fork::watch_forks();
+    }
     clock::read();
     STATE.store(if opened.is_some() { OPEN } else { FAILED }, Ordering::Release);
     opened
@@ -80,7 +83,6 @@ pub(crate) fn publish(forked_from: u32) -> Option<()> {
 extern "C" fn construct() {
     thread::with_heap(|_, _| ());
     thread::watch_exits();
-    fork::watch_forks();
     // SAFETY: registers a function that stays loaded.
     unsafe { __cxa_at_quick_exit(destruct, core::ptr::null_mut()) };
 }

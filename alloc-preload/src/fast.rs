@@ -86,7 +86,7 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
-    with_heap(|hot, heap| settle(hot, heap));
+    with_heap(settle);
     block
 }
 
@@ -230,10 +230,7 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
     let result = with_heap(|hot, heap| {
         let result = block::resize(hot, heap, pointer, size);
         thread::housekeeping(hot, heap);
-        result.or_else(|wrong| {
-            block::report(pointer, wrong, call, caller);
-            Err(())
-        })
+        result.map_err(|wrong| block::report(pointer, wrong, call, caller))
     });
     match result {
         Some(Ok(block)) => or_enomem(block),

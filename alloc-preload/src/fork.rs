@@ -78,7 +78,8 @@ pub(crate) fn wipe_by_hand() {
     BY_HAND.store(true, Ordering::Relaxed);
 }
 
-/// From the library's constructor: our handlers are the first registered, so `prepare` runs last and `child` first.
+/// At the first call of the process, before any constructor: our handlers are the first registered, so `prepare` runs
+/// last, after what others allocate in theirs.
 pub(crate) fn watch_forks() {
     // SAFETY: three functions that stay loaded.
     unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };

@@ -102,24 +102,22 @@ pub(crate) struct Window {
     chunked: AtomicUsize,
 }
 
-const ZERO: AtomicUsize = AtomicUsize::new(0);
-
 /// The window of this process.
 pub(crate) static WINDOW: Window = Window {
-    base: ZERO,
-    granules: ZERO,
-    ledger: ZERO,
-    units: ZERO,
-    slabs: ZERO,
-    remotes: ZERO,
-    runs: ZERO,
-    bytes: ZERO,
-    tables: ZERO,
-    tables_bytes: ZERO,
-    heaps: ZERO,
-    heap_count: ZERO,
-    records_ready: ZERO,
-    chunked: ZERO,
+    base: AtomicUsize::new(0),
+    granules: AtomicUsize::new(0),
+    ledger: AtomicUsize::new(0),
+    units: AtomicUsize::new(0),
+    slabs: AtomicUsize::new(0),
+    remotes: AtomicUsize::new(0),
+    runs: AtomicUsize::new(0),
+    bytes: AtomicUsize::new(0),
+    tables: AtomicUsize::new(0),
+    tables_bytes: AtomicUsize::new(0),
+    heaps: AtomicUsize::new(0),
+    heap_count: AtomicUsize::new(0),
+    records_ready: AtomicUsize::new(0),
+    chunked: AtomicUsize::new(0),
 };
 
 macro_rules! table {
@@ -230,7 +228,7 @@ impl Window {
 /// Reserves the window and its tables. `heap_area` tells how many bytes the records of so many heaps take. Called
 /// once, before anything else of this module.
 pub(crate) fn open(heap_area: fn(usize) -> usize) -> os::Result<()> {
-    let limit = os::limit(libc::RLIMIT_AS as u32);
+    let limit = os::limit(libc::RLIMIT_AS);
     if limit.is_none() {
         let mut bytes = LARGEST;
         while bytes >= SMALLEST {

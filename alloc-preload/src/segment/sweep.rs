@@ -2,7 +2,7 @@
 //!
 //! The last state of a crashed process stays readable for a while. Since nothing touches the object when its process
 //! dies, the first sweeper that finds it dead marks it (the sticky bit, which means nothing for a file, and which
-//! dates its status); [`KEPT_NS`] later, or where more than [`KEPT`] dead ones lie about, it is removed.
+//! dates its status); [`KEPT_NS`] later it is removed. Where more than [`KEPT`] dead ones lie about, the oldest go.
 
 use super::object::{self, Dead, MODE, Path, is_own_object};
 use crate::os;
@@ -25,7 +25,7 @@ const REMOVED: usize = 4;
 /// Sweeps a little. `pid` is the caller's, whose own names are left alone.
 pub(super) fn sweep(pid: u32) {
     let Ok(directory) = object::open(c"/dev/shm", libc::O_RDONLY | libc::O_DIRECTORY) else { return };
-    let mut sweep = Sweep { now: 0, dead: 0, opened: 0, removed: 0 };
+    let mut sweep = Sweep { now: 0, dead: 0, opened: 0, removed: 0, oldest: [NEVER; REMOVED] };
     let mut buffer = [0; 1024];
     for _ in 0..READS {
         let Ok(length @ 1..) = os::entries(directory, &mut buffer) else { break };
@@ -41,6 +41,7 @@ pub(super) fn sweep(pid: u32) {
         }
     }
     os::close(directory);
+    sweep.thin_out();
 }
 
 struct Sweep {
@@ -49,7 +50,11 @@ struct Sweep {
     dead: usize,
     opened: usize,
     removed: usize,
+    /// When the oldest dead ones were found dead, and their names.
+    oldest: [(u64, u32, u32); REMOVED],
 }
+
+const NEVER: (u64, u32, u32) = (u64::MAX, 0, 0);
 
 impl Sweep {
     /// Cheap questions first: nearly every object belongs to a live process.
@@ -67,19 +72,41 @@ impl Sweep {
             self.now = os::clock_ns(libc::CLOCK_REALTIME);
         }
         let expired = marked && self.now.saturating_sub(status.changed_ns) > KEPT_NS;
-        if marked && !expired && self.dead < KEPT {
-            self.dead += 1;
+        if marked && !expired {
+            self.keep((status.changed_ns, pid, suffix));
             return;
         }
         self.opened += 1;
         // Where PID namespaces share /dev/shm, it may be alive all the same.
         let Some(dead) = Dead::open(path.as_c_str()) else { return };
-        if expired || self.dead >= KEPT {
+        if expired {
             dead.unlink(path.as_c_str());
             self.removed += 1;
         } else {
             dead.set_mode(MODE | MARK);
-            self.dead += 1;
+            self.keep((self.now, pid, suffix));
+        }
+    }
+
+    /// Notes a dead object that stays for now.
+    fn keep(&mut self, mut object: (u64, u32, u32)) {
+        self.dead += 1;
+        for place in &mut self.oldest {
+            if object.0 < place.0 {
+                core::mem::swap(place, &mut object);
+            }
+        }
+    }
+
+    /// Removes the oldest where too many are kept.
+    fn thin_out(&self) {
+        for &(found, pid, suffix) in self.oldest.iter().take(self.dead.saturating_sub(KEPT)) {
+            let path = Path::of(pid, suffix);
+            if found != u64::MAX
+                && let Some(dead) = Dead::open(path.as_c_str())
+            {
+                dead.unlink(path.as_c_str());
+            }
         }
     }
 }
