@@ -314,6 +314,24 @@ mod tests {
     use super::*;
     use std::{format, string::String, vec::Vec};
 
+    /// The rows of the README's table, as the code's table has them.
+    fn printed() -> String {
+        let mut rows = String::from("| variable | default | values | meaning |\n|---|---|---|---|\n");
+        for option in &OPTIONS {
+            let values = option.values.replace('|', "\\|");
+            rows.push_str(&format!("| `{}` | `{}` | {values} | {} |\n", option.name, option.default, option.help));
+        }
+        rows
+    }
+
+    #[test]
+    fn the_readme_has_this_table() {
+        let readme = include_str!("../../README.md");
+        let printed = printed();
+        assert!(readme.contains(&format!("\n{printed}\n")), "README.md should hold this table:\n{printed}");
+        assert_eq!(readme.matches("| `STATSALLOC_").count(), OPTIONS.len(), "the README's table has rows of its own");
+    }
+
     /// Feeds a block as `/proc/self/environ` holds it, a few bytes at a time.
     fn parse(block: &[u8]) -> (Options, Vec<String>) {
         let mut options = Options::DEFAULT;
