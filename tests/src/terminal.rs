@@ -13,13 +13,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens it with `command` in it; the terminal stays when the command ends.
+    /// Opens it with `command` in it, which should wait at its end: what was on the screen is gone with it.
     pub fn open(command: &[&str]) -> Self {
         let terminal = Self { folder: Folder::new() };
         let mut arguments = vec!["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "t", "--"];
         arguments.extend(command);
         terminal.tmux(&arguments);
-        terminal.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
         terminal
     }
 
@@ -52,20 +51,6 @@ impl Terminal {
                 return screen;
             }
             assert!(start.elapsed() < PATIENCE, "the screen does not show {what}:\n{screen}");
-        }
-    }
-
-    /// Waits until the command in it has ended, and returns its exit status.
-    #[track_caller]
-    pub fn wait_ended(&self) -> String {
-        let start = Instant::now();
-        loop {
-            // Empty until tmux has reaped it.
-            let status = self.ask("#{pane_dead_status}");
-            if !status.is_empty() {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "the program in the terminal goes on:\n{}", self.screen());
         }
     }
 
