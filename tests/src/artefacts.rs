@@ -100,7 +100,7 @@ impl Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Short: the paths of sockets inside must fit into 108 bytes.
-        let path = std::env::temp_dir().join(format!("statsalloc-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("end-to-end-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).expect("a temporary folder");
         Self(path)
     }

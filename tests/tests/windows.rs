@@ -1,5 +1,6 @@
 //! Programs with windows, ten seconds each on a display of their own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
@@ -13,11 +14,12 @@ fn ten_seconds(name: &str, arguments: &str, least_allocations: i64) {
     if missing(&["xvfb-run", "xauth", "dbus-run-session", name]) {
         return;
     }
-    let home = Folder::new();
+    let (home, runtime) = (Folder::new(), Folder::new());
+    std::fs::set_permissions(runtime.path(), PermissionsExt::from_mode(0o700)).unwrap();
     let inner = format!("echo $$; export LD_PRELOAD={}; exec {name} {arguments}", library().display());
     let mut command = Command::new("xvfb-run");
     command.args(["-a", "-s", "-screen 0 1024x768x24", "dbus-run-session", "--", "sh", "-c", &inner]);
-    command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env("GDK_BACKEND", "x11");
+    command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", runtime.path()).env("GDK_BACKEND", "x11");
     command.env("NO_AT_BRIDGE", "1").env("LIBGL_ALWAYS_SOFTWARE", "1");
     command.env("XDG_CONFIG_HOME", home.path()).env("XDG_CACHE_HOME", home.path()).env("GIO_USE_VFS", "local");
     let mut running = command.begin();
