@@ -14,7 +14,7 @@ use core::cell::Cell;
 use shm_layout::layout::Globals;
 
 /// One thread alone still flushes this often, so that a second one starts from totals that are nearly right.
-const ALONE: u64 = 32 << 10;
+const ALONE: u64 = 16 << 10;
 
 /// A heap's side of the accounting. `balance = limit - room` is what the heap has added to the live bytes (negative
 /// where it frees others' blocks); `flushed` is the part of it that is in the global totals.

@@ -5,12 +5,13 @@
 use crate::boot;
 use crate::central::central;
 use crate::fast::{self, no_memory, or_enomem, set_errno};
+use crate::limits;
 use crate::misuse::Call;
 use crate::os;
 use crate::report;
 use crate::thread::with_heap;
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
 type Pointer = *mut c_void;
@@ -150,6 +151,16 @@ export! {
         0
     }
 
+    /// `setrlimit(2)`. A limit on address space must not meet our reservation.
+    fn setrlimit(resource: c_uint, limit: *const libc::rlimit64) -> c_int {
+        limits::set(0, resource, limit, null_mut())
+    }
+
+    /// `prlimit(2)`; as `setrlimit`.
+    fn prlimit(pid: libc::pid_t, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
+        limits::set(pid, resource, new, old)
+    }
+
     /// `_exit(2)`. Programs that end this way, like every shell, run no destructors.
     fn _exit(status: c_int) -> ! {
         boot::remove();
@@ -204,6 +215,8 @@ alias! {
     cfree = free;
     aligned_alloc = memalign;
     _Exit = _exit;
+    setrlimit64 = setrlimit;
+    prlimit64 = prlimit;
     __libc_malloc = malloc;
     __libc_free = free;
     __libc_calloc = calloc;

@@ -11,7 +11,7 @@ use crate::central::{self, Central, NO_HEAP_ID, central, wiped};
 use crate::heap;
 use crate::hot::Hot;
 use crate::os;
-use crate::segment;
+use crate::segment::{self, Segment};
 use crate::slab::{NO_UNIT, Slab, State, belongs};
 use crate::stats::globals;
 use crate::thread;
@@ -23,6 +23,8 @@ use shm_layout::layout::{ClassCounters, Globals, Row};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static BY_HAND: AtomicBool = AtomicBool::new(false);
+/// Whether the segment's mapping can be read: false in a child from its `child` handler until it has its own.
+static INHERITED: AtomicBool = AtomicBool::new(true);
 
 /// The counters of a process, summed over its rows.
 struct Sums {
@@ -96,9 +98,17 @@ unsafe extern "C" {
 
 /// Copies the counters. Takes no lock: other handlers and libc hold theirs.
 unsafe extern "C" fn prepare() {
+    // A child that has not come to `recover` yet has counted nothing: what it was given is right for its children too.
+    if wiped().ready.load(Ordering::Acquire) == 0 {
+        return;
+    }
     let Some(segment) = boot::segment() else { return };
     // SAFETY: glibc runs one fork's handlers at a time.
-    let sums = unsafe { &mut *SNAPSHOT.0.get() };
+    unsafe { take(segment, &mut *SNAPSHOT.0.get()) };
+}
+
+/// Sums up the segment.
+fn take(segment: Segment, sums: &mut Sums) {
     let globals = segment.globals();
     sums.exact = globals.threads_started.get() - globals.threads_ended.get() <= 1;
     sums.lines = [[0; 8]; LINES];
@@ -121,14 +131,21 @@ unsafe extern "C" fn prepare() {
 }
 
 unsafe extern "C" fn parent() {
-    // SAFETY: as in `prepare`. A later raw fork must not find it.
-    unsafe { (*SNAPSHOT.0.get()).taken = false };
+    if wiped().ready.load(Ordering::Acquire) != 0 {
+        // SAFETY: as in `prepare`. A later raw fork must not find it.
+        unsafe { (*SNAPSHOT.0.get()).taken = false };
+    }
 }
 
 unsafe extern "C" fn child() {
-    if BY_HAND.load(Ordering::Relaxed) && boot::segment().is_some() {
+    let Some(segment) = boot::segment() else { return };
+    if BY_HAND.load(Ordering::Relaxed) {
         // SAFETY: the child's first act.
         unsafe { central::wipe_now() };
+    }
+    if wiped().ready.load(Ordering::Acquire) == 0 {
+        INHERITED.store(false, Ordering::Relaxed);
+        segment.leave();
     }
 }
 
@@ -151,12 +168,20 @@ fn counters(line: &ClassCounters) -> [&shm_layout::counter::Counter; 8] {
 /// # Safety
 /// Only in a forked child, by its only thread, while `ready` is zero.
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
-    boot::publish(PARENT.load(Ordering::Relaxed))?;
     let own_id = id_of(own);
     // SAFETY: nobody else runs.
     let snapshot = unsafe { &mut *SNAPSHOT.0.get() };
-    let (taken, exact) = (snapshot.taken, snapshot.taken && snapshot.exact);
-    snapshot.taken = false;
+    let exact = snapshot.taken && snapshot.exact;
+    if !snapshot.taken
+        && INHERITED.load(Ordering::Relaxed)
+        && let Some(parents) = boot::segment()
+    {
+        // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
+        take(parents, snapshot);
+    }
+    let taken = core::mem::take(&mut snapshot.taken);
+    boot::publish(PARENT.load(Ordering::Relaxed))?;
+    INHERITED.store(true, Ordering::Relaxed);
     if taken {
         let own_segment = globals().metadata.get();
         for (counter, &copy) in carried(globals()).into_iter().zip(&snapshot.globals) {

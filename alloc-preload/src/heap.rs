@@ -10,7 +10,7 @@ use crate::hot::Hot;
 use crate::misuse;
 use crate::options::options;
 use crate::os;
-use crate::slab::{NIL, NO_UNIT, Remote, Slab, State, belongs};
+use crate::slab::{Corrupt, NIL, NO_UNIT, Remote, Slab, State, belongs};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use core::cell::Cell;
@@ -276,16 +276,19 @@ impl Heap {
 
     /// Takes back what others have freed in one of our slabs.
     fn collect(&self, slab: &Slab) {
-        // SAFETY: our slab.
-        match unsafe { slab.collect(remote_of(slab)) } {
-            Ok(0) => {}
-            Ok(count) => {
-                if let Some(row) = self.row.get() {
-                    row.remote_collected.add_owned(u64::from(count));
-                }
-            }
-            Err(corrupt) => misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize),
+        if let Err(corrupt) = self.try_collect(slab) {
+            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
         }
+    }
+
+    /// As `collect`; what is wrong is the caller's to report, where a lock is held that a signal handler may want.
+    fn try_collect(&self, slab: &Slab) -> Result<(), Corrupt> {
+        // SAFETY: our slab, or an abandoned one under the central lock.
+        let count = unsafe { slab.collect(remote_of(slab)) }?;
+        if let Some(row) = self.row.get() {
+            row.remote_collected.add_owned(u64::from(count));
+        }
+        Ok(())
     }
 
     /// Looks after all slabs that others have freed blocks of.
@@ -362,7 +365,7 @@ impl Heap {
         slab.set_owner(owner::ABANDONED);
         // After the owner has changed: a freer that still saw us has pushed before.
         fence(Ordering::SeqCst);
-        self.collect(slab);
+        let collected = self.try_collect(slab);
         if slab.used.get() == 0 {
             drop(central);
             self.count_slab_out(slab);
@@ -370,6 +373,10 @@ impl Heap {
             return;
         }
         put_abandoned(&mut central, slab);
+        drop(central);
+        if let Err(corrupt) = collected {
+            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
+        }
         let bytes = slab.carved_bytes() as u64;
         globals().stranded.add_shared(bytes);
         if let Some(row) = self.row.get() {
@@ -479,9 +486,14 @@ impl Heap {
             return;
         }
         take_abandoned(&mut central, slab);
-        self.collect(slab);
+        let collected = self.try_collect(slab);
         if slab.used.get() > 0 {
-            return put_abandoned(&mut central, slab);
+            put_abandoned(&mut central, slab);
+            drop(central);
+            if let Err(corrupt) = collected {
+                misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
+            }
+            return;
         }
         globals().stranded.sub_shared(slab.carved_bytes() as u64);
         drop(central);

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | subject |
 //! |---|---|---|
-//! | interface | [`api`]                     | the C functions and their semantics |
+//! | interface | [`api`], [`limits`]         | the C functions and their semantics |
 //! | fast path | [`fast`]                    | what nearly every call does, without a call |
 //! | threads   | [`thread`], [`boot`], [`fork`] | which heap a thread has; the first call; children |
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
@@ -36,6 +36,7 @@ mod heap;
 mod hot;
 mod large;
 mod ledger;
+mod limits;
 mod lock;
 mod misuse;
 mod options;

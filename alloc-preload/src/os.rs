@@ -125,13 +125,13 @@ pub(crate) unsafe fn wipe_on_fork(address: *mut u8, size: usize) -> Result<()> {
     unsafe { call!(SYS_madvise, address, size, libc::MADV_WIPEONFORK) }.map(drop)
 }
 
-/// Asks that a forked child does not have the range at all.
+/// Puts a bare reservation in the place of a mapping. Takes no address space.
 ///
 /// # Safety
-/// The range is a mapping of ours that a child never touches.
-pub(crate) unsafe fn hide_from_fork(address: *mut u8, size: usize) -> Result<()> {
-    // SAFETY: changes nothing in this process.
-    unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTFORK) }.map(drop)
+/// The range is a mapping of ours that nothing uses any more.
+pub(crate) unsafe fn reserve_again(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mmap, address, size, libc::PROT_NONE, PRIVATE | libc::MAP_FIXED, -1isize, 0) }.map(drop)
 }
 
 /// Puts real memory behind the range, or fails where a store would raise `SIGBUS`.
@@ -155,10 +155,13 @@ pub(crate) unsafe fn move_pages(from: *mut u8, to: *mut u8, size: usize) -> Resu
     unsafe { call!(SYS_mremap, from, size, size, flags, to) }.map(drop)
 }
 
-/// Maps `size` bytes of the object behind `fd`, inaccessible until they are [`commit`]ted.
-pub(crate) fn map_object(fd: i32, size: usize) -> Result<*mut u8> {
-    // SAFETY: a new mapping where the kernel likes.
-    unsafe { call!(SYS_mmap, null_mut::<u8>(), size, libc::PROT_NONE, libc::MAP_SHARED, fd, 0) }.map(|p| p as *mut u8)
+/// Maps the first `size` bytes of the object behind `fd`, inaccessible, in the place of a reservation.
+///
+/// # Safety
+/// The range is a mapping of ours that nothing uses any more.
+pub(crate) unsafe fn map_object(address: *mut u8, size: usize, fd: i32) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mmap, address, size, libc::PROT_NONE, libc::MAP_SHARED | libc::MAP_FIXED, fd, 0) }.map(drop)
 }
 
 /// Puts real memory behind the page of `word` as [`populate`] does, on kernels without it: the kernel adds zero to
@@ -225,6 +228,20 @@ pub(crate) fn limit(resource: u32) -> Option<u64> {
     // SAFETY: `limit` is writable; the null pointer means "set nothing".
     let result = unsafe { call!(SYS_prlimit64, 0, resource, null_mut::<u8>(), &raw mut limit) };
     (result.is_ok() && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// `prlimit64`.
+///
+/// # Safety
+/// `new` is null or readable, `old` is null or writable.
+pub(crate) unsafe fn set_limit(
+    pid: i32,
+    resource: u32,
+    new: *const libc::rlimit64,
+    old: *mut libc::rlimit64,
+) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_prlimit64, pid, resource, new, old) }.map(drop)
 }
 
 /// The calling thread's name, NUL-padded.

@@ -188,13 +188,15 @@ impl Spans {
                 return false;
             }
             let oldest = self.oldest;
-            self.purge(oldest);
+            if !self.purge(oldest) {
+                return false;
+            }
         }
         self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
     }
 
-    /// Makes a dirty run clean.
-    fn purge(&mut self, first: u32) {
+    /// Makes a dirty run clean; false if the kernel refuses.
+    fn purge(&mut self, first: u32) -> bool {
         let record = run(first);
         let (units, touched, unit) = (record.units.get() as usize, record.touched.get(), UnitIndex(first));
         self.unlink(first);
@@ -202,7 +204,7 @@ impl Spans {
         if unsafe { os::purge(WINDOW.address(unit), units * UNIT) }.is_err() {
             // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
             self.link(first, units, Kind::Dirty, touched, clock::last());
-            return;
+            return false;
         }
         purge_ledger(unit, units);
         globals().cached.sub_shared(touched);
@@ -211,6 +213,7 @@ impl Spans {
         globals().retained.add_shared((units * UNIT) as u64);
         mark(first, units, Kind::Used);
         self.join(first, units, Kind::Clean, 0, 0);
+        true
     }
 
     fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {

@@ -225,6 +225,10 @@ fn detach() {
     let own = hot();
     set_state(SHARED);
     set_hot(&NO_HEAP.0);
+    if wiped().ready.load(Ordering::Acquire) == 0 {
+        // A child whose only thread ends without having used the heap: nobody is left to count.
+        return;
+    }
     if own.key.get() == 0 {
         globals().threads_ended.add_shared(1);
         return;
@@ -248,9 +252,10 @@ fn detach() {
 
 const NO_KEY: u32 = u32::MAX;
 static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
-/// glibc runs destructors of thread-specific data in this many rounds; ours does its work in the last one, after
-/// those of others that allocate and free.
-const ROUNDS: usize = 4;
+/// glibc runs destructors of thread-specific data in up to four rounds. Ours waits for the second, so that those of
+/// others in the first find the heap as it was; no longer, since a thread may use the heap for the first time in one
+/// of those, and is then seen a round later.
+const ROUNDS: usize = 2;
 
 /// Makes the key whose destructor sees threads end. From the library's constructor.
 pub(crate) fn watch_exits() {

@@ -2,7 +2,8 @@
 //!
 //! Two modes. *Reserved*: the whole window is one `PROT_NONE` mapping, made accessible in 2 MiB chunks from the
 //! bottom. *Chunked*, under a finite `RLIMIT_AS`: an unused hole of the address space is the window, and chunks are
-//! mapped into it one by one, skipping those that something else occupies.
+//! mapped into it one by one, skipping those that something else occupies. A program that limits itself while it runs
+//! goes over from the first to the second.
 //!
 //! Invariant: of every unit below `granules`, the memory (holes excepted), the ledger and the records are accessible.
 
@@ -100,6 +101,8 @@ pub(crate) struct Window {
     heap_count: AtomicUsize,
     records_ready: AtomicUsize,
     chunked: AtomicUsize,
+    /// Whether the tables, too, have to be mapped as they grow.
+    released: AtomicUsize,
 }
 
 /// The window of this process.
@@ -118,6 +121,7 @@ pub(crate) static WINDOW: Window = Window {
     heap_count: AtomicUsize::new(0),
     records_ready: AtomicUsize::new(0),
     chunked: AtomicUsize::new(0),
+    released: AtomicUsize::new(0),
 };
 
 macro_rules! table {
@@ -323,15 +327,16 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     if new_end * UNIT > window.bytes.load(Ordering::Relaxed) {
         return Err(os::Errno(libc::ENOMEM));
     }
-    let chunked = window.chunked.load(Ordering::Relaxed) != 0;
-    if !chunked {
+    let chunked = window.is_chunked();
+    if !chunked || window.released.load(Ordering::Relaxed) != 0 {
         grow_records(new_end + 1)?;
         let (ledger, bytes) = window.ledger_range(end, units);
-        // SAFETY: all of it lies in our two reservations.
-        unsafe {
-            os::commit(ledger, bytes)?;
-            os::commit(window.address(end), chunks * CHUNK)?;
-        }
+        // SAFETY: the ledger lies in the tables' reservation, or where that was.
+        unsafe { commit_table(ledger, bytes) }?;
+    }
+    if !chunked {
+        // SAFETY: the window is our reservation.
+        unsafe { os::commit(window.address(end), chunks * CHUNK) }?;
     }
     let mut holes = 0;
     if chunked {
@@ -342,7 +347,7 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
                 Err(os::Errno(libc::EEXIST)) => {
                     holes += 1;
                     for unit in first.0..first.0 + CHUNK_UNITS as u32 {
-                        // SAFETY: in chunked mode all records are accessible from the start.
+                        // SAFETY: the records have just been made accessible, or were from the start.
                         unsafe { window.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
                     }
                 }
@@ -388,11 +393,57 @@ fn grow_records(needed: usize) -> os::Result<()> {
         (&window.runs, size_of::<Run>()),
     ] {
         let start = table.load(Ordering::Relaxed);
-        let from = (start + ready * size) & !(os::PAGE - 1);
-        let to = (start + target * size).next_multiple_of(os::PAGE);
+        let from = record_end(start, ready, size);
         // SAFETY: the table's pages in our reservation; the last is padding of this table.
-        unsafe { os::commit(from as *mut u8, to - from) }?;
+        unsafe { commit_table(from as *mut u8, record_end(start, target, size) - from) }?;
     }
     window.records_ready.store(target, Ordering::Relaxed);
     Ok(())
+}
+
+/// Where the pages of the first `count` records of a table end.
+fn record_end(table: usize, count: usize, size: usize) -> usize {
+    (table + count * size).next_multiple_of(os::PAGE)
+}
+
+/// Makes a part of the tables accessible.
+///
+/// # Safety
+/// The range lies in the tables' reservation, or where that was before [`release`].
+unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
+    if WINDOW.released.load(Ordering::Relaxed) == 0 {
+        // SAFETY: the caller's.
+        return unsafe { os::commit(address, size) };
+    }
+    // Mapped already by an attempt that failed further on, or somebody else's: in that case the heap cannot grow.
+    if size == 0 { Ok(()) } else { os::map_at(address, size) }
+}
+
+/// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit
+/// itself, and the reservation alone would exceed the limit. Under the central lock.
+pub(crate) fn release() {
+    let window = &WINDOW;
+    if window.is_chunked() {
+        return;
+    }
+    let end = window.end();
+    let ready = window.records_ready.load(Ordering::Relaxed);
+    let at = |field: &AtomicUsize| field.load(Ordering::Relaxed);
+    let (ledger, _) = window.ledger_range(end, 0);
+    let unused = [
+        (window.address(end) as usize, window.base() + at(&window.bytes)),
+        (ledger as usize, at(&window.units)),
+        (record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.slabs)),
+        (record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.remotes)),
+        (record_end(at(&window.remotes), ready, size_of::<Remote>()), at(&window.runs)),
+        (record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
+    ];
+    for (from, to) in unused {
+        if from < to {
+            // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
+            let _ = unsafe { os::unmap(from as *mut u8, to - from) };
+        }
+    }
+    window.released.store(1, Ordering::Relaxed);
+    window.chunked.store(1, Ordering::Relaxed);
 }

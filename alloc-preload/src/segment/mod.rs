@@ -23,7 +23,7 @@ pub(crate) use sums::{LineSum, Sums, collect};
 use crate::options::Options;
 use crate::os::{self, Errno};
 use crate::print::Line;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
@@ -39,7 +39,7 @@ pub(crate) struct Ranges {
 /// A mapped segment: a shared object, or private memory of the same layout where it cannot be published.
 ///
 /// `base` is the start of `mapped` bytes, of which those that [`populate`] stands for have memory behind them. They
-/// stay mapped as long as the process lives, and a forked child does not have them.
+/// stay mapped as long as the process lives; a forked child puts its own in their place.
 #[derive(Clone, Copy)]
 pub(crate) struct Segment {
     base: *mut u8,
@@ -69,19 +69,20 @@ impl Refusal {
 }
 
 impl Segment {
-    /// Creates the calling process's segment. The caller holds the allocator's central lock, and calls once for a
-    /// program and once more in each forked child; `forked_from` is then the parent's PID.
+    /// Creates the calling process's segment, in the place of the parent's in a forked child; `forked_from` is then the
+    /// parent's PID. Called while the process boots, or by a child's only thread.
     ///
     /// What prevents publishing costs only that: the same memory is then private. `None` if there is no memory.
     pub(crate) fn create(options: &Options, ranges: Ranges, forked_from: u32) -> Option<Self> {
+        let place = Place::of_this_program()?;
         populate::reset();
-        let segment = match Self::publish(options) {
+        let segment = match Self::publish(options, place) {
             Ok(segment) => segment,
             Err(refusal) => {
                 if options.verbose {
                     refusal.print();
                 }
-                Self::private()?
+                Self::private(place)?
             }
         };
         segment.describe(options, ranges, forked_from);
@@ -116,27 +117,33 @@ impl Segment {
         (0..populate::rows_end()).filter(|&i| populate::has_row(i)).map(move |i| unsafe { segment.row_unchecked(i) })
     }
 
-    /// Ends the segment in an orderly way: marks it and removes its name, unless that is to be kept. Async-signal-safe, and does nothing the
-    /// second time. A `vfork` child, which is another process in the same memory, must not end its parent's.
+    /// Ends the segment in an orderly way: marks it and removes its name, unless that is to be kept.
+    /// Async-signal-safe, and does nothing the second time. A `vfork` child, which is another process in the same
+    /// memory, must not end its parent's.
     pub(crate) fn remove(&self) {
-        // The PID comes first: a child that was forked a moment ago does not have the mapping.
+        // The PID comes first: a child that was forked a moment ago must not touch the mapping.
         if os::pid() == self.pid && self.globals().ended.elect(0, 1) && self.published && !self.kept {
             object::unlink(self.pid, self.suffix);
         }
     }
 
-    fn publish(options: &Options) -> Result<Self, Refusal> {
+    fn publish(options: &Options, place: Place) -> Result<Self, Refusal> {
         if !options.publish {
             return Err(Refusal { what: "STATSALLOC_PUBLISH=0", errno: None });
         }
         let pid = os::pid();
         sweep::sweep(pid);
         let object = Object::create(pid)?;
-        let mapped = mapped_bytes();
-        let result = object.map(mapped).and_then(|base| {
-            let segment = Self { base, mapped, pid, suffix: object.suffix, published: true, kept: options.keep };
-            segment.open_up().map(|()| segment).inspect_err(|_| segment.unmap())
-        });
+        let segment = Self {
+            base: place.base,
+            mapped: place.bytes,
+            pid,
+            suffix: object.suffix,
+            published: true,
+            kept: options.keep,
+        };
+        // SAFETY: a process has one segment at a time; whatever lies there is not used any more.
+        let result = unsafe { object.map(place) }.and_then(|()| segment.open_up()).map(|()| segment);
         if result.is_err() {
             object::unlink(pid, object.suffix);
         }
@@ -144,24 +151,25 @@ impl Segment {
         result
     }
 
-    fn private() -> Option<Self> {
-        let mapped = mapped_bytes();
-        let base = os::reserve(mapped).ok()?;
+    fn private(place: Place) -> Option<Self> {
+        // SAFETY: as in `publish`.
+        unsafe { os::reserve_again(place.base, place.bytes) }.ok()?;
+        let Place { base, bytes: mapped } = place;
         let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false, kept: false };
-        segment.open_up().inspect_err(|_| segment.unmap()).ok()?;
+        segment.open_up().ok()?;
         Some(segment)
     }
 
-    /// Makes a fresh, inaccessible mapping ours alone, and its start usable.
+    /// Makes the start of a fresh, inaccessible mapping usable.
     fn open_up(&self) -> Result<(), Refusal> {
-        // SAFETY: the mapping is ours; a child makes its own segment before it touches one.
-        unsafe { os::hide_from_fork(self.base, self.mapped) }.map_err(Refusal::failed("MADV_DONTFORK"))?;
         populate::start(*self).map_err(Refusal::failed("no room in /dev/shm"))
     }
 
-    fn unmap(&self) {
-        // SAFETY: nobody else has seen the mapping yet.
-        let _ = unsafe { os::unmap(self.base, self.mapped) };
+    /// Lets go of the parent's segment, in a forked child: the lock that tells that the parent lives must not live on
+    /// with the child.
+    pub(crate) fn leave(&self) {
+        // SAFETY: a child touches no segment before it has made its own.
+        let _ = unsafe { os::reserve_again(self.base, self.mapped) };
     }
 
     /// # Safety
@@ -237,6 +245,29 @@ impl Refusal {
             Some(Errno(number)) => line.text(" (error ").number(number as u64).text(")").print(),
             None => line.print(),
         }
+    }
+}
+
+/// Where the segment of this program lies, and those of all children. Reserved once: a child may be under a limit on
+/// address space that its parent's reservations exceed already.
+#[derive(Clone, Copy)]
+struct Place {
+    base: *mut u8,
+    bytes: usize,
+}
+
+static PLACE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+impl Place {
+    /// `None` if there is no address space.
+    fn of_this_program() -> Option<Self> {
+        let [base, bytes] = &PLACE;
+        if base.load(Ordering::Relaxed) == 0 {
+            let wanted = mapped_bytes();
+            base.store(os::reserve(wanted).ok()? as usize, Ordering::Relaxed);
+            bytes.store(wanted, Ordering::Relaxed);
+        }
+        Some(Self { base: base.load(Ordering::Relaxed) as *mut u8, bytes: bytes.load(Ordering::Relaxed) })
     }
 }
 

@@ -4,7 +4,7 @@
 //! gets the lock knows that the process is dead. Only a holder of the exclusive lock removes a name, and only after
 //! it has seen that the object still has one: so nobody ever removes the name of a younger object.
 
-use super::Refusal;
+use super::{Place, Refusal};
 use crate::os::{self, Errno};
 use core::ffi::CStr;
 use shm_layout::layout::SEGMENT_BYTES;
@@ -50,10 +50,15 @@ impl Object {
         Err(Refusal { what: "all names in /dev/shm are taken", errno: None })
     }
 
-    /// Gives it its size, and maps the first `bytes` of it, inaccessible.
-    pub(super) fn map(&self, bytes: usize) -> Result<*mut u8, Refusal> {
+    /// Gives it its size, and maps the start of it, inaccessible.
+    ///
+    /// # Safety
+    /// Nothing uses what is mapped at `place`.
+    pub(super) unsafe fn map(&self, place: Place) -> Result<(), Refusal> {
         os::resize(self.fd, SEGMENT_BYTES).map_err(Refusal::failed("cannot size an object in /dev/shm"))?;
-        os::map_object(self.fd, bytes).map_err(Refusal::failed("cannot map an object in /dev/shm"))
+        // SAFETY: the caller's.
+        unsafe { os::map_object(place.base, place.bytes, self.fd) }
+            .map_err(Refusal::failed("cannot map an object in /dev/shm"))
     }
 
     /// Closes the descriptor; the mapping keeps the lock.

@@ -1,0 +1,29 @@
+//! Programs that limit their own address space, like a shell's `ulimit -v`.
+
+use crate::central::central;
+use crate::fast::set_errno;
+use crate::os;
+use crate::thread::with_heap;
+use crate::window;
+use core::ffi::{c_int, c_uint};
+
+/// What `prlimit` does, after giving up unused address space if that is about to be limited.
+pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
+    let ours = pid == 0 || pid as u32 == os::pid();
+    // SAFETY: the interface requires `new` to be null or readable.
+    let limited = unsafe { new.as_ref() }.is_some_and(|limit| limit.rlim_cur != libc::RLIM64_INFINITY);
+    if ours && limited && resource == libc::RLIMIT_AS {
+        with_heap(|_, _| {
+            let _central = central();
+            window::release();
+        });
+    }
+    // SAFETY: the caller's pointers, as the interface requires.
+    match unsafe { os::set_limit(pid, resource, new, old) } {
+        Ok(()) => 0,
+        Err(os::Errno(number)) => {
+            set_errno(number);
+            -1
+        }
+    }
+}
