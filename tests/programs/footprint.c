@@ -1,0 +1,106 @@
+/* How much memory a program keeps. Usage: footprint MODE; says figures of its own and waits for the test. */
+#include "handshake.h"
+#include <fcntl.h>
+#include <malloc.h>
+#include <time.h>
+
+static char page[1 << 16];
+
+/* Resident KiB, without allocating. */
+static long resident(void) {
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    must(file >= 0);
+    ssize_t length = read(file, page, sizeof page - 1);
+    close(file);
+    must(length > 0);
+    page[length] = 0;
+    char *second = strchr(page, ' ');
+    must(second != NULL);
+    return strtol(second, NULL, 10) * 4;
+}
+
+static long maps(void) {
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    must(file >= 0);
+    long lines = 0;
+    ssize_t length;
+    while ((length = read(file, page, sizeof page)) > 0) {
+        for (ssize_t i = 0; i < length; i++) {
+            lines += page[i] == '\n';
+        }
+    }
+    close(file);
+    return lines;
+}
+
+static void *touched(size_t size) {
+    char *block = malloc(size);
+    must(block != NULL);
+    memset(block, 1, size);
+    return block;
+}
+
+enum { SMALL = 400000, LARGE = 200 };
+static void *blocks[SMALL + LARGE];
+
+/* 40 MiB in small blocks and 200 MiB in large ones, all touched, all freed. */
+static void rise_and_fall(void) {
+    for (int i = 0; i < SMALL; i++) {
+        blocks[i] = touched(100);
+    }
+    for (int i = SMALL; i < SMALL + LARGE; i++) {
+        blocks[i] = touched(1 << 20);
+    }
+    say("%ld", resident());
+    for (int i = 0; i < SMALL + LARGE; i++) {
+        free(blocks[i]);
+    }
+}
+
+int main(int count, char **arguments) {
+    must(count == 2);
+    const char *mode = arguments[1];
+    say("%ld", resident());
+    if (strcmp(mode, "trim") == 0) {
+        rise_and_fall();
+        malloc_trim(0);
+        pause_here("%ld", resident());
+    } else if (strcmp(mode, "decay") == 0) {
+        rise_and_fall();
+        /* The program goes on with a little work; the test's deadline ends it if nothing is ever given back. */
+        while (resident() > 100 * 1024) {
+            for (int i = 0; i < 1000; i++) {
+                free(touched(50000));
+            }
+            struct timespec pause = {0, 1000000};
+            nanosleep(&pause, NULL);
+        }
+        pause_here("%ld", resident());
+    } else if (strcmp(mode, "moves") == 0) {
+        /* Large blocks that all grow in turn, so that most must move, again and again. */
+        for (int i = 0; i < 300; i++) {
+            blocks[i] = touched(100000);
+        }
+        for (size_t size = 100000; size < 3000000; size += size / 8) {
+            for (int i = 0; i < 300; i++) {
+                char *block = realloc(blocks[i], size);
+                must(block != NULL && block[0] == 1 && block[99999] == 1);
+                block[size - 1] = 1;
+                blocks[i] = block;
+            }
+        }
+        pause_here("%ld", maps());
+    } else if (strcmp(mode, "reuse") == 0) {
+        unsigned seed = 1;
+        for (int i = 0; i < 200000; i++) {
+            seed = seed * 1103515245 + 12345;
+            unsigned slot = (seed >> 16) % 64;
+            free(blocks[slot]);
+            seed = seed * 1103515245 + 12345;
+            blocks[slot] = malloc((seed >> 8) % 2000000);
+            must(blocks[slot] != NULL);
+        }
+        pause_here("%ld", resident());
+    }
+    return 0;
+}

@@ -1,0 +1,62 @@
+//! Memory that a program has freed goes back, and large blocks neither scatter nor use up the mappings.
+
+use std::process::Command;
+use tests::{Run, Running, program, snapshot};
+
+fn start(mode: &str) -> Running {
+    let mut running = Command::new(program("footprint.c")).arg(mode).preload().begin();
+    number(&mut running);
+    running
+}
+
+fn number(running: &mut Running) -> i64 {
+    running.line().parse().unwrap()
+}
+
+#[test]
+fn malloc_trim_gives_freed_memory_back() {
+    let mut running = start("trim");
+    let high = number(&mut running);
+    assert!(high > 240 << 10, "{high} KiB, all touched");
+    let low = number(&mut running);
+    assert!(low < 40 << 10, "{low} KiB of {high} are still there");
+    let seen = snapshot(running.pid());
+    assert!(seen.total("purged_bytes") >= 200 << 20, "{}", seen.0["totals"]);
+    assert!(seen.total("cached_bytes") < 20 << 20, "{}", seen.0["totals"]);
+    assert!(seen.total("peak_requested_bytes") >= 240_000_000);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn freed_memory_decays_while_the_program_goes_on() {
+    let mut running = start("decay");
+    number(&mut running);
+    // It goes on until little is left; the deadline ends a program that keeps all.
+    number(&mut running);
+    let seen = snapshot(running.pid());
+    assert!(seen.total("purged_bytes") >= 100 << 20, "{}", seen.0["totals"]);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn growing_blocks_do_not_use_up_the_mappings() {
+    let mut running = start("moves");
+    let maps = number(&mut running);
+    // The kernel allows 65,530.
+    assert!(maps < 20_000, "{maps} mappings");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn large_blocks_of_all_sizes_reuse_their_space() {
+    let mut running = start("reuse");
+    number(&mut running);
+    let seen = snapshot(running.pid());
+    // 64 blocks of 1 MB on average are live.
+    assert!(seen.total("committed_bytes") < 512 << 20, "{}", seen.0["totals"]);
+    running.go();
+    running.finish().success();
+}

@@ -1,0 +1,45 @@
+//! Whoever attaches late sees what happened before.
+
+use std::process::Command;
+use tests::{Run, program, snapshot};
+
+const SECONDS: usize = 4;
+
+#[test]
+fn the_seconds_before_the_first_look_are_there() {
+    let mut running = Command::new(program("steps.c")).arg(SECONDS.to_string()).preload().begin();
+    running.line();
+    let seen = snapshot(running.pid());
+    let seconds = seen.list("/history/seconds");
+    // The second that has not ended yet is not among them, nor need the first be.
+    assert!((SECONDS - 1..=SECONDS + 1).contains(&seconds.len()), "{seconds:?}");
+    let series = |name: &str| -> Vec<i64> { seconds.iter().map(|slot| slot[name].as_i64().unwrap()).collect() };
+    for name in ["requested_bytes", "allocated_bytes", "allocations", "frees"] {
+        let values = series(name);
+        assert!(values.is_sorted(), "{name}: {values:?}");
+        assert!(*values.last().unwrap() <= seen.total(name), "{name}: {values:?}");
+    }
+    let requested = series("requested_bytes");
+    for pair in requested.windows(2) {
+        // Ten a second, but slots end when they are noticed.
+        assert!((5 << 20..=15 << 20).contains(&(pair[1] - pair[0])), "{requested:?}");
+    }
+    let times: Vec<&str> = seconds.iter().map(|slot| slot["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted() && times[0] > seen.text("/start_time"), "{times:?}");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn rates_come_from_the_history_at_the_first_look() {
+    let mut running = Command::new(program("steps.c")).arg(SECONDS.to_string()).preload().begin();
+    running.line();
+    let seen = snapshot(running.pid());
+    let rate = |name: &str| seen.0["rates"][name].as_f64().unwrap_or_else(|| panic!("{}", seen.0["rates"]));
+    let growth = rate("requested_growth_bytes_per_second");
+    assert!((5e6..20e6).contains(&growth), "{growth} bytes a second, where there were 10 MiB");
+    let allocations = rate("allocations_per_second");
+    assert!((10_000.0..40_000.0).contains(&allocations), "{allocations} a second, where there were 20,010");
+    running.go();
+    running.finish().success();
+}
