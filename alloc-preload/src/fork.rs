@@ -202,10 +202,6 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         central().spans.rebuild();
     }
     if !exact {
-        if let Some(id) = own_id {
-            // SAFETY: the heap the thread had before the fork.
-            unsafe { central::heap(id) }.drain_after_fork(own);
-        }
         let lines = recount(own_id, own);
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
@@ -219,6 +215,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     if taken {
         row.reallocations.set(snapshot.reallocations);
         row.remote_frees.set(snapshot.remote_frees);
+    }
+    if !exact && let Some(id) = own_id {
+        // SAFETY: the heap the thread had before the fork.
+        unsafe { central::heap(id) }.relist_all(own);
     }
     let (requested, allocated) = live(&snapshot.lines);
     globals().flushed_requested.set(requested);
@@ -306,6 +306,7 @@ fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
     central.abandoned = [NO_UNIT; CLASSES];
     central.abandoned_full = NO_UNIT;
     globals().stranded.set(0);
+    let mut empty = NO_UNIT;
     let mut unit = 0;
     while unit < WINDOW.end().0 {
         let index = UnitIndex(unit);
@@ -318,9 +319,17 @@ fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
             holder => {
                 let ours = own_id.is_some() && belongs(holder, own.key.get());
                 unit += u32::from(slab.units.get()).max(1);
-                count_slab(&mut central, slab, ours, &mut lines);
+                if !count_slab(&mut central, slab, ours, &mut lines) {
+                    slab.next.set(core::mem::replace(&mut empty, index.0));
+                }
             }
         }
+    }
+    while empty != NO_UNIT {
+        // SAFETY: a slab's unit.
+        let slab = unsafe { WINDOW.slab(UnitIndex(empty)) };
+        empty = slab.next.get();
+        heap::give_back(slab, &mut central.spans);
     }
     lines
 }
@@ -341,26 +350,35 @@ fn count_large(index: UnitIndex, lines: &mut [Counted; LINES]) -> u32 {
     run.units.get().max(1)
 }
 
-fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) {
-    let spare = slab.state.get() == State::Spare;
-    let (live, requested) = if ours {
-        slab.count()
+/// Counts a slab, and abandons it if its thread vanished. False if it is nobody's and wholly free.
+fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) -> bool {
+    let state = slab.state.get();
+    // What vanished threads had freed and not handed over is free now, in our slabs as well.
+    // SAFETY: the child has one thread, this one.
+    let (live, requested) = unsafe { slab.rebuild(WINDOW.remote(slab.unit())) };
+    if ours {
+        slab.used.set(live + u32::from(state == State::Current));
+        if state == State::Spare {
+            return true;
+        }
     } else {
-        // SAFETY: the slab's thread is gone, and the child has no other.
-        let (live, requested) = unsafe { slab.rebuild(WINDOW.remote(slab.unit())) };
+        if state == State::Spare {
+            globals().cached.sub_shared(slab.touched_bytes() as u64);
+        }
+        if live == 0 {
+            return false;
+        }
         slab.set_owner(owner::ABANDONED);
         heap::put_abandoned(central, slab);
         globals().stranded.add_shared(slab.carved_bytes() as u64);
-        (u64::from(live), requested)
-    };
-    if let Some(line) = lines.get_mut(slab.class.get() as usize)
-        && !(ours && spare)
-    {
-        line.live += live;
+    }
+    if let Some(line) = lines.get_mut(slab.class.get() as usize) {
+        line.live += u64::from(live);
         line.requested += requested;
         line.capacity += u64::from(slab.carved.get());
         line.slabs += 1;
     }
+    true
 }
 
 /// All heaps but the calling thread's are idle now.

@@ -11,6 +11,7 @@ use crate::misuse;
 use crate::options::options;
 use crate::os;
 use crate::slab::{Corrupt, NIL, NO_UNIT, Remote, Slab, State, belongs};
+use crate::span::Spans;
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use core::cell::Cell;
@@ -46,8 +47,8 @@ pub(crate) struct Batch {
     count: Cell<u32>,
 }
 
-/// A batch is handed over at this size at the latest.
-const BATCH: u32 = 16;
+/// A batch is handed over when it holds this many bytes: so much an idle thread may keep from others.
+const BATCH: usize = 1024;
 /// Dirty runs purged in one go.
 const PURGES: usize = 16;
 
@@ -241,22 +242,21 @@ impl Heap {
     /// `granule` (counted from the slab's first unit) starts a block of that slab, which this call alone frees.
     pub(crate) unsafe fn free_remote(&self, unit: UnitIndex, granule: u32) {
         let batch = &self.batch;
-        let block = block_of(unit, granule);
         if batch.count.get() > 0 && batch.unit.get() == unit.0 {
             // SAFETY: a pending block of ours.
-            unsafe { crate::slab::set_link(block, batch.first.get()) };
-            batch.first.set(granule);
-            batch.count.set(batch.count.get() + 1);
-            if batch.count.get() == BATCH {
-                self.hand_over_batch();
-            }
-            return;
+            unsafe { crate::slab::set_link(block_of(unit, granule), batch.first.get()) };
+        } else {
+            self.hand_over_batch();
+            batch.unit.set(unit.0);
+            batch.last.set(granule);
         }
-        self.hand_over_batch();
-        batch.unit.set(unit.0);
         batch.first.set(granule);
-        batch.last.set(granule);
-        batch.count.set(1);
+        batch.count.set(batch.count.get() + 1);
+        // SAFETY: a slab's unit is committed.
+        let block_size = unsafe { WINDOW.remote(unit) }.size_class().block_size();
+        if batch.count.get() as usize * block_size >= BATCH {
+            self.hand_over_batch();
+        }
     }
 
     pub(crate) fn hand_over_batch(&self) {
@@ -311,17 +311,17 @@ impl Heap {
         }
     }
 
-    /// After a fork out of several threads: what a vanished thread was about to hand us, or we to it.
-    pub(crate) fn drain_after_fork(&self, hot: &Hot) {
+    /// After a fork out of several threads, when all slabs have been rebuilt: puts ours where they belong now.
+    pub(crate) fn relist_all(&self, hot: &Hot) {
         self.inbox.store(0, Ordering::Relaxed);
         self.batch.count.set(0);
-        let mut next = self.full.get();
-        while next != NO_UNIT {
-            let slab = slab_at(next);
-            next = slab.next.get();
-            remote_of(slab).queued.store(0, Ordering::Relaxed);
-            self.collect(slab);
-            self.relist(hot, slab);
+        for list in core::iter::once(&self.full).chain(&self.partial) {
+            let mut next = list.get();
+            while next != NO_UNIT {
+                let slab = slab_at(next);
+                next = slab.next.get();
+                self.relist(hot, slab);
+            }
         }
     }
 
@@ -563,11 +563,15 @@ impl Heap {
 
 /// Gives the units of a wholly free slab back.
 fn release(slab: &Slab) {
+    give_back(slab, &mut central().spans);
+}
+
+/// As `release`, under the central lock.
+pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    let (unit, units, touched) = (slab.unit(), slab.units.get() as usize, slab.touched_bytes());
     slab.set_owner(owner::MARKED);
     slab.extent.set(0);
-    central().spans.give(unit, units, touched, decay_ns());
+    spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
 }
 
 /// Whether the record is that of a slab now.

@@ -137,6 +137,11 @@ impl Large {
             let run = self.run();
             run.touched.set(run.touched.get() - moved as u64);
         } else {
+            // Some kernels unmap the destination before they refuse to move.
+            // SAFETY: `map_at` never touches an existing mapping.
+            if may_move && !matches!(os::map_at(new.address(), moved), Ok(()) | Err(os::Errno(libc::EEXIST))) {
+                return None;
+            }
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), moved.min(size)) };
         }

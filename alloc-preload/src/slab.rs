@@ -279,24 +279,6 @@ impl Slab {
         self.used.set(live);
         (live, requested)
     }
-
-    /// Live blocks and their requested bytes, by the ledger.
-    pub(crate) fn count(&self) -> (u64, u64) {
-        let step = self.block_size.get() / GRANULE as u32;
-        let (mut live, mut requested) = (0, 0);
-        for index in 0..self.carved.get().min(self.capacity.get()) {
-            // SAFETY: carved blocks lie in the slab.
-            let slack = unsafe {
-                let entry = self.entry(index * step);
-                entry.slack(entry.get())
-            };
-            if let Some(slack) = slack {
-                live += 1;
-                requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
-            }
-        }
-        (live, requested)
-    }
 }
 
 impl Remote {
