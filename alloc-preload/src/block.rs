@@ -225,6 +225,16 @@ fn drop_list(slab: &Slab, address: usize) {
 
 /// A new block, counted; null when memory is exhausted or the size is impossible.
 pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
+    let block = try_allocate(hot, heap, size, align);
+    if !block.is_null() || size > isize::MAX as usize {
+        return block;
+    }
+    // What this heap keeps for later may be enough.
+    heap.trim(hot);
+    try_allocate(hot, heap, size, align)
+}
+
+fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
     if let Some(class) = class_for(size, align) {
         let block = take_small(hot, heap, class, size);
         if !block.is_null() {

@@ -18,6 +18,10 @@ const NO_UNIT: u32 = u32::MAX;
 /// Bins of one unit each up to here, then four a doubling.
 const EXACT: usize = 32;
 const BINS: usize = EXACT + 80;
+/// Runs of a bin that a search looks at.
+const LOOKED_AT: usize = 16;
+/// Runs purged between two looks at what is left.
+const PURGED_AT_ONCE: usize = 64;
 /// Freed runs of at least this many units are purged at once when more than `CACHE` bytes lie about.
 const LARGE: usize = 16;
 const CACHE: u64 = 8 << 20;
@@ -80,20 +84,21 @@ impl Spans {
 
     /// Takes `units` units whose first is a multiple of `align` units.
     pub(crate) fn take(&mut self, units: usize, align: usize, want_zero: bool, huge: Huge) -> Option<Taken> {
-        let (wanted, base) = if align > 1 { (units + align - 1, WINDOW.base() / UNIT) } else { (units, 0) };
         let orders = if want_zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let found = orders.into_iter().find_map(|kind| self.bins(kind).find(wanted).map(|unit| (unit, kind)));
-        let (mut first, kind) = match found {
+        let (mut first, kind) = match self.find(units, align, orders) {
             Some(found) => found,
             None => {
-                self.grow(wanted, huge)?;
-                (self.clean.find(wanted)?, Kind::Clean)
+                if self.grow(units + align - 1, huge).is_none() {
+                    // What is free may be in pieces only because some are dirty and some clean.
+                    while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
+                }
+                self.find(units, align, orders)?
             }
         };
         let record = run(first);
         let (length, touched, stamp) = (record.units.get() as usize, record.touched.get(), record.stamp.get());
         self.unlink(first);
-        let skip = (base + first as usize).next_multiple_of(align) - base - first as usize;
+        let skip = skip_to(first, align);
         let mut left = touched;
         let mut piece = |units: usize| {
             let share = left.min((units * UNIT) as u64);
@@ -119,6 +124,15 @@ impl Spans {
         run(first).unclean.set(kind == Kind::Dirty);
         self.used_units += units;
         Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean })
+    }
+
+    /// A free run that holds `units` units from a multiple of `align`, of the first kind that has one.
+    fn find(&mut self, units: usize, align: usize, orders: [Kind; 2]) -> Option<(u32, Kind)> {
+        orders.into_iter().find_map(|kind| {
+            let bins = self.bins(kind);
+            let exact = if align > 1 { bins.find_aligned(units, align) } else { None };
+            exact.or_else(|| bins.find(units + align - 1)).map(|unit| (unit, kind))
+        })
     }
 
     /// Gives back a used run, of which at least `touched` bytes may have memory behind them.
@@ -368,6 +382,13 @@ fn used_length(unit: u32) -> usize {
     }
 }
 
+/// Units from `first` to the next whose address is a multiple of `align` units.
+fn skip_to(first: u32, align: usize) -> usize {
+    let at = WINDOW.base() / UNIT + first as usize;
+    // A power of two.
+    at.wrapping_neg() & (align - 1)
+}
+
 fn run(unit: u32) -> &'static Run {
     debug_assert!(unit < WINDOW.end().0);
     // SAFETY: callers stay below the committed end; records are guarded by the central lock.
@@ -437,7 +458,7 @@ impl Bins {
         let own = Self::index(units);
         if units > EXACT {
             let mut unit = *self.heads.get(own)?;
-            for _ in 0..16 {
+            for _ in 0..LOOKED_AT {
                 if unit == NO_UNIT {
                     break;
                 }
@@ -453,6 +474,16 @@ impl Bins {
             return None;
         }
         self.heads.get(filled.trailing_zeros() as usize).copied().filter(|&unit| unit != NO_UNIT)
+    }
+
+    /// A run that holds `units` units from a multiple of `align`, among the first few of each bin.
+    fn find_aligned(&self, units: usize, align: usize) -> Option<u32> {
+        self.heads.iter().skip(Self::index(units)).find_map(|&head| {
+            let next = |&unit: &u32| Some(run(unit).next.get()).filter(|&next| next != NO_UNIT);
+            core::iter::successors(Some(head).filter(|&head| head != NO_UNIT), next)
+                .take(LOOKED_AT)
+                .find(|&unit| skip_to(unit, align) + units <= run(unit).units.get() as usize)
+        })
     }
 
     fn push(&mut self, first: u32, units: usize) {
