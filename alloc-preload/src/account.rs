@@ -16,6 +16,10 @@ use shm_layout::layout::Globals;
 /// One thread alone still flushes this often, so that a second one starts from totals that are nearly right.
 const ALONE: u64 = 16 << 10;
 
+unsafe extern "C" {
+    static __libc_single_threaded: core::ffi::c_char;
+}
+
 /// A heap's side of the accounting. `balance = limit - room` is what the heap has added to the live bytes (negative
 /// where it frees others' blocks); `flushed` is the part of it that is in the global totals.
 #[repr(C)]
@@ -28,7 +32,9 @@ pub(crate) struct Account {
 #[cold]
 pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let globals = globals();
-    let alone = globals.threads_started.get() <= 1;
+    // SAFETY: a byte of libc's, which it clears before it starts a second thread.
+    let alone =
+        globals.threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0;
     let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get()).max(1);
     let account = &heap.account;
     let rooms = [&hot.room_requested, &hot.room_allocated];

@@ -129,7 +129,7 @@ pub(crate) enum Wrong {
 pub(crate) fn report(pointer: *mut u8, wrong: Wrong, call: Call, caller: usize) {
     let address = pointer as usize;
     let (base, bytes) = WINDOW.range();
-    let outside = address.wrapping_sub(base) >= bytes;
+    let outside = address.wrapping_sub(base) >= bytes || WINDOW.is_hole(address);
     let mut event = Event { kind: MisuseKind::Foreign, call, address, caller, block: None, enclosing_start: None };
     if !outside {
         let freed = matches!(wrong, Wrong::NotLive(ledger::FREE | ledger::PENDING));
@@ -202,7 +202,7 @@ fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 
         }
         // SAFETY: `granule < extent`
         let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-        if entry.get() != ledger::FREE {
+        if !ledger::is_free(entry.get()) {
             drop_list(slab, block as usize);
             continue;
         }
@@ -269,19 +269,18 @@ fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
     }
 }
 
-/// Frees a block.
-pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8, call: Call, caller: usize) {
-    let block = match Block::at(pointer) {
-        Ok(block) => block,
-        Err(wrong) => return report(pointer, wrong, call, caller),
-    };
+/// Frees a block. `Err` if the pointer is no live block.
+pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong> {
+    let block = Block::at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
     if !block.give(hot, heap) {
-        report(pointer, Wrong::NotLive(ledger::FREE), call, caller);
-    } else if block.count_out(hot, size) {
+        return Err(Wrong::NotLive(ledger::FREE));
+    }
+    if block.count_out(hot, size) {
         settle(hot, heap);
     }
+    Ok(())
 }
 
 /// Resizes a live block, in place where its class or span allows. `Err` if the pointer is no live block; null, with

@@ -48,7 +48,7 @@ fn pop<const WIDE: bool>(hot: &'static Hot, class: SizeClass, size: usize) -> *m
     }
     // SAFETY: `granule < extent`
     let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-    if entry.get() != ledger::FREE {
+    if !ledger::is_free(entry.get()) {
         return allocate_slow(size);
     }
     let block_size = slab.block_size.get() as usize;
@@ -230,12 +230,15 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
     let result = with_heap(|hot, heap| {
         let result = block::resize(hot, heap, pointer, size);
         thread::housekeeping(hot, heap);
-        result.map_err(|wrong| block::report(pointer, wrong, call, caller))
+        result
     });
     match result {
         Some(Ok(block)) => or_enomem(block),
-        // Counted and told: the program goes on without the block.
-        Some(Err(())) => null_mut(),
+        Some(Err(wrong)) => {
+            // Outside `with_heap`: a handler of SIGABRT may allocate. If told to go on, the program does so without the block.
+            block::report(pointer, wrong, call, caller);
+            no_memory()
+        }
         None => no_memory(),
     }
 }
@@ -256,10 +259,14 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
     if pointer.is_null() {
         return;
     }
-    with_heap(|hot, heap| {
-        block::free(hot, heap, pointer, call, caller);
+    let result = with_heap(|hot, heap| {
+        let result = block::free(hot, heap, pointer);
         thread::housekeeping(hot, heap);
+        result
     });
+    if let Some(Err(wrong)) = result {
+        block::report(pointer, wrong, call, caller);
+    }
 }
 
 /// Bytes the live block at `pointer` can hold; 0 after a report if there is none.
@@ -267,7 +274,8 @@ pub(crate) fn usable_size(pointer: *mut u8, caller: usize) -> usize {
     match block::Block::at(pointer) {
         Ok(block) => block.size(),
         Err(wrong) => {
-            with_heap(|_, _| block::report(pointer, wrong, Call::UsableSize, caller));
+            with_heap(|_, _| ());
+            block::report(pointer, wrong, Call::UsableSize, caller);
             0
         }
     }

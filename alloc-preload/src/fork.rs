@@ -198,11 +198,11 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         // SAFETY: heap 0 always exists, and `open_shared_heap` gave it a row.
         None => unsafe { central::heap(0) }.row()?,
     };
-    if central::was_cut_off() {
+    if central::was_cut_off() || !taken {
         central().spans.rebuild();
     }
     if !exact {
-        let lines = recount(own_id, own);
+        let lines = recount(own_id, own, taken);
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
         }
@@ -300,7 +300,7 @@ struct Counted {
 }
 
 /// Goes through all units: counts live blocks, and abandons the slabs of threads that vanished.
-fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
+fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; LINES] {
     let mut lines = [Counted::default(); LINES];
     let mut central = central();
     central.abandoned = [NO_UNIT; CLASSES];
@@ -319,6 +319,9 @@ fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
             holder => {
                 let ours = own_id.is_some() && belongs(holder, own.key.get());
                 unit += u32::from(slab.units.get()).max(1);
+                if slab.state.get() == State::Spare && !taken {
+                    globals().cached.add_shared(slab.touched_bytes() as u64);
+                }
                 if !count_slab(&mut central, slab, ours, &mut lines) {
                     slab.next.set(core::mem::replace(&mut empty, index.0));
                 }
@@ -353,15 +356,22 @@ fn count_large(index: UnitIndex, lines: &mut [Counted; LINES]) -> u32 {
 /// Counts a slab, and abandons it if its thread vanished. False if it is nobody's and wholly free.
 fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) -> bool {
     let state = slab.state.get();
-    // What vanished threads had freed and not handed over is free now, in our slabs as well.
-    // SAFETY: the child has one thread, this one.
-    let (live, requested) = unsafe { slab.rebuild(WINDOW.remote(slab.unit())) };
+    // SAFETY: a slab's unit is committed.
+    let remote = unsafe { WINDOW.remote(slab.unit()) };
+    remote.queued.store(0, Ordering::Relaxed);
+    let (live, requested);
     if ours {
+        // What vanished threads had freed and not handed over is free now.
+        // SAFETY: the child has one thread, this one.
+        (live, requested) = unsafe { slab.rebuild(remote) };
         slab.used.set(live + u32::from(state == State::Current));
         if state == State::Spare {
             return true;
         }
     } else {
+        // Rebuilt when somebody takes it over: to write to it now would copy the whole heap.
+        (live, requested) = slab.count();
+        slab.set_stale(live);
         if state == State::Spare {
             globals().cached.sub_shared(slab.touched_bytes() as u64);
         }

@@ -372,15 +372,16 @@ impl Heap {
             release(slab);
             return;
         }
-        put_abandoned(&mut central, slab);
-        drop(central);
-        if let Err(corrupt) = collected {
-            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
-        }
+        // Counted before anybody can take it over.
         let bytes = slab.carved_bytes() as u64;
         globals().stranded.add_shared(bytes);
+        put_abandoned(&mut central, slab);
+        drop(central);
         if let Some(row) = self.row.get() {
             row.abandoned.add_owned(bytes);
+        }
+        if let Err(corrupt) = collected {
+            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
         }
     }
 
@@ -420,6 +421,7 @@ impl Heap {
 
     fn take_over(&self, hot: &Hot, slab: &Slab, central: &mut Central) {
         take_abandoned(central, slab);
+        refresh(slab);
         slab.set_owner(hot.key.get());
         let bytes = slab.carved_bytes() as u64;
         globals().stranded.sub_shared(bytes);
@@ -486,6 +488,7 @@ impl Heap {
             return;
         }
         take_abandoned(&mut central, slab);
+        refresh(slab);
         let collected = self.try_collect(slab);
         if slab.used.get() > 0 {
             put_abandoned(&mut central, slab);
@@ -584,6 +587,14 @@ fn is_slab(slab: &Slab) -> bool {
 /// Whether the slab is abandoned. Under the central lock.
 fn is_abandoned(slab: &Slab) -> bool {
     slab.owner() == owner::ABANDONED && matches!(slab.state.get(), State::Abandoned | State::AbandonedFull)
+}
+
+/// Rebuilds the slab of a thread that vanished in a fork, before its first use in the child. Under the central lock.
+fn refresh(slab: &Slab) {
+    if slab.stale.get() {
+        // SAFETY: an abandoned slab, under the central lock.
+        unsafe { slab.rebuild(remote_of(slab)) };
+    }
 }
 
 pub(crate) fn put_abandoned(central: &mut Central, slab: &Slab) {

@@ -6,16 +6,18 @@
 //! | `1..=0x7F`  | a live block starts here; slack = byte - 1 |
 //! | `0x80..=0xBF` | a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
-//! | [`FREE`]    | a carved block starts here and is not live |
 //! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
+//! | [`FREE`]    | a block starts here that was live once |
+//! | [`FRESH`]   | a carved block starts here that was never live |
 //!
 //! slack = block size - requested bytes.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) const WIDE: u8 = 0xC0;
+pub(crate) const PENDING: u8 = 0xD0;
 pub(crate) const FREE: u8 = 0xE0;
-pub(crate) const PENDING: u8 = 0xE1;
+pub(crate) const FRESH: u8 = 0xE1;
 
 /// Largest slack that fits in one byte.
 pub(crate) const NARROW_MAX: usize = 0x7E;
@@ -116,6 +118,12 @@ impl Entry {
     }
 }
 
+/// Whether a block that may be handed out starts at an entry with this tag.
+#[inline(always)]
+pub(crate) fn is_free(tag: u8) -> bool {
+    tag >= FREE
+}
+
 /// A live tag whose slack stands in the tag itself.
 #[inline(always)]
 pub(crate) fn is_narrow(tag: u8) -> bool {
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, PENDING, 0x80, 0xBF] {
+        for tag in [0, FREE, FRESH, PENDING, 0x80, 0xBF] {
             assert!(!is_live(tag));
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Slab {
     pub(crate) class: Cell<u8>,
     pub(crate) state: Cell<State>,
     pub(crate) units: Cell<u16>,
+    /// Left by a thread that vanished in a fork: list and `used` have to be rebuilt before use.
+    pub(crate) stale: Cell<bool>,
 }
 
 const _: () = assert!(size_of::<Slab>() == 64);
@@ -97,6 +99,7 @@ pub(crate) static EMPTY: Sentinel = Sentinel(Slab {
     class: Cell::new(0),
     state: Cell::new(State::None),
     units: Cell::new(0),
+    stale: Cell::new(false),
 });
 
 /// Reads the link in a block that is not live.
@@ -143,6 +146,7 @@ impl Slab {
         self.class.set(class.0);
         self.state.set(State::None);
         self.units.set(class.slab_units() as u16);
+        self.stale.set(false);
     }
 
     pub(crate) fn unit(&self) -> UnitIndex {
@@ -212,7 +216,7 @@ impl Slab {
             // SAFETY: uncarved blocks of our slab are nobody's.
             unsafe {
                 set_link(self.block_at(granule), next);
-                self.entry(granule).set(ledger::FREE);
+                self.entry(granule).set(ledger::FRESH);
             }
             granule += step;
         }
@@ -257,7 +261,7 @@ impl Slab {
     /// Nobody else uses the slab.
     pub(crate) unsafe fn rebuild(&self, remote: &Remote) -> (u32, u64) {
         remote.take();
-        remote.queued.store(0, Ordering::Relaxed);
+        self.stale.set(false);
         let step = self.block_size.get() / GRANULE as u32;
         let (mut live, mut requested) = (0, 0);
         self.free.set(NIL);
@@ -270,7 +274,9 @@ impl Slab {
                     live += 1;
                     requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
                 } else {
-                    entry.set(ledger::FREE);
+                    if !ledger::is_free(entry.get()) {
+                        entry.set(ledger::FREE);
+                    }
                     set_link(self.block_at(granule), self.free.get());
                     self.free.set(granule);
                 }
@@ -278,6 +284,33 @@ impl Slab {
         }
         self.used.set(live);
         (live, requested)
+    }
+}
+
+impl Slab {
+    /// Live blocks and their requested bytes, by the ledger. Changes nothing.
+    pub(crate) fn count(&self) -> (u32, u64) {
+        let step = self.block_size.get() / GRANULE as u32;
+        let (mut live, mut requested) = (0, 0);
+        for index in 0..self.carved.get().min(self.capacity.get()) {
+            // SAFETY: carved blocks lie in the slab.
+            let slack = unsafe {
+                let entry = self.entry(index * step);
+                entry.slack(entry.get())
+            };
+            if let Some(slack) = slack {
+                live += 1;
+                requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
+            }
+        }
+        (live, requested)
+    }
+
+    /// Marks the slab of a vanished thread, of whose blocks `live` are live, as one to rebuild before it is used.
+    pub(crate) fn set_stale(&self, live: u32) {
+        self.stale.set(true);
+        self.used.set(live);
+        self.free.set(if live < self.carved.get() { 0 } else { NIL });
     }
 }
 

@@ -22,7 +22,8 @@ const BINS: usize = EXACT + 80;
 const LOOKED_AT: usize = 16;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
-/// Freed runs of at least this many units are purged at once when more than `CACHE` bytes lie about.
+/// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than `CACHE` bytes,
+/// or twice the run, lie about.
 const LARGE: usize = 16;
 const CACHE: u64 = 8 << 20;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
@@ -145,10 +146,13 @@ impl Spans {
             self.join(unit.0, units, Kind::Clean, 0, 0);
             return;
         }
-        let cached = globals().cached.add_shared(touched);
+        globals().cached.add_shared(touched);
         let first = self.join(unit.0, units, Kind::Dirty, touched, clock::last());
-        if decay_ns == Some(0) || (units >= LARGE && cached > CACHE && decay_ns.is_some()) {
+        if decay_ns == Some(0) {
             self.purge(first);
+        } else if units >= LARGE && decay_ns.is_some() {
+            let enough = CACHE.max((2 * units * UNIT) as u64);
+            while globals().cached.get() > enough && self.oldest != NO_UNIT && self.purge(self.oldest) {}
         }
     }
 

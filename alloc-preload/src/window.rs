@@ -99,6 +99,8 @@ pub(crate) struct Window {
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
     heap_count: AtomicUsize,
+    /// Units whose ledger, and whose records, are accessible.
+    ledger_ready: AtomicUsize,
     records_ready: AtomicUsize,
     chunked: AtomicUsize,
     /// Whether the tables, too, have to be mapped as they grow.
@@ -119,6 +121,7 @@ pub(crate) static WINDOW: Window = Window {
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
     heap_count: AtomicUsize::new(0),
+    ledger_ready: AtomicUsize::new(0),
     records_ready: AtomicUsize::new(0),
     chunked: AtomicUsize::new(0),
     released: AtomicUsize::new(0),
@@ -165,6 +168,14 @@ impl Window {
     /// Units that are committed.
     pub(crate) fn end(&self) -> UnitIndex {
         UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)
+    }
+
+    /// Whether the address, in the window, is somebody else's memory.
+    pub(crate) fn is_hole(&self, address: usize) -> bool {
+        self.granule_of((address & !(GRANULE - 1)) as *const u8).is_some_and(|granule| {
+            // SAFETY: `granule_of` answers for the unit.
+            unsafe { self.unit(Self::unit_of_granule(granule)) }.owner() == owner::HOLE
+        })
     }
 
     /// Granule number of a pointer that may start a block of ours: in the committed window and aligned. The rotation
@@ -330,9 +341,7 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     let chunked = window.is_chunked();
     if !chunked || window.released.load(Ordering::Relaxed) != 0 {
         grow_records(new_end + 1)?;
-        let (ledger, bytes) = window.ledger_range(end, units);
-        // SAFETY: the ledger lies in the tables' reservation, or where that was.
-        unsafe { commit_table(ledger, bytes) }?;
+        grow_ledger(new_end)?;
     }
     if !chunked {
         // SAFETY: the window is our reservation.
@@ -343,13 +352,11 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
         for chunk in 0..chunks {
             let first = UnitIndex(end.0 + (chunk * CHUNK_UNITS) as u32);
             match os::map_at(window.address(first), CHUNK) {
-                Ok(()) => {}
+                // A hole of an earlier attempt that failed may have been vacated.
+                Ok(()) => mark(first, owner::CLEAN),
                 Err(os::Errno(libc::EEXIST)) => {
                     holes += 1;
-                    for unit in first.0..first.0 + CHUNK_UNITS as u32 {
-                        // SAFETY: the records have just been made accessible, or were from the start.
-                        unsafe { window.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
-                    }
+                    mark(first, owner::HOLE);
                 }
                 Err(error) => {
                     for earlier in 0..chunk {
@@ -368,6 +375,14 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     }
     window.granules.store(new_end * UNIT_GRANULES, Ordering::Release);
     Ok(Grown { first: end, units, holes })
+}
+
+/// Writes the owner of a chunk that is about to be committed.
+fn mark(first: UnitIndex, owner: usize) {
+    for unit in first.0..first.0 + CHUNK_UNITS as u32 {
+        // SAFETY: in chunked mode the records have been made accessible just now, or were from the start.
+        unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner);
+    }
 }
 
 /// What [`grow`] added.
@@ -401,6 +416,19 @@ fn grow_records(needed: usize) -> os::Result<()> {
     Ok(())
 }
 
+/// Makes the ledger of the first `needed` units accessible. What a growth that failed further on has made accessible
+/// already stays so.
+fn grow_ledger(needed: usize) -> os::Result<()> {
+    let ready = WINDOW.ledger_ready.load(Ordering::Relaxed);
+    if needed > ready {
+        let (ledger, bytes) = WINDOW.ledger_range(UnitIndex(ready as u32), needed - ready);
+        // SAFETY: the ledger lies in the tables' reservation, or where that was.
+        unsafe { commit_table(ledger, bytes) }?;
+        WINDOW.ledger_ready.store(needed, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// Where the pages of the first `count` records of a table end.
 fn record_end(table: usize, count: usize, size: usize) -> usize {
     (table + count * size).next_multiple_of(os::PAGE)
@@ -415,7 +443,7 @@ unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
         // SAFETY: the caller's.
         return unsafe { os::commit(address, size) };
     }
-    // Mapped already by an attempt that failed further on, or somebody else's: in that case the heap cannot grow.
+    // Where somebody else has mapped something meanwhile, the heap cannot grow any more.
     if size == 0 { Ok(()) } else { os::map_at(address, size) }
 }
 
@@ -427,9 +455,9 @@ pub(crate) fn release() {
         return;
     }
     let end = window.end();
-    let ready = window.records_ready.load(Ordering::Relaxed);
     let at = |field: &AtomicUsize| field.load(Ordering::Relaxed);
-    let (ledger, _) = window.ledger_range(end, 0);
+    let ready = at(&window.records_ready);
+    let (ledger, _) = window.ledger_range(UnitIndex(at(&window.ledger_ready) as u32), 0);
     let unused = [
         (window.address(end) as usize, window.base() + at(&window.bytes)),
         (ledger as usize, at(&window.units)),

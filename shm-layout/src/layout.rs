@@ -23,7 +23,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 
 /// Rows, the shared one included.
 pub const ROWS: usize = 4097;
-/// The row that threads without one of their own write with locked instructions.
+/// The row of threads without one of their own, which they write under a lock.
 pub const SHARED_ROW: usize = 0;
 /// Slots of the totals ring with one slot a second.
 pub const SECONDS: usize = 120;

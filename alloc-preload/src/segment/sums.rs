@@ -143,7 +143,7 @@ pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -
     sums.retained = globals.retained.get();
     sums.purged = globals.purged.get();
     sums.stranded = globals.stranded.get();
-    // A peak is stored when a free follows it: what is live now may be higher.
+    // With several threads a peak is stored now and then: what is live now may be higher.
     sums.peak_requested = globals.peak_requested.get().max(sums.requested);
     sums.peak_allocated = globals.peak_allocated.get().max(sums.allocated);
     sums
