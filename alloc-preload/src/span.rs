@@ -23,7 +23,7 @@ const LOOKED_AT: usize = 16;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than `CACHE` bytes,
-/// or twice the run, lie about.
+/// or four times the run, lie about.
 const LARGE: usize = 16;
 const CACHE: u64 = 8 << 20;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
@@ -151,7 +151,7 @@ impl Spans {
         if decay_ns == Some(0) {
             self.purge(first);
         } else if units >= LARGE && decay_ns.is_some() {
-            let enough = CACHE.max((2 * units * UNIT) as u64);
+            let enough = CACHE.max((4 * units * UNIT) as u64);
             while globals().cached.get() > enough && self.oldest != NO_UNIT && self.purge(self.oldest) {}
         }
     }
