@@ -6,8 +6,11 @@ use tests::{Run, Running, missing, statsmon};
 
 /// A shell that runs `statsmon` with `arguments`, then says how it ended and how the terminal is set.
 fn open(arguments: &str) -> Terminal {
-    let script =
-        format!("stty -a > /dev/null; {} {arguments}; echo \"code=$?\"; stty -a; read -r x", statsmon().display());
+    open_with(&statsmon().display().to_string(), arguments)
+}
+
+fn open_with(statsmon: &str, arguments: &str) -> Terminal {
+    let script = format!("{statsmon} {arguments}; echo \"code=$?\"; stty -a; read -r x");
     Terminal::open(&["sh", "-c", &script])
 }
 
@@ -126,7 +129,10 @@ fn a_watched_program_runs_beside_the_screen() {
     if missing(&["tmux"]) {
         return;
     }
-    let terminal = open("run --watch -- sh -c 'echo hidden; sleep 1000'");
+    // The log file goes to a folder of the test's own.
+    let folder = tests::artefacts::Folder::new();
+    let statsmon = format!("env TMPDIR={} {}", folder.path().display(), statsmon().display());
+    let terminal = open_with(&statsmon, "run --watch -- sh -c 'echo hidden; sleep 1000'");
     let screen = terminal.wait("the program", |screen| screen.contains("sh") && screen.contains("live"));
     assert!(!screen.lines().any(|line| line.trim() == "hidden"), "its output goes to a log file:\n{screen}");
     let statsmon = tests::visible::child_of(terminal.pid());
