@@ -358,12 +358,13 @@ fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mu
     let state = slab.state.get();
     // SAFETY: a slab's unit is committed.
     let remote = unsafe { WINDOW.remote(slab.unit()) };
-    remote.queued.store(0, Ordering::Relaxed);
+    // The ledger knows which blocks were pending; a list that outlived its slab would be the next slab's.
+    remote.reset();
     let (live, requested);
     if ours {
         // What vanished threads had freed and not handed over is free now.
         // SAFETY: the child has one thread, this one.
-        (live, requested) = unsafe { slab.rebuild(remote) };
+        (live, requested) = unsafe { slab.rebuild() };
         slab.used.set(live + u32::from(state == State::Current));
         if state == State::Spare {
             return true;

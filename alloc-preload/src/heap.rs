@@ -593,7 +593,7 @@ fn is_abandoned(slab: &Slab) -> bool {
 fn refresh(slab: &Slab) {
     if slab.stale.get() {
         // SAFETY: an abandoned slab, under the central lock.
-        unsafe { slab.rebuild(remote_of(slab)) };
+        unsafe { slab.rebuild() };
     }
 }
 

@@ -259,8 +259,7 @@ impl Slab {
     ///
     /// # Safety
     /// Nobody else uses the slab.
-    pub(crate) unsafe fn rebuild(&self, remote: &Remote) -> (u32, u64) {
-        remote.take();
+    pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
         let step = self.block_size.get() / GRANULE as u32;
         let (mut live, mut requested) = (0, 0);
@@ -338,6 +337,12 @@ impl Remote {
 
     pub(crate) fn size_class(&self) -> SizeClass {
         SizeClass(self.class.load(Ordering::Relaxed) as u8)
+    }
+
+    /// Forgets what a vanished thread may have left.
+    pub(crate) fn reset(&self) {
+        self.head.store(0, Ordering::Relaxed);
+        self.queued.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
