@@ -255,16 +255,21 @@ impl Heap {
         central().spans.purge_older(now.saturating_sub(decay), PURGES);
     }
 
+    /// Gives back the class's spare slab.
+    fn release_spare(&self, class: SizeClass) {
+        let spare = cell(&self.spare, class).replace(NO_UNIT);
+        if spare != NO_UNIT {
+            let slab = slab_at(spare);
+            globals().cached.sub_shared(slab.touched_bytes() as u64);
+            release(slab);
+        }
+    }
+
     /// Gives back what is wholly free.
     pub(crate) fn trim(&self, hot: &Hot) {
         self.drain_inbox(hot);
         for class in (0..CLASSES as u8).map(SizeClass) {
-            let spare = cell(&self.spare, class).replace(NO_UNIT);
-            if spare != NO_UNIT {
-                let slab = slab_at(spare);
-                globals().cached.sub_shared(slab.touched_bytes() as u64);
-                release(slab);
-            }
+            self.release_spare(class);
             let current = cell(&self.current, class).get();
             if current == NO_UNIT {
                 continue;

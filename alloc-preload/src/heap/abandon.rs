@@ -17,12 +17,7 @@ impl Heap {
         self.in_use.store(0, Ordering::SeqCst);
         self.drain_inbox(hot);
         for class in (0..CLASSES as u8).map(SizeClass) {
-            let spare = cell(&self.spare, class).replace(NO_UNIT);
-            if spare != NO_UNIT {
-                let slab = slab_at(spare);
-                globals().cached.sub_shared(slab.touched_bytes() as u64);
-                release(slab);
-            }
+            self.release_spare(class);
             let current = cell(&self.current, class).replace(NO_UNIT);
             hot.set_current(class, None);
             if current != NO_UNIT {
