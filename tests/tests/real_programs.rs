@@ -160,12 +160,13 @@ fn less_in_a_terminal() {
         let preloaded = if preload { format!("LD_PRELOAD={}", library().display()) } else { String::new() };
         let script = format!("env {preloaded} LESS=-M less {}; echo status=$?; read -r x", file.display());
         let terminal = Terminal::open(&["sh", "-c", &script]);
-        let mut screens = vec![terminal.wait("the first line", |screen| screen.contains("line 1 "))];
+        // The prompt comes last: what is above it is complete then.
+        let mut screens = vec![terminal.wait("the first page", |screen| screen.contains(" lines 1-23/3000"))];
         if preload {
             visible(child_of(terminal.pid()), "less");
         }
         terminal.keys(&["/line 1777", "Enter"]);
-        screens.push(terminal.wait("what was searched", |screen| screen.starts_with("line 1777 ")));
+        screens.push(terminal.wait("what was searched", |screen| screen.contains(" lines 1777-1799/3000")));
         terminal.keys(&["G"]);
         screens.push(terminal.wait("the end", |screen| screen.contains("line 3000") && screen.contains("(END)")));
         terminal.keys(&["q"]);
