@@ -96,6 +96,11 @@ export! {
         or_enomem(fast::allocate_aligned(size, os::PAGE)).cast()
     }
 
+    /// `malloc_usable_size(3)`: the size of the whole block.
+    fn malloc_usable_size(pointer: Pointer) -> usize {
+        fast::usable_size(pointer.cast())
+    }
+
     /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps.
     fn malloc_trim(_pad: usize) -> c_int {
         let released = with_heap(|hot, heap| {
@@ -166,17 +171,6 @@ export! {
         boot::remove();
         os::exit_group(status)
     }
-}
-
-/// `malloc_usable_size(3)`: the size of the whole block.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn malloc_usable_size(pointer: Pointer) -> usize {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
-}
-
-unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize {
-    if pointer.is_null() { 0 } else { fast::usable_size(pointer, caller) }
 }
 
 /// `reallocarray(3)`

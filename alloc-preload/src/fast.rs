@@ -269,8 +269,29 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
     }
 }
 
-/// Bytes the live block at `pointer` can hold; 0 after a report if there is none.
-pub(crate) fn usable_size(pointer: *mut u8, caller: usize) -> usize {
+/// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.
+#[inline(always)]
+pub(crate) fn usable_size(pointer: *mut u8) -> usize {
+    let Some(granule) = WINDOW.granule_of(pointer) else { return usable_size_slow(pointer) };
+    // SAFETY: `granule_of` answers for the granule.
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    if !ledger::is_live(entry.get()) || unit.owner() == owner::SPAN {
+        return usable_size_slow(pointer);
+    }
+    // SAFETY: the unit of a live block has a head; a slab's block size does not change while one of its blocks lives.
+    unsafe { &*unit.head() }.block_size.get() as usize
+}
+
+/// Large blocks, and pointers that are no block; as [`free_slow`].
+#[unsafe(naked)]
+extern "C" fn usable_size_slow(pointer: *mut u8) -> usize {
+    naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
+}
+
+unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize {
+    if pointer.is_null() {
+        return 0;
+    }
     match block::Block::at(pointer) {
         Ok(block) => block.size(),
         Err(wrong) => {

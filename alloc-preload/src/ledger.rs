@@ -118,6 +118,12 @@ impl Entry {
     }
 }
 
+/// Whether a live block starts at an entry with this tag.
+#[inline(always)]
+pub(crate) fn is_live(tag: u8) -> bool {
+    is_narrow(tag) || tag == WIDE
+}
+
 /// Whether a block that may be handed out starts at an entry with this tag.
 #[inline(always)]
 pub(crate) fn is_free(tag: u8) -> bool {
@@ -133,10 +139,6 @@ pub(crate) fn is_narrow(tag: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn is_live(tag: u8) -> bool {
-        is_narrow(tag) || tag == WIDE
-    }
 
     #[test]
     fn every_slack_up_to_a_page_or_a_slab_block_is_read_back() {
