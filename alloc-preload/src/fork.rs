@@ -80,8 +80,9 @@ pub(crate) fn wipe_by_hand() {
     BY_HAND.store(true, Ordering::Relaxed);
 }
 
-/// At the first call of the process, before any constructor: our handlers are the first registered, so `prepare` runs
-/// last, after what others allocate in theirs.
+/// At the first call of the process, which nearly always comes before any constructor: our handlers are then the first
+/// registered, and `prepare` runs last, after what others allocate in theirs. Where a library's constructor comes before
+/// our first call, what its handler allocates is missing from the child's counters.
 pub(crate) fn watch_forks() {
     // SAFETY: three functions that stay loaded.
     unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };

@@ -18,7 +18,10 @@
 //!
 //! No `std` and no `alloc`: they would call the `malloc` exported here.
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(test, allow(dead_code))]
+#![cfg_attr(
+    test,
+    expect(dead_code, reason = "the C interface, which uses the rest, would replace the test harness's malloc")
+)]
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", target_pointer_width = "64")))]
 compile_error!("statsalloc runs on x86-64 Linux with glibc; ARCHITECTURE.md says what a port needs");
