@@ -3,14 +3,14 @@
 //! Taking and giving are apart from counting, because a `realloc` that moves has to take the new block before it
 //! gives the old one, but counts them the other way round: no peak ever includes both.
 
-use crate::account::settle;
+use crate::account;
 use crate::heap::Heap;
-use crate::hot::Hot;
+use crate::hot::{self, Hot};
 use crate::large::{self, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
-use crate::slab::{NIL, Slab, belongs, set_link};
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, Window, owner};
+use crate::slab::{Slab, belongs, link};
+use crate::window::{UnitIndex, WINDOW, Window, owner};
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
 
@@ -66,12 +66,15 @@ impl Block {
         (WINDOW.base() + self.granule * GRANULE) as *mut u8
     }
 
-    /// Counts the block as freed by this heap's thread; true if its account has to be settled.
-    fn count_out(&self, hot: &Hot, size: usize) -> bool {
+    /// Counts the block as freed by this heap's thread.
+    fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
         match self.kind {
-            // SAFETY: the heap has a key, and the offset is a line's.
-            Kind::Small(class, _) => unsafe { hot.count_free(class.0 as usize * 64, self.requested, size).0 },
-            Kind::Large(_) => large::count_out(hot, self.requested, size),
+            Kind::Small(class, _) => {
+                // SAFETY: the heap is ready, and a class has a line.
+                hot::count_out(unsafe { hot.line(class.0 as usize) }, self.requested);
+                account::credit(hot, heap, self.requested, size);
+            }
+            Kind::Large(_) => large::count_out(hot, heap, self.requested, size),
         }
     }
 
@@ -92,8 +95,7 @@ impl Block {
         if unit.owner() == owner::ABANDONED {
             heap.adopt(hot, slab);
         }
-        let granule = (self.granule - head.0 as usize * UNIT_GRANULES) as u32;
-        if !belongs(unit.owner(), hot.key.get()) {
+        if !belongs(unit.owner(), hot.name()) {
             if !self.entry.exchange_if(self.tag, ledger::PENDING) {
                 return false;
             }
@@ -101,13 +103,12 @@ impl Block {
                 row.remote_frees.add_owned(1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
-            unsafe { heap.free_remote(head, granule) };
+            unsafe { heap.free_remote(head, self.address()) };
             return true;
         }
         self.entry.set(ledger::FREE);
         // SAFETY: a block of our slab, no longer live.
-        unsafe { set_link(self.address(), slab.free.get()) };
-        slab.free.set(granule);
+        unsafe { slab.push(self.address()) };
         slab.used.set(slab.used.get() - 1);
         heap.relist(hot, slab);
         true
@@ -190,26 +191,23 @@ fn freed_size(address: usize) -> Option<usize> {
 fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
     loop {
         let slab = hot.current(class);
-        let granule = slab.free.get();
-        if granule >= slab.extent.get() {
-            if granule != NIL && slab.extent.get() != 0 {
-                drop_list(slab, slab.block_at(granule) as usize);
-            }
+        let block = slab.free.get();
+        if block.is_null() {
             if heap.refill(hot, class).is_none() {
                 return core::ptr::null_mut();
             }
             continue;
         }
+        let granule = slab.granule_of(block);
         // SAFETY: `granule < extent`
-        let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-        if !ledger::is_free(entry.get()) {
+        if granule >= slab.extent.get() || !ledger::is_free(unsafe { slab.entry(granule) }.get()) {
             drop_list(slab, block as usize);
             continue;
         }
         // SAFETY: a free block of our slab, which now becomes the caller's.
         unsafe {
-            slab.free.set(crate::slab::link(block));
-            entry.set_live(class.block_size() - size);
+            slab.free.set(link(block));
+            slab.entry(granule).set_live(class.block_size() - size);
         }
         slab.used.set(slab.used.get() + 1);
         return block;
@@ -219,7 +217,7 @@ fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 
 /// A free list that does not hold together is reported, and its blocks are never handed out again.
 #[cold]
 fn drop_list(slab: &Slab, address: usize) {
-    slab.free.set(NIL);
+    slab.free.set(core::ptr::null_mut());
     misuse::corrupt_list(address, slab.block_size.get() as usize);
 }
 
@@ -263,10 +261,9 @@ fn class_for(size: usize, align: usize) -> Option<SizeClass> {
 }
 
 fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
-    // SAFETY: the heap has a key, and the offset is a line's.
-    if unsafe { hot.count_allocation(class.0 as usize * 64, size, class.block_size()) } {
-        settle(hot, heap);
-    }
+    // SAFETY: the heap is ready, and a class has a line.
+    hot::count_in(unsafe { hot.line(class.0 as usize) }, size);
+    account::charge(hot, heap, size, class.block_size());
 }
 
 /// Frees a block. `Err` if the pointer is no live block.
@@ -277,9 +274,7 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
     if !block.give(hot, heap) {
         return Err(Wrong::NotLive(ledger::FREE));
     }
-    if block.count_out(hot, size) {
-        settle(hot, heap);
-    }
+    block.count_out(hot, heap, size);
     Ok(())
 }
 
@@ -299,15 +294,18 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         (Kind::Small(from, _), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe { block.entry.set_live(from.block_size() - size) };
-            // SAFETY: the heap has a key, and the offset is a line's.
-            if unsafe { hot.count_resize(from.0 as usize * 64, old, size) } {
-                settle(hot, heap);
+            // SAFETY: the heap is ready, and a class has a line.
+            let line = unsafe { hot.line(from.0 as usize) };
+            hot::count_out(line, old);
+            hot::count_in(line, size);
+            if hot.recharge(old, size) {
+                account::settle(hot, heap);
             }
             return counted(pointer);
         }
         (Kind::Large(large), None) => {
             if large.resize(size) {
-                large::count_out(hot, old, old_size);
+                large::count_out(hot, heap, old, old_size);
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
@@ -315,7 +313,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
             if large::claim(large.unit, block.tag) {
                 large.give();
             }
-            large::count_out(hot, old, old_size);
+            large::count_out(hot, heap, old, old_size);
             large::count_in(hot, heap, size, new.allocated());
             return counted(new.address());
         }
@@ -332,8 +330,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     // All of the old block, not only what was requested: programs use what `malloc_usable_size` says.
     // SAFETY: two different live blocks of at least that many bytes.
     unsafe { core::ptr::copy_nonoverlapping(pointer, new, old_size.min(size)) };
-    // The allocation below settles.
-    block.count_out(hot, old_size);
+    block.count_out(hot, heap, old_size);
     block.give(hot, heap);
     match (class, new_large) {
         (Some(class), _) => count_small(hot, heap, class, size),

@@ -9,7 +9,7 @@ use crate::slab::NO_UNIT;
 use crate::span::Spans;
 use crate::window::WINDOW;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::class::CLASSES;
 
 /// The state behind the lock.
@@ -50,6 +50,8 @@ pub(crate) struct Wiped {
     /// 1 in a process that has its own segment and locks in a known state.
     pub(crate) ready: AtomicUsize,
     pub(crate) central: Lock,
+    /// Bytes of the peaks' permitted error that heaps have on lease.
+    pub(crate) leased: AtomicU64,
     /// Guards heap 0 and row 0.
     pub(crate) shared_heap: Lock,
 }

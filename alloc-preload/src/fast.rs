@@ -1,12 +1,12 @@
 //! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call,
 //! no locked instruction, no system call, and a test holds them to that.
 
-use crate::account::settle;
+use crate::account;
 use crate::block;
-use crate::hot::Hot;
-use crate::ledger;
+use crate::hot::{self, Hot};
+use crate::ledger::{self, Entry};
 use crate::misuse::Call;
-use crate::slab::{link, set_link};
+use crate::slab::{Slab, link};
 use crate::thread::{self, hot, with_heap};
 use crate::window::{WINDOW, Window, owner};
 use core::arch::naked_asm;
@@ -23,43 +23,46 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     if size > FINE_MAX {
         return allocate_medium(size);
     }
-    match SizeClass::of(size) {
-        Some(class) => pop::<false>(hot(), class, size),
-        None => allocate_slow(size),
-    }
+    let hot = hot();
+    // SAFETY: just compared.
+    pop::<false>(hot, unsafe { hot.fine(size) }, size)
 }
 
 /// Sizes whose slack may need more than one byte of the ledger.
 #[inline(never)]
 extern "C" fn allocate_medium(size: usize) -> *mut u8 {
+    let hot = hot();
     match SizeClass::of(size) {
-        Some(class) => pop::<true>(hot(), class, size),
+        Some(class) => pop::<true>(hot, hot.current(class), size),
         None => allocate_slow(size),
     }
 }
 
 #[inline(always)]
-fn pop<const WIDE: bool>(hot: &'static Hot, class: SizeClass, size: usize) -> *mut u8 {
-    // SAFETY: the class comes from the table.
-    let slab = unsafe { hot.current_unchecked(class) };
-    let granule = slab.free.get();
+fn pop<const WIDE: bool>(hot: &'static Hot, slab: &'static Slab, size: usize) -> *mut u8 {
+    let block = slab.free.get();
+    let granule = slab.granule_of(block);
     if granule >= slab.extent.get() {
         return allocate_slow(size);
     }
     // SAFETY: `granule < extent`
-    let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-    if !ledger::is_free(entry.get()) {
+    let entry = unsafe { slab.entry(granule) };
+    if !ledger::is_free(entry.get_listed()) {
         return allocate_slow(size);
     }
-    let block_size = slab.block_size.get() as usize;
-    let slack = block_size - size;
     // SAFETY: a free block of the thread's own slab.
     slab.free.set(unsafe { link(block) });
-    // SAFETY: as above; a fine class has no wide slack.
-    unsafe { entry.set_slack::<WIDE>(slack) };
+    let tag = slab.tag_base.get().wrapping_sub(size as u32);
+    if WIDE {
+        // SAFETY: as above; the block holds `size` bytes.
+        unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
+    } else {
+        entry.set(tag as u8);
+    }
     slab.used.set(slab.used.get() + 1);
-    // SAFETY: a heap with a slab has a key.
-    if unsafe { hot.count_allocation(slab.line.get() as usize, size, block_size) } {
+    // SAFETY: a slab that has blocks has an owner, which gave it counters.
+    hot::count_in(unsafe { &*slab.line.get() }, size);
+    if hot.charge(size, slab.charge.get()) {
         return settled(block);
     }
     block
@@ -86,69 +89,73 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
-    with_heap(settle);
+    with_heap(account::settle);
     block
 }
 
 /// Frees a block.
 ///
 /// Plainly: the ledger must show a live block, its slab must be ours; count, and put it on the slab's list.
-/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. a full slab and another
-/// thread's slab both fail one comparison; 3. the current slab counts itself as used, and never looks empty.
+/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. a full slab, another
+/// thread's and one that began in an earlier unit all fail one comparison; 3. the current slab counts itself as used, and
+/// never looks empty.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
-    push::<false>(pointer);
-}
-
-/// Blocks with wide slack.
-#[inline(never)]
-extern "C" fn free_wide(pointer: *mut u8) {
-    push::<true>(pointer);
-}
-
-#[inline(always)]
-fn push<const WIDE: bool>(pointer: *mut u8) {
     let hot = hot();
-    let Some(granule) = WINDOW.granule_of(pointer) else { return free_slow(pointer) };
-    // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let Some(granule) = hot.view().granule_of(pointer) else { return free_slow(pointer) };
+    // SAFETY: `granule_of` answered.
+    let (entry, slab) = unsafe { hot.view().at(granule, pointer) };
     let tag = entry.get();
-    let slack = if !WIDE {
-        if !ledger::is_narrow(tag) {
-            return free_wide(pointer);
-        }
-        tag as usize - 1
-    } else if tag == ledger::WIDE {
-        // SAFETY: the ledger is committed there.
-        unsafe { entry.wide_slack() }
-    } else {
-        return free_slow(pointer);
-    };
-    if unit.owner() != hot.key.get() {
+    if !ledger::is_narrow(tag) || slab.holder() != hot.key() {
+        return free_far(pointer, hot, granule);
+    }
+    let requested = slab.tag_base.get().wrapping_sub(i32::from(tag.cast_signed()).cast_unsigned());
+    // SAFETY: a live block of the thread's own slab.
+    unsafe { push(hot, slab, entry, pointer, requested as usize) }
+}
+
+/// Blocks with wide slack, and blocks in later units of their slab.
+#[inline(never)]
+extern "C" fn free_far(pointer: *mut u8, hot: &Hot, granule: usize) {
+    // SAFETY: `granule_of` answered with the granule.
+    let (entry, unit) = unsafe { (hot.view().at(granule, pointer).0, WINDOW.unit(Window::unit_of_granule(granule))) };
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
+    if unit.owner() != hot.key() {
         return free_slow(pointer);
     }
     // SAFETY: the unit of a live block has a head, and a slab whose owner is a heap is that heap's.
     let slab = unsafe { &*unit.head() };
-    let block_size = slab.block_size.get() as usize;
-    // SAFETY: the thread's own slab, and a block of it that is no longer live.
-    unsafe { set_link(pointer, slab.free.get()) };
-    slab.free.set(((pointer as usize).wrapping_sub(slab.base.get()) / GRANULE) as u32);
+    let requested = (slab.block_size.get() as usize).wrapping_sub(slack);
+    // SAFETY: a live block of the thread's own slab.
+    unsafe { push(hot, slab, entry, pointer, requested) }
+}
+
+/// # Safety
+/// `block` is a live block of `slab`, which is the thread's own.
+#[inline(always)]
+unsafe fn push(hot: &Hot, slab: &'static Slab, entry: &Entry, block: *mut u8, requested: usize) {
+    // SAFETY: the caller's; the block is no longer live.
+    unsafe { slab.push(block) };
     entry.set(ledger::FREE);
+    // SAFETY: a slab that has an owner has counters.
+    hot::count_out(unsafe { &*slab.line.get() }, requested);
+    let restless = hot.credit(requested, slab.credit.get());
     let used = slab.used.get().wrapping_sub(1);
     slab.used.set(used);
-    let requested = block_size.wrapping_sub(slack);
-    // SAFETY: a heap with a slab has a key.
-    let (full, tick) = unsafe { hot.count_free(slab.line.get() as usize, requested, block_size) };
-    if used == 0 || full || tick {
+    if used == 0 {
+        return after_free(slab);
+    }
+    if restless {
         after_free(slab);
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn after_free(slab: &'static crate::slab::Slab) {
+extern "C" fn after_free(slab: &'static Slab) {
     with_heap(|hot, heap| {
-        settle(hot, heap);
+        account::settle(hot, heap);
         heap.relist(hot, slab);
         thread::housekeeping(hot, heap);
     });
@@ -169,40 +176,40 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let Some(granule) = WINDOW.granule_of(pointer) else { return reallocate_slow(pointer, size) };
-    // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let Some(granule) = hot.view().granule_of(pointer) else { return reallocate_slow(pointer, size) };
+    // SAFETY: `granule_of` answered.
+    let (entry, slab) = unsafe { hot.view().at(granule, pointer) };
     let tag = entry.get();
-    let old_slack = if !WIDE {
-        if size > FINE_MAX || !ledger::is_narrow(tag) {
-            return reallocate_medium(pointer, size);
-        }
-        tag as usize - 1
-    } else if ledger::is_narrow(tag) {
-        tag as usize - 1
-    } else if tag == ledger::WIDE {
-        // SAFETY: the ledger is committed there.
-        unsafe { entry.wide_slack() }
+    if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
+        return reallocate_medium(pointer, size);
+    }
+    // SAFETY: the ledger is committed there.
+    let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
+    let (slab, owner) = if WIDE {
+        // SAFETY: `granule_of` answered, and the unit of a live block has a head.
+        let unit = unsafe { WINDOW.unit(Window::unit_of_granule(granule)) };
+        (unsafe { &*unit.head() }, unit.owner())
     } else {
-        return reallocate_slow(pointer, size);
+        (slab, slab.holder())
     };
-    let ours = unit.owner() & !owner::FULL == hot.key.get();
-    if size == 0 || !ours || hot.key.get() == 0 {
+    // A full slab's blocks can be resized, too. The sentinel's key fits no unit of a block.
+    if size == 0 || owner & !owner::FULL != hot.key() {
         return reallocate_slow(pointer, size);
     }
-    // SAFETY: the unit of a live block has a head.
-    let slab = unsafe { &*unit.head() };
     if SizeClass::of(size).is_none_or(|class| class.0 != slab.class.get()) {
         return reallocate_slow(pointer, size);
     }
     let block_size = slab.block_size.get() as usize;
     let old = block_size.wrapping_sub(old_slack);
     // SAFETY: a live block, which the caller alone uses.
-    unsafe { entry.set_slack::<WIDE>(block_size.wrapping_sub(size)) };
-    // SAFETY: a heap with a slab has a key.
+    unsafe { entry.set_live(block_size.wrapping_sub(size)) };
+    // SAFETY: the thread has a heap.
     unsafe { hot.row() }.reallocations.add_owned(1);
-    // SAFETY: as above.
-    if unsafe { hot.count_resize(slab.line.get() as usize, old, size) } {
+    // SAFETY: a slab that has an owner has counters.
+    let line = unsafe { &*slab.line.get() };
+    hot::count_out(line, old);
+    hot::count_in(line, size);
+    if hot.recharge(old, size) {
         return settled(pointer);
     }
     pointer
@@ -228,6 +235,8 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
         return null_mut();
     }
     let result = with_heap(|hot, heap| {
+        hot.view().renew();
+        account::descend(hot, heap);
         let result = block::resize(hot, heap, pointer, size);
         thread::housekeeping(hot, heap);
         result
@@ -260,6 +269,8 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
         return;
     }
     let result = with_heap(|hot, heap| {
+        hot.view().renew();
+        account::descend(hot, heap);
         let result = block::free(hot, heap, pointer);
         thread::housekeeping(hot, heap);
         result

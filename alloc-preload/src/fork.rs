@@ -253,7 +253,7 @@ fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
     heap.set_row(row);
     own.attach_row(row);
     own.id.set(id);
-    own.key.set(core::ptr::from_ref(own) as usize);
+    own.set_ready(false);
     heap.restore_current(own);
     Some(row)
 }
@@ -318,7 +318,7 @@ fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; LINES] {
             _ if !record.is_used() || !is_head => unit += 1,
             owner::SPAN => unit += count_large(index, &mut lines),
             holder => {
-                let ours = own_id.is_some() && belongs(holder, own.key.get());
+                let ours = own_id.is_some() && belongs(holder, own.name());
                 unit += u32::from(slab.units.get()).max(1);
                 if slab.state.get() == State::Spare && !taken {
                     globals().cached.add_shared(slab.touched_bytes() as u64);

@@ -14,7 +14,7 @@ use crate::central::{central, decay_ns};
 use crate::hot::Hot;
 use crate::options::options;
 use crate::os;
-use crate::slab::{NIL, NO_UNIT, Remote, Slab, State};
+use crate::slab::{NO_UNIT, Remote, Slab, State};
 use crate::span::Spans;
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
@@ -113,7 +113,7 @@ impl Heap {
             if self.provide(slab) {
                 slab.state.set(State::Current);
                 slab.used.set(slab.used.get() + 1);
-                slab.set_owner(hot.key.get());
+                slab.set_owner(hot.name());
                 current.set(slab.unit().0);
                 hot.set_current(class, Some(slab));
                 return Some(slab);
@@ -124,7 +124,7 @@ impl Heap {
 
     /// Whether the slab has a block on its list, after carving if need be.
     fn provide(&self, slab: &Slab) -> bool {
-        if slab.free.get() != NIL {
+        if !slab.free.get().is_null() {
             return true;
         }
         if slab.carved.get() == slab.capacity.get() {
@@ -170,9 +170,17 @@ impl Heap {
         }
         slab.start(taken.unit, class);
         remote_of(slab).set_class(class);
-        slab.set_owner(hot.key.get());
+        self.own(hot, slab);
         self.count_slab_in(slab);
         Some(slab)
+    }
+
+    /// Writes this heap's name and counters into the records of a slab that is new to it.
+    fn own(&self, hot: &Hot, slab: &Slab) {
+        if let Some(line) = self.line(slab) {
+            slab.line.set(line);
+        }
+        slab.set_owner(hot.name());
     }
 
     // ---- lists -------------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ impl Heap {
     fn set_full(&self, hot: &Hot, slab: &Slab) {
         push_on(slab, self.full.get(), |unit| self.full.set(unit));
         slab.state.set(State::Full);
-        slab.set_owner(hot.key.get() | owner::FULL);
+        slab.set_owner(hot.name() | owner::FULL);
     }
 
     /// After blocks came back to a slab of ours: puts it where it belongs now.
@@ -206,7 +214,7 @@ impl Heap {
             self.emptied(hot, slab);
         } else if state == State::Full && slab.has_free() {
             self.unlist(slab);
-            slab.set_owner(hot.key.get());
+            slab.set_owner(hot.name());
             self.list(slab);
         }
     }
@@ -216,7 +224,7 @@ impl Heap {
     pub(crate) fn emptied(&self, hot: &Hot, slab: &Slab) {
         debug_assert!(slab.used.get() == 0);
         self.unlist(slab);
-        slab.set_owner(hot.key.get());
+        slab.set_owner(hot.name());
         self.count_slab_out(slab);
         let spare = cell(&self.spare, slab.size_class());
         if spare.get() == NO_UNIT && self.in_use.load(Ordering::Relaxed) != 0 {

@@ -3,25 +3,28 @@
 //! | byte        | meaning |
 //! |-------------|---------|
 //! | `0`         | no block starts here (also what fresh and purged memory reads as) |
-//! | `1..=0x7F`  | a live block starts here; slack = byte - 1 |
-//! | `0x80..=0xBF` | a digit (6 bits) of the wide slack of the block before it |
+//! | `0x10..=0x4F` | a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
 //! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
 //! | [`FREE`]    | a block starts here that was live once |
 //! | [`FRESH`]   | a carved block starts here that was never live |
+//! | `0x80..=0xFF` | a live block starts here; slack = byte - 0x80 |
 //!
-//! slack = block size - requested bytes.
+//! slack = block size - requested bytes. The sign tells nearly every live block, and the two largest positive values
+//! the free ones: either question is one comparison.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) const WIDE: u8 = 0xC0;
-pub(crate) const PENDING: u8 = 0xD0;
-pub(crate) const FREE: u8 = 0xE0;
-pub(crate) const FRESH: u8 = 0xE1;
+pub(crate) const WIDE: u8 = 0x50;
+pub(crate) const PENDING: u8 = 0x51;
+pub(crate) const FREE: u8 = 0x7E;
+pub(crate) const FRESH: u8 = 0x7F;
 
+/// Tag of a live block without slack; slack that fits in one byte is added to it.
+pub(crate) const NARROW: u8 = 0x80;
 /// Largest slack that fits in one byte.
-pub(crate) const NARROW_MAX: usize = 0x7E;
-const DIGIT: u8 = 0x80;
+pub(crate) const NARROW_MAX: usize = 0x7F;
+const DIGIT: u8 = 0x10;
 
 /// One entry of the ledger.
 #[repr(transparent)]
@@ -31,6 +34,13 @@ impl Entry {
     #[inline(always)]
     pub(crate) fn get(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// As `get`, for a block that is on a free list of the caller's: nobody else writes to its entry.
+    #[inline(always)]
+    pub(crate) fn get_listed(&self) -> u8 {
+        // SAFETY: others change only the entries of live blocks, by an exchange that fails on any other.
+        unsafe { self.0.as_ptr().read() }
     }
 
     /// For the one thread that owns the block's slab, or holds the central lock for spans.
@@ -62,7 +72,7 @@ impl Entry {
     #[inline(always)]
     pub(crate) unsafe fn set_live(&self, slack: usize) {
         if slack <= NARROW_MAX {
-            self.set(slack as u8 + 1);
+            self.set(NARROW | slack as u8);
         } else {
             // SAFETY: a block with more than 126 bytes of slack has at least seven further granules.
             unsafe { self.set_wide(slack) };
@@ -73,24 +83,9 @@ impl Entry {
     unsafe fn set_wide(&self, slack: usize) {
         for n in 0..3 {
             // SAFETY: as in `set_live`.
-            unsafe { self.behind(n + 1) }.set(DIGIT | (slack >> (6 * n) & 0x3F) as u8);
+            unsafe { self.behind(n + 1) }.set(DIGIT + (slack >> (6 * n) & 0x3F) as u8);
         }
         self.set(WIDE);
-    }
-
-    /// As `set_live`; without `WIDE`, for slack that is known to fit in one byte.
-    ///
-    /// # Safety
-    /// As `set_live`.
-    #[inline(always)]
-    pub(crate) unsafe fn set_slack<const IS_WIDE: bool>(&self, slack: usize) {
-        debug_assert!(IS_WIDE || slack <= NARROW_MAX);
-        if IS_WIDE {
-            // SAFETY: the caller's.
-            unsafe { self.set_live(slack) };
-        } else {
-            self.set(slack as u8 + 1);
-        }
     }
 
     /// Slack of the live block that starts here with the wide tag.
@@ -100,7 +95,7 @@ impl Entry {
     #[inline(always)]
     pub(crate) unsafe fn wide_slack(&self) -> usize {
         // SAFETY: a wide tag is only ever set together with its three digits.
-        let digit = |n: usize| unsafe { self.behind(n + 1) }.get() as usize & 0x3F;
+        let digit = |n: usize| unsafe { self.behind(n + 1) }.get().wrapping_sub(DIGIT) as usize;
         digit(0) | digit(1) << 6 | digit(2) << 12
     }
 
@@ -111,7 +106,7 @@ impl Entry {
     #[inline]
     pub(crate) unsafe fn slack(&self, tag: u8) -> Option<usize> {
         if is_narrow(tag) {
-            return Some(tag as usize - 1);
+            return Some((tag - NARROW) as usize);
         }
         // SAFETY: the caller's.
         (tag == WIDE).then(|| unsafe { self.wide_slack() })
@@ -127,13 +122,13 @@ pub(crate) fn is_live(tag: u8) -> bool {
 /// Whether a block that may be handed out starts at an entry with this tag.
 #[inline(always)]
 pub(crate) fn is_free(tag: u8) -> bool {
-    tag >= FREE
+    tag as i8 >= FREE as i8
 }
 
 /// A live tag whose slack stands in the tag itself.
 #[inline(always)]
 pub(crate) fn is_narrow(tag: u8) -> bool {
-    tag.wrapping_sub(1) <= NARROW_MAX as u8
+    (tag as i8) < 0
 }
 
 #[cfg(test)]
@@ -156,7 +151,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, FRESH, PENDING, 0x80, 0xBF] {
+        for tag in [0, FREE, FRESH, PENDING, DIGIT, DIGIT + 0x3F] {
             assert!(!is_live(tag));
         }
     }

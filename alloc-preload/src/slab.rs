@@ -2,33 +2,43 @@
 //! nothing of ours, and inside them only the free list's links, in blocks that are not live.
 
 use crate::ledger::{self, Entry};
+use crate::room;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use core::cell::Cell;
-use core::ptr::null;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
+use shm_layout::layout::ClassCounters;
 
-/// End of a free list. Larger than any extent, so one comparison refuses it and every link out of range.
-pub(crate) const NIL: u32 = u32::MAX;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
 
-/// A slab's own record, written only by the thread whose heap owns it (or under the central lock while abandoned).
+/// A slab's own record, written only by the thread whose heap owns it (or under the central lock while abandoned). The
+/// first line is all that fast paths touch.
 ///
 /// `live + listed + (capacity - carved) + pending == capacity`, where `used` counts live and pending blocks, plus
 /// one while the slab is its heap's current one of the class.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// Granule (counted from the slab's start) of the first free block, or [`NIL`].
-    pub(crate) free: Cell<u32>,
-    /// Granules in the slab: every link is below. Zero in the sentinel, which therefore never has a block.
-    pub(crate) extent: Cell<u32>,
+    /// The first free block, or null.
+    pub(crate) free: Cell<*mut u8>,
     pub(crate) base: Cell<usize>,
+    /// Granules in the slab: every free block starts at one below. Zero in the sentinel, which never has a block.
+    pub(crate) extent: Cell<usize>,
     pub(crate) ledger: Cell<*const Entry>,
+    /// The class's counters in the owner's row.
+    pub(crate) line: Cell<*const ClassCounters>,
+    /// What one block takes from its heap's room when it is allocated, requested bytes apart; see `account`.
+    pub(crate) charge: Cell<u64>,
+    /// What it gives back when it is freed, requested bytes apart.
+    pub(crate) credit: Cell<u64>,
+    /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
+    /// count as signed.
+    pub(crate) tag_base: Cell<u32>,
     pub(crate) used: Cell<u32>,
+    /// The unit records' owner once more, beside what a free goes on to. No heap's name where no slab begins.
+    pub(crate) holder: AtomicUsize,
     pub(crate) block_size: Cell<u32>,
-    /// Byte offset of the class's counters in a row's lines.
-    pub(crate) line: Cell<u32>,
     pub(crate) carved: Cell<u32>,
     pub(crate) capacity: Cell<u32>,
     /// Neighbours in the list the slab is on: unit numbers.
@@ -41,7 +51,7 @@ pub(crate) struct Slab {
     pub(crate) stale: Cell<bool>,
 }
 
-const _: () = assert!(size_of::<Slab>() == 64);
+const _: () = assert!(size_of::<Slab>() == 128 && core::mem::offset_of!(Slab, holder) == 64);
 
 /// Which list a slab is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,8 +76,8 @@ pub(crate) enum State {
 /// What other threads write: a line of its own.
 #[repr(C, align(64))]
 pub(crate) struct Remote {
-    /// First block that others have freed: granule + 1, or 0.
-    head: AtomicU32,
+    /// First block that others have freed, or null.
+    head: AtomicPtr<u8>,
     /// Whether the slab is on some heap's inbox.
     pub(crate) queued: AtomicU32,
     /// The next slab there: unit + 1, or 0.
@@ -76,48 +86,22 @@ pub(crate) struct Remote {
     class: AtomicU32,
 }
 
-/// The sentinel's wrapper: all zero, never written.
-#[repr(transparent)]
-pub(crate) struct Sentinel(pub(crate) Slab);
-
-// SAFETY: nothing ever writes the sentinel: its extent is zero, so every path that would treats it as exhausted.
-unsafe impl Sync for Sentinel {}
-
-/// The slab of a heap that has none.
-pub(crate) static EMPTY: Sentinel = Sentinel(Slab {
-    free: Cell::new(0),
-    extent: Cell::new(0),
-    base: Cell::new(0),
-    ledger: Cell::new(null()),
-    used: Cell::new(0),
-    block_size: Cell::new(0),
-    line: Cell::new(0),
-    carved: Cell::new(0),
-    capacity: Cell::new(0),
-    next: Cell::new(0),
-    previous: Cell::new(0),
-    class: Cell::new(0),
-    state: Cell::new(State::None),
-    units: Cell::new(0),
-    stale: Cell::new(false),
-});
-
 /// Reads the link in a block that is not live.
 ///
 /// # Safety
 /// The block is carved, not live, and the caller's.
 #[inline(always)]
-pub(crate) unsafe fn link(block: *mut u8) -> u32 {
+pub(crate) unsafe fn link(block: *mut u8) -> *mut u8 {
     // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
-    unsafe { block.cast::<u32>().read() }
+    unsafe { block.cast::<*mut u8>().read() }
 }
 
 /// # Safety
 /// As [`link`].
 #[inline(always)]
-pub(crate) unsafe fn set_link(block: *mut u8, next: u32) {
+pub(crate) unsafe fn set_link(block: *mut u8, next: *mut u8) {
     // SAFETY: as in `link`.
-    unsafe { block.cast::<u32>().write(next) }
+    unsafe { block.cast::<*mut u8>().write(next) }
 }
 
 /// A free list that does not hold together: something wrote to a freed block.
@@ -131,14 +115,17 @@ impl Slab {
     /// Makes the record that of a fresh slab of `class` on `units` units from `unit`.
     pub(crate) fn start(&self, unit: UnitIndex, class: SizeClass) {
         let blocks = class.slab_blocks();
-        self.free.set(NIL);
-        self.extent.set((blocks * class.block_size() / GRANULE) as u32);
+        let size = class.block_size();
+        self.free.set(null_mut());
+        self.extent.set(blocks * size / GRANULE);
         self.base.set(WINDOW.address(unit) as usize);
         // SAFETY: the unit is committed, so its ledger is.
         self.ledger.set(unsafe { WINDOW.entry(unit.0 as usize * UNIT_GRANULES) });
+        self.charge.set(room::charge(size));
+        self.credit.set(room::credit(size));
+        self.tag_base.set((size as u32).wrapping_sub(ledger::NARROW.into()));
         self.used.set(0);
-        self.block_size.set(class.block_size() as u32);
-        self.line.set(u32::from(class.0) * 64);
+        self.block_size.set(size as u32);
         self.carved.set(0);
         self.capacity.set(blocks as u32);
         self.next.set(NO_UNIT);
@@ -157,22 +144,41 @@ impl Slab {
         SizeClass(self.class.get())
     }
 
+    /// The block that starts at this granule of the slab.
     #[inline(always)]
-    pub(crate) fn block_at(&self, granule: u32) -> *mut u8 {
-        (self.base.get() + granule as usize * GRANULE) as *mut u8
+    pub(crate) fn block_at(&self, granule: usize) -> *mut u8 {
+        (self.base.get() + granule * GRANULE) as *mut u8
+    }
+
+    /// Granule of a block, counted from the slab's start; none below `extent` for null, and for whatever does not start
+    /// on a granule of the slab: the rotation brings the four low bits to the top.
+    #[inline(always)]
+    pub(crate) fn granule_of(&self, block: *mut u8) -> usize {
+        (block as usize).wrapping_sub(self.base.get()).rotate_right(GRANULE.trailing_zeros())
     }
 
     /// # Safety
     /// `granule < extent`
     #[inline(always)]
-    pub(crate) unsafe fn entry(&self, granule: u32) -> &'static Entry {
+    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
         debug_assert!(granule < self.extent.get());
         // SAFETY: the slab's part of the ledger has an entry for each of its granules.
-        unsafe { &*self.ledger.get().add(granule as usize) }
+        unsafe { &*self.ledger.get().add(granule) }
+    }
+
+    /// Puts a block that is not live at the head of the list.
+    ///
+    /// # Safety
+    /// The block is one of this slab, and the caller's like the slab.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, block: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { set_link(block, self.free.get()) };
+        self.free.set(block);
     }
 
     pub(crate) fn has_free(&self) -> bool {
-        self.free.get() != NIL || self.carved.get() < self.capacity.get()
+        !self.free.get().is_null() || self.carved.get() < self.capacity.get()
     }
 
     /// Bytes of the carved blocks.
@@ -185,8 +191,9 @@ impl Slab {
         self.carved_bytes().next_multiple_of(crate::os::PAGE).min(self.units.get() as usize * UNIT)
     }
 
-    /// Writes the owner into the unit records.
+    /// Writes the owner here and into the unit records.
     pub(crate) fn set_owner(&self, owner: usize) {
+        self.holder.store(owner, Ordering::Relaxed);
         let first = self.unit().0;
         for unit in first..first + u32::from(self.units.get()) {
             // SAFETY: the slab's own units are committed.
@@ -199,28 +206,31 @@ impl Slab {
         unsafe { WINDOW.unit(self.unit()) }.owner()
     }
 
+    /// See the field.
+    #[inline(always)]
+    pub(crate) fn holder(&self) -> usize {
+        self.holder.load(Ordering::Relaxed)
+    }
+
     /// Carves the next blocks, a page's worth, and puts them on the free list; how many.
     ///
     /// # Safety
     /// The caller owns the slab, whose list is empty, and `carved < capacity`.
     pub(crate) unsafe fn carve(&self) -> u32 {
-        debug_assert!(self.free.get() == NIL && self.carved.get() < self.capacity.get());
-        let size = self.block_size.get();
-        let a_page = (crate::os::PAGE as u32).checked_div(size).unwrap_or(0);
+        debug_assert!(self.free.get().is_null() && self.carved.get() < self.capacity.get());
+        let size = self.block_size.get() as usize;
+        let a_page = crate::os::PAGE.checked_div(size).unwrap_or(0) as u32;
         let count = a_page.max(1).min(self.capacity.get() - self.carved.get());
-        let step = size / GRANULE as u32;
-        let first = self.carved.get() * step;
-        let mut granule = first;
-        for left in (0..count).rev() {
-            let next = if left == 0 { NIL } else { granule + step };
+        let first = self.carved.get() as usize * size / GRANULE;
+        let mut granule = first + count as usize * size / GRANULE;
+        while granule > first {
+            granule -= size / GRANULE;
             // SAFETY: uncarved blocks of our slab are nobody's.
             unsafe {
-                set_link(self.block_at(granule), next);
+                self.push(self.block_at(granule));
                 self.entry(granule).set(ledger::FRESH);
             }
-            granule += step;
         }
-        self.free.set(first);
         self.carved.set(self.carved.get() + count);
         count
     }
@@ -230,26 +240,27 @@ impl Slab {
     /// # Safety
     /// The caller owns the slab.
     pub(crate) unsafe fn collect(&self, remote: &Remote) -> Result<u32, Corrupt> {
-        let mut granule = remote.take();
+        let mut block = remote.take();
         let mut count = 0;
-        while granule != NIL {
+        while !block.is_null() {
+            let granule = self.granule_of(block);
             if granule >= self.extent.get() {
-                return Err(Corrupt { address: self.block_at(granule) as usize });
+                return Err(Corrupt { address: block as usize });
             }
             // SAFETY: `granule < extent`; the list's blocks are ours since `take`.
-            let (entry, block) = unsafe { (self.entry(granule), self.block_at(granule)) };
+            let entry = unsafe { self.entry(granule) };
             if entry.get() != ledger::PENDING {
                 return Err(Corrupt { address: block as usize });
             }
-            // SAFETY: a pending block of ours.
-            let next = unsafe { link(block) };
             entry.set(ledger::FREE);
-            // SAFETY: as above.
-            unsafe { set_link(block, self.free.get()) };
-            self.free.set(granule);
+            // SAFETY: a pending block of ours.
+            unsafe {
+                let next = link(block);
+                self.push(block);
+                block = next;
+            }
             self.used.set(self.used.get() - 1);
             count += 1;
-            granule = next;
         }
         Ok(count)
     }
@@ -261,11 +272,11 @@ impl Slab {
     /// Nobody else uses the slab.
     pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
-        let step = self.block_size.get() / GRANULE as u32;
+        let step = self.block_size.get() as usize / GRANULE;
         let (mut live, mut requested) = (0, 0);
-        self.free.set(NIL);
+        self.free.set(null_mut());
         for index in (0..self.carved.get().min(self.capacity.get())).rev() {
-            let granule = index * step;
+            let granule = index as usize * step;
             // SAFETY: carved blocks lie in the slab.
             unsafe {
                 let entry = self.entry(granule);
@@ -276,8 +287,7 @@ impl Slab {
                     if !ledger::is_free(entry.get()) {
                         entry.set(ledger::FREE);
                     }
-                    set_link(self.block_at(granule), self.free.get());
-                    self.free.set(granule);
+                    self.push(self.block_at(granule));
                 }
             }
         }
@@ -289,12 +299,12 @@ impl Slab {
 impl Slab {
     /// Live blocks and their requested bytes, by the ledger. Changes nothing.
     pub(crate) fn count(&self) -> (u32, u64) {
-        let step = self.block_size.get() / GRANULE as u32;
+        let step = self.block_size.get() as usize / GRANULE;
         let (mut live, mut requested) = (0, 0);
         for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             let slack = unsafe {
-                let entry = self.entry(index * step);
+                let entry = self.entry(index as usize * step);
                 entry.slack(entry.get())
             };
             if let Some(slack) = slack {
@@ -309,23 +319,23 @@ impl Slab {
     pub(crate) fn set_stale(&self, live: u32) {
         self.stale.set(true);
         self.used.set(live);
-        self.free.set(if live < self.carved.get() { 0 } else { NIL });
+        self.free.set(if live < self.carved.get() { self.block_at(0) } else { null_mut() });
     }
 }
 
 impl Remote {
-    /// Adds a chain of blocks, `first` to `last` (granules), whose inner links are set. True if the list was empty:
-    /// then the owner has to be told.
+    /// Adds a chain of blocks, `first` to `last`, whose inner links are set. True if the list was empty: then the owner
+    /// has to be told.
     ///
     /// # Safety
     /// The blocks are pending, of one slab, and the caller's.
-    pub(crate) unsafe fn push(&self, slab: &Slab, first: u32, last: u32) -> bool {
+    pub(crate) unsafe fn push(&self, first: *mut u8, last: *mut u8) -> bool {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // SAFETY: nobody else has the chain yet.
-            unsafe { set_link(slab.block_at(last), head.wrapping_sub(1)) };
-            match self.head.compare_exchange_weak(head, first + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return head == 0,
+            unsafe { set_link(last, head) };
+            match self.head.compare_exchange_weak(head, first, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return head.is_null(),
                 Err(now) => head = now,
             }
         }
@@ -341,20 +351,20 @@ impl Remote {
 
     /// Forgets what a vanished thread may have left.
     pub(crate) fn reset(&self) {
-        self.head.store(0, Ordering::Relaxed);
+        self.head.store(null_mut(), Ordering::Relaxed);
         self.queued.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.head.load(Ordering::Relaxed) == 0
+        self.head.load(Ordering::Relaxed).is_null()
     }
 
-    /// Empties the list: the granule of its first block, or [`NIL`].
-    fn take(&self) -> u32 {
+    /// Empties the list: its first block, or null.
+    fn take(&self) -> *mut u8 {
         if self.is_empty() {
-            return NIL;
+            return null_mut();
         }
-        self.head.swap(0, Ordering::SeqCst).wrapping_sub(1)
+        self.head.swap(null_mut(), Ordering::SeqCst)
     }
 }
 

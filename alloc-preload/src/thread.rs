@@ -95,7 +95,7 @@ fn set_state(state: usize) {
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
     let hot = hot();
-    if hot.key.get() != 0 {
+    if hot.is_ready() {
         // SAFETY: a record with a key has a heap.
         return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
     }
@@ -125,7 +125,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     if wiped().ready.load(Ordering::Acquire) == 0 {
         // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
         unsafe { fork::recover(hot()) }?;
-        if hot().key.get() != 0 {
+        if hot().is_ready() {
             return Some(Some(hot()));
         }
     }
@@ -148,7 +148,7 @@ fn attach() -> Option<Option<&'static Hot>> {
         start_row(row);
     }
     hot.id.set(id);
-    hot.key.set(core::ptr::from_ref(hot) as usize);
+    hot.set_ready(false);
     globals().threads_started.add_shared(1);
     set_hot(hot);
     // After the heap is set: this may allocate.
@@ -216,7 +216,7 @@ pub(crate) fn open_shared_heap() -> Option<()> {
     heap.set_row(row);
     hot.attach_row(row);
     hot.id.set(0);
-    hot.key.set(core::ptr::from_ref(hot) as usize);
+    hot.set_ready(false);
     Some(())
 }
 
@@ -229,7 +229,7 @@ fn detach() {
         // A child whose only thread ends without having used the heap: nobody is left to count.
         return;
     }
-    if own.key.get() == 0 {
+    if !own.is_ready() {
         globals().threads_ended.add_shared(1);
         return;
     }
@@ -263,7 +263,7 @@ pub(crate) fn watch_exits() {
     // SAFETY: `key` is writable and `thread_ends` stays loaded: a preloaded library is never unloaded.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0 {
         EXIT_KEY.store(key, Ordering::Relaxed);
-        if hot().key.get() != 0 {
+        if hot().is_ready() {
             hook_exit();
         }
     }

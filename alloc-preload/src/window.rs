@@ -167,6 +167,22 @@ impl Window {
         self.chunked.load(Ordering::Relaxed) != 0
     }
 
+    /// Granules that are committed.
+    #[inline(always)]
+    pub(crate) fn granules(&self) -> usize {
+        self.granules.load(Ordering::Acquire)
+    }
+
+    /// The ledger's start.
+    pub(crate) fn first_entry(&self) -> *const Entry {
+        self.ledger.load(Ordering::Relaxed) as *const Entry
+    }
+
+    /// The start of the slab records.
+    pub(crate) fn first_slab(&self) -> *const Slab {
+        self.slabs.load(Ordering::Relaxed) as *const Slab
+    }
+
     /// Units that are committed.
     pub(crate) fn end(&self) -> UnitIndex {
         UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)

@@ -101,7 +101,7 @@ impl Heap {
     fn take_over(&self, hot: &Hot, slab: &Slab, central: &mut Central) {
         take_abandoned(central, slab);
         refresh(slab);
-        slab.set_owner(hot.key.get());
+        self.own(hot, slab);
         let bytes = slab.carved_bytes() as u64;
         globals().stranded.sub_shared(bytes);
         globals().adopted.add_shared(bytes);

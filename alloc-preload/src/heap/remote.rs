@@ -10,14 +10,13 @@ use crate::slab::{Corrupt, Slab, State, belongs, set_link};
 use crate::window::{UnitIndex, WINDOW, owner};
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
-use shm_layout::class::GRANULE;
 
 /// Blocks of one other heap's slab, freed here and not yet handed over.
 #[repr(C)]
 pub(crate) struct Batch {
+    first: Cell<*mut u8>,
+    last: Cell<*mut u8>,
     unit: Cell<u32>,
-    first: Cell<u32>,
-    last: Cell<u32>,
     pub(super) count: Cell<u32>,
 }
 
@@ -28,18 +27,18 @@ impl Heap {
     /// Frees a block of another heap's slab. The block is pending.
     ///
     /// # Safety
-    /// `granule` (counted from the slab's first unit) starts a block of that slab, which this call alone frees.
-    pub(crate) unsafe fn free_remote(&self, unit: UnitIndex, granule: u32) {
+    /// `block` is one of the slab whose first unit this is, and this call alone frees it.
+    pub(crate) unsafe fn free_remote(&self, unit: UnitIndex, block: *mut u8) {
         let batch = &self.batch;
         if batch.count.get() > 0 && batch.unit.get() == unit.0 {
             // SAFETY: a pending block of ours.
-            unsafe { set_link(block_of(unit, granule), batch.first.get()) };
+            unsafe { set_link(block, batch.first.get()) };
         } else {
             self.hand_over_batch();
             batch.unit.set(unit.0);
-            batch.last.set(granule);
+            batch.last.set(block);
         }
-        batch.first.set(granule);
+        batch.first.set(block);
         batch.count.set(batch.count.get() + 1);
         // SAFETY: a slab's unit is committed.
         let block_size = unsafe { WINDOW.remote(unit) }.size_class().block_size();
@@ -55,7 +54,7 @@ impl Heap {
         }
         let slab = slab_at(batch.unit.get());
         // SAFETY: the batch is a chain of pending blocks of this slab.
-        let first = unsafe { remote_of(slab).push(slab, batch.first.get(), batch.last.get()) };
+        let first = unsafe { remote_of(slab).push(batch.first.get(), batch.last.get()) };
         if first {
             self.notify(UnitIndex(batch.unit.get()));
         } else if slab.owner() == owner::ABANDONED {
@@ -91,7 +90,7 @@ impl Heap {
             remote.queued.store(0, Ordering::SeqCst);
             let slab = slab_at(unit.0);
             // The slab may have changed hands, or gone, since it was put here.
-            if is_slab(slab) && belongs(slab.owner(), hot.key.get()) {
+            if is_slab(slab) && belongs(slab.owner(), hot.name()) {
                 self.collect(slab);
                 self.relist(hot, slab);
             } else if !remote.is_empty() {
@@ -155,9 +154,4 @@ fn is_slab(slab: &Slab) -> bool {
     // SAFETY: the record's own unit is committed.
     let head = unsafe { WINDOW.unit(slab.unit()) }.head();
     core::ptr::eq(head, slab) && slab.state.get() != State::None
-}
-
-fn block_of(unit: UnitIndex, granule: u32) -> *mut u8 {
-    // SAFETY: a granule of a committed slab.
-    unsafe { WINDOW.address(unit).add(granule as usize * GRANULE) }
 }
