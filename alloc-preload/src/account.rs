@@ -120,7 +120,7 @@ impl Account {
 /// Counts an allocation of any size into the room.
 pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if allocated < UNPACKED {
-        if hot.charge(requested, room::charge(allocated)) {
+        if hot.take_room(requested, room::charge(allocated)) {
             settle(hot, heap);
         }
         return;
@@ -132,7 +132,7 @@ pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 /// Counts a free of any size into the room.
 pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if allocated < UNPACKED {
-        if hot.credit(requested, room::credit(allocated)) {
+        if hot.give_room(requested, room::credit(allocated)) {
             settle(hot, heap);
         }
         return;

@@ -103,9 +103,9 @@ export! {
 
     /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps.
     fn malloc_trim(_pad: usize) -> c_int {
-        let released = with_heap(|hot, heap| {
+        let released = with_heap(|_, heap| {
             let before = crate::stats::globals().purged.get();
-            heap.trim(hot);
+            heap.trim();
             while central().spans.purge_older(u64::MAX, 64) {}
             crate::stats::globals().purged.get() != before
         });

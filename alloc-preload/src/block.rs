@@ -4,13 +4,15 @@
 //! gives the old one, but counts them the other way round: no peak ever includes both.
 
 use crate::account;
+use crate::central::heap_of;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::large::{self, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
-use crate::slab::{Slab, belongs, link};
-use crate::window::{UnitIndex, WINDOW, Window, owner};
+use crate::os::PAGE;
+use crate::slab::link;
+use crate::window::{WINDOW, Window, owner};
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
 
@@ -25,8 +27,8 @@ pub(crate) struct Block {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// In a slab of this class, whose first unit this is.
-    Small(SizeClass, UnitIndex),
+    /// In a slab of this class.
+    Small(SizeClass),
     Large(Large),
 }
 
@@ -39,16 +41,15 @@ impl Block {
         let tag = entry.get();
         // SAFETY: the ledger is committed there.
         let slack = unsafe { entry.slack(tag) }.ok_or(Wrong::NotLive(tag))?;
-        // SAFETY: the unit of a live block has a head.
-        let head = WINDOW.unit_of(unsafe { &*unit.head() });
-        let kind = if unit.owner() == owner::SPAN {
-            Kind::Large(Large { unit: head })
-        } else {
-            // SAFETY: the head unit of a live block's slab is committed.
-            Kind::Small(unsafe { WINDOW.remote(head) }.size_class(), head)
+        let index = Window::unit_of_granule(granule);
+        let kind = match unit.owner() {
+            owner::SPAN => Kind::Large(Large { unit: index }),
+            heap if heap >= PAGE => Kind::Small(hot::class_of(heap, heap_of(heap).bins())),
+            // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
+            _ => Kind::Small(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class()),
         };
         let size = match kind {
-            Kind::Small(class, _) => class.block_size(),
+            Kind::Small(class) => class.block_size(),
             Kind::Large(block) => block.allocated(),
         };
         Ok(Self { kind, requested: size.saturating_sub(slack), tag, granule, entry })
@@ -57,7 +58,7 @@ impl Block {
     /// Bytes of the block.
     pub(crate) fn size(&self) -> usize {
         match self.kind {
-            Kind::Small(class, _) => class.block_size(),
+            Kind::Small(class) => class.block_size(),
             Kind::Large(block) => block.allocated(),
         }
     }
@@ -69,7 +70,7 @@ impl Block {
     /// Counts the block as freed by this heap's thread.
     fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
         match self.kind {
-            Kind::Small(class, _) => {
+            Kind::Small(class) => {
                 // SAFETY: the heap is ready, and a class has a line.
                 hot::count_out(unsafe { hot.line(class.0 as usize) }, self.requested);
                 account::credit(hot, heap, self.requested, size);
@@ -79,23 +80,22 @@ impl Block {
     }
 
     /// Gives the block back, uncounted. False if another thread has freed it meanwhile.
-    fn give(&self, hot: &Hot, heap: &Heap) -> bool {
-        let head = match self.kind {
-            Kind::Large(block) => {
-                if !large::claim(block.unit, self.tag) {
-                    return false;
-                }
-                block.give();
-                return true;
+    fn give(&self, heap: &Heap) -> bool {
+        if let Kind::Large(block) = self.kind {
+            if !large::claim(block.unit, self.tag) {
+                return false;
             }
-            Kind::Small(_, head) => head,
-        };
-        // SAFETY: the head of a live block's slab is committed.
-        let (slab, unit) = unsafe { (WINDOW.slab(head), WINDOW.unit(head)) };
-        if unit.owner() == owner::ABANDONED {
-            heap.adopt(hot, slab);
+            block.give();
+            return true;
         }
-        if !belongs(unit.owner(), hot.name()) {
+        let index = Window::unit_of_granule(self.granule);
+        // SAFETY: the unit of a live block is committed, and has a head.
+        let (unit, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(WINDOW.head(index))) };
+        if unit.owner() == owner::ABANDONED {
+            heap.adopt(slab);
+        }
+        let owner = unit.owner();
+        if !heap.owns(owner) {
             if !self.entry.exchange_if(self.tag, ledger::PENDING) {
                 return false;
             }
@@ -103,14 +103,13 @@ impl Block {
                 row.remote_frees.add_owned(1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
-            unsafe { heap.free_remote(head, self.address()) };
+            unsafe { heap.free_remote(owner, self.address()) };
             return true;
         }
         self.entry.set(ledger::FREE);
         // SAFETY: a block of our slab, no longer live.
-        unsafe { slab.push(self.address()) };
-        slab.used.set(slab.used.get() - 1);
-        heap.relist(hot, slab);
+        unsafe { slab.put(self.address()) };
+        heap.relist(slab);
         true
     }
 }
@@ -156,18 +155,17 @@ fn enclosing(address: usize) -> Option<Block> {
     let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the unit.
     let unit = unsafe { WINDOW.unit(index) };
-    if !unit.is_used() || unit.head().is_null() {
+    if !unit.is_used() {
         return None;
     }
-    // SAFETY: not null, so it was set to a slab record.
-    let slab = unsafe { &*unit.head() };
-    let head = WINDOW.unit_of(slab);
+    // SAFETY: a used unit has a head.
+    let head = unsafe { WINDOW.head(index) };
     let start = WINDOW.address(head) as usize;
     let start = if unit.owner() == owner::SPAN {
         start
     } else {
         // SAFETY: a committed unit.
-        let size = unsafe { WINDOW.remote(head) }.size_class().block_size();
+        let size = unsafe { WINDOW.slab(head) }.size_class().block_size();
         start + (address - start).checked_div(size)? * size
     };
     Block::at(start as *mut u8).ok().filter(|block| address < start + block.size())
@@ -176,49 +174,47 @@ fn enclosing(address: usize) -> Option<Block> {
 /// Size of the block that was once live at `address`, if it lies in a slab still.
 fn freed_size(address: usize) -> Option<usize> {
     let granule = WINDOW.granule_of(address as *const u8)?;
+    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the unit.
-    let unit = unsafe { WINDOW.unit(Window::unit_of_granule(granule)) };
-    if !unit.is_used() || unit.owner() == owner::SPAN || unit.head().is_null() {
+    let unit = unsafe { WINDOW.unit(index) };
+    if !unit.is_used() || unit.owner() == owner::SPAN {
         return None;
     }
-    // SAFETY: a slab's units are committed.
-    Some(unsafe { WINDOW.remote(WINDOW.unit_of(&*unit.head())) }.size_class().block_size())
+    // SAFETY: a slab's units are committed, and have a head.
+    Some(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class().block_size())
 }
 
 // ---- what the C interface asks for -----------------------------------------------------------------------------
 
 /// Takes a block of `size` bytes in this class, live but not counted. Null when memory is exhausted.
 fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
+    let bin = hot.bin(class);
     loop {
-        let slab = hot.current(class);
-        let block = slab.free.get();
+        let block = bin.front.get();
         if block.is_null() {
-            if heap.refill(hot, class).is_none() {
+            if heap.fill(class).is_none() {
                 return core::ptr::null_mut();
             }
             continue;
         }
-        let granule = slab.granule_of(block);
-        // SAFETY: `granule < extent`
-        if granule >= slab.extent.get() || !ledger::is_free(unsafe { slab.entry(granule) }.get()) {
-            drop_list(slab, block as usize);
+        let entry = WINDOW.granule_of(block).map(|granule| {
+            // SAFETY: `granule_of` answers for the granule.
+            unsafe { WINDOW.entry(granule) }
+        });
+        let Some(entry) = entry.filter(|entry| ledger::is_free(entry.get())) else {
+            // A front that does not hold together is reported, and its blocks are never handed out again.
+            bin.front.set(core::ptr::null_mut());
+            misuse::corrupt_list(block as usize, class.block_size());
             continue;
-        }
-        // SAFETY: a free block of our slab, which now becomes the caller's.
+        };
+        // SAFETY: a free block of our heap, which now becomes the caller's.
         unsafe {
-            slab.free.set(link(block));
-            slab.entry(granule).set_live(class.block_size() - size);
+            bin.front.set(link(block));
+            entry.set_live(class.block_size() - size);
         }
-        slab.used.set(slab.used.get() + 1);
+        bin.spare.set(bin.spare.get() + 1);
         return block;
     }
-}
-
-/// A free list that does not hold together is reported, and its blocks are never handed out again.
-#[cold]
-fn drop_list(slab: &Slab, address: usize) {
-    slab.free.set(core::ptr::null_mut());
-    misuse::corrupt_list(address, slab.block_size.get() as usize);
 }
 
 /// A new block, counted; null when memory is exhausted or the size is impossible.
@@ -228,7 +224,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
         return block;
     }
     // What this heap keeps for later may be enough.
-    heap.trim(hot);
+    heap.trim();
     try_allocate(hot, heap, size, align)
 }
 
@@ -271,7 +267,7 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
     let block = Block::at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
-    if !block.give(hot, heap) {
+    if !block.give(heap) {
         return Err(Wrong::NotLive(ledger::FREE));
     }
     block.count_out(hot, heap, size);
@@ -291,14 +287,14 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         Ok(new_block)
     };
     match (block.kind, class) {
-        (Kind::Small(from, _), Some(to)) if from == to => {
+        (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe { block.entry.set_live(from.block_size() - size) };
             // SAFETY: the heap is ready, and a class has a line.
             let line = unsafe { hot.line(from.0 as usize) };
             hot::count_out(line, old);
             hot::count_in(line, size);
-            if hot.recharge(old, size) {
+            if hot.exchange_room(old, size) {
                 account::settle(hot, heap);
             }
             return counted(pointer);
@@ -331,7 +327,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     // SAFETY: two different live blocks of at least that many bytes.
     unsafe { core::ptr::copy_nonoverlapping(pointer, new, old_size.min(size)) };
     block.count_out(hot, heap, old_size);
-    block.give(hot, heap);
+    block.give(heap);
     match (class, new_large) {
         (Some(class), _) => count_small(hot, heap, class, size),
         (None, Some(large)) => large::count_in(hot, heap, size, large.allocated()),

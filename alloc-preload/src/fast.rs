@@ -3,10 +3,10 @@
 
 use crate::account;
 use crate::block;
-use crate::hot::{self, Hot};
+use crate::hot::{self, Bin, Hot};
 use crate::ledger::{self, Entry};
 use crate::misuse::Call;
-use crate::slab::{Slab, link};
+use crate::slab::{link, set_link};
 use crate::thread::{self, hot, with_heap};
 use crate::window::{WINDOW, Window, owner};
 use core::arch::naked_asm;
@@ -33,36 +33,33 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
 extern "C" fn allocate_medium(size: usize) -> *mut u8 {
     let hot = hot();
     match SizeClass::of(size) {
-        Some(class) => pop::<true>(hot, hot.current(class), size),
+        Some(class) => pop::<true>(hot, hot.bin(class), size),
         None => allocate_slow(size),
     }
 }
 
 #[inline(always)]
-fn pop<const WIDE: bool>(hot: &'static Hot, slab: &'static Slab, size: usize) -> *mut u8 {
-    let block = slab.free.get();
-    let granule = slab.granule_of(block);
-    if granule >= slab.extent.get() {
-        return allocate_slow(size);
-    }
-    // SAFETY: `granule < extent`
-    let entry = unsafe { slab.entry(granule) };
+fn pop<const WIDE: bool>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
+    let block = bin.front.get();
+    let Some(granule) = hot.view().granule_of(block) else { return allocate_slow(size) };
+    // SAFETY: `granule_of` answered.
+    let entry = unsafe { hot.view().entry(granule) };
     if !ledger::is_free(entry.get_listed()) {
         return allocate_slow(size);
     }
-    // SAFETY: a free block of the thread's own slab.
-    slab.free.set(unsafe { link(block) });
-    let tag = slab.tag_base.get().wrapping_sub(size as u32);
+    // SAFETY: a free block of the thread's own heap.
+    bin.front.set(unsafe { link(block) });
+    let tag = bin.tag(size);
     if WIDE {
         // SAFETY: as above; the block holds `size` bytes.
         unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
     } else {
         entry.set(tag as u8);
     }
-    slab.used.set(slab.used.get() + 1);
-    // SAFETY: a slab that has blocks has an owner, which gave it counters.
-    hot::count_in(unsafe { &*slab.line.get() }, size);
-    if hot.charge(size, slab.charge.get()) {
+    bin.spare.set(bin.spare.get().wrapping_add(1));
+    // SAFETY: a bin with blocks was started.
+    hot::count_in(unsafe { bin.line() }, size);
+    if hot.charge(size, bin) {
         return settled(block);
     }
     block
@@ -74,7 +71,7 @@ extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(
         with_heap(|hot, heap| {
             let block = block::allocate(hot, heap, size, 1);
-            thread::housekeeping(hot, heap);
+            thread::housekeeping(heap);
             block
         })
         .unwrap_or(null_mut()),
@@ -95,69 +92,69 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 
 /// Frees a block.
 ///
-/// Plainly: the ledger must show a live block, its slab must be ours; count, and put it on the slab's list.
-/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. a full slab, another
-/// thread's and one that began in an earlier unit all fail one comparison; 3. the current slab counts itself as used, and
-/// never looks empty.
+/// Plainly: the ledger must show a live block, its unit must be ours; count, and put it in the class's bin. Deviations:
+/// 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. another thread's block, a large and
+/// an abandoned one fail one comparison; 3. the unit's owner is the bin.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
     let hot = hot();
     let Some(granule) = hot.view().granule_of(pointer) else { return free_slow(pointer) };
     // SAFETY: `granule_of` answered.
-    let (entry, slab) = unsafe { hot.view().at(granule, pointer) };
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
-    if !ledger::is_narrow(tag) || slab.holder() != hot.key() {
-        return free_far(pointer, hot, granule);
+    if !ledger::is_narrow(tag) {
+        return free_wide(pointer, hot, granule);
     }
-    let requested = slab.tag_base.get().wrapping_sub(i32::from(tag.cast_signed()).cast_unsigned());
-    // SAFETY: a live block of the thread's own slab.
-    unsafe { push(hot, slab, entry, pointer, requested as usize) }
+    let Some(bin) = hot.bin_of(unit.owner()) else { return free_slow(pointer) };
+    // SAFETY: a live block of the thread's own heap.
+    unsafe { push(hot, bin, entry, pointer, bin.requested(tag)) }
 }
 
-/// Blocks with wide slack, and blocks in later units of their slab.
+/// Blocks with wide slack.
 #[inline(never)]
-extern "C" fn free_far(pointer: *mut u8, hot: &Hot, granule: usize) {
+extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
-    let (entry, unit) = unsafe { (hot.view().at(granule, pointer).0, WINDOW.unit(Window::unit_of_granule(granule))) };
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
-    if unit.owner() != hot.key() {
-        return free_slow(pointer);
-    }
-    // SAFETY: the unit of a live block has a head, and a slab whose owner is a heap is that heap's.
-    let slab = unsafe { &*unit.head() };
-    let requested = (slab.block_size.get() as usize).wrapping_sub(slack);
-    // SAFETY: a live block of the thread's own slab.
-    unsafe { push(hot, slab, entry, pointer, requested) }
+    let Some(bin) = hot.bin_of(unit.owner()) else { return free_slow(pointer) };
+    // SAFETY: a live block of the thread's own heap.
+    unsafe { push(hot, bin, entry, pointer, bin.block_size().wrapping_sub(slack)) }
 }
 
 /// # Safety
-/// `block` is a live block of `slab`, which is the thread's own.
+/// `block` is a live block of the heap whose bin this is, which is the thread's own.
 #[inline(always)]
-unsafe fn push(hot: &Hot, slab: &'static Slab, entry: &Entry, block: *mut u8, requested: usize) {
+unsafe fn push(hot: &Hot, bin: &'static Bin, entry: &Entry, block: *mut u8, requested: usize) {
     // SAFETY: the caller's; the block is no longer live.
-    unsafe { slab.push(block) };
+    unsafe { set_link(block, bin.front.get()) };
+    bin.front.set(block);
     entry.set(ledger::FREE);
-    // SAFETY: a slab that has an owner has counters.
-    hot::count_out(unsafe { &*slab.line.get() }, requested);
-    let restless = hot.credit(requested, slab.credit.get());
-    let used = slab.used.get().wrapping_sub(1);
-    slab.used.set(used);
-    if used == 0 {
-        return after_free(slab);
+    // SAFETY: a bin that a unit names was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    let restless = hot.credit(requested, bin);
+    let spare = bin.spare.get().wrapping_sub(1);
+    bin.spare.set(spare);
+    if spare < 0 {
+        return after_free(bin);
     }
     if restless {
-        after_free(slab);
+        after_free(bin);
     }
 }
 
+/// A bin may be full, or the account has to be settled, or it is time to look at the clock.
 #[cold]
 #[inline(never)]
-extern "C" fn after_free(slab: &'static Slab) {
+extern "C" fn after_free(bin: &'static Bin) {
     with_heap(|hot, heap| {
-        account::settle(hot, heap);
-        heap.relist(hot, slab);
-        thread::housekeeping(hot, heap);
+        if bin.spare.get() < 0 {
+            heap.spill(bin);
+        }
+        if hot.is_unsettled() {
+            account::settle(hot, heap);
+        }
+        thread::housekeeping(heap);
     });
 }
 
@@ -178,38 +175,27 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
     let Some(granule) = hot.view().granule_of(pointer) else { return reallocate_slow(pointer, size) };
     // SAFETY: `granule_of` answered.
-    let (entry, slab) = unsafe { hot.view().at(granule, pointer) };
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
     if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
         return reallocate_medium(pointer, size);
     }
     // SAFETY: the ledger is committed there.
     let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
-    let (slab, owner) = if WIDE {
-        // SAFETY: `granule_of` answered, and the unit of a live block has a head.
-        let unit = unsafe { WINDOW.unit(Window::unit_of_granule(granule)) };
-        (unsafe { &*unit.head() }, unit.owner())
-    } else {
-        (slab, slab.holder())
-    };
-    // A full slab's blocks can be resized, too. The sentinel's key fits no unit of a block.
-    if size == 0 || owner & !owner::FULL != hot.key() {
+    let Some(bin) = hot.bin_of(unit.owner()) else { return reallocate_slow(pointer, size) };
+    if size == 0 || SizeClass::of(size).is_none_or(|class| !core::ptr::eq(hot.bin(class), bin)) {
         return reallocate_slow(pointer, size);
     }
-    if SizeClass::of(size).is_none_or(|class| class.0 != slab.class.get()) {
-        return reallocate_slow(pointer, size);
-    }
-    let block_size = slab.block_size.get() as usize;
-    let old = block_size.wrapping_sub(old_slack);
+    let old = bin.block_size().wrapping_sub(old_slack);
     // SAFETY: a live block, which the caller alone uses.
-    unsafe { entry.set_live(block_size.wrapping_sub(size)) };
+    unsafe { entry.set_live(bin.block_size().wrapping_sub(size)) };
     // SAFETY: the thread has a heap.
     unsafe { hot.row() }.reallocations.add_owned(1);
-    // SAFETY: a slab that has an owner has counters.
-    let line = unsafe { &*slab.line.get() };
+    // SAFETY: a bin that a unit names was started.
+    let line = unsafe { bin.line() };
     hot::count_out(line, old);
     hot::count_in(line, size);
-    if hot.recharge(old, size) {
+    if hot.exchange_room(old, size) {
         return settled(pointer);
     }
     pointer
@@ -238,7 +224,7 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
         hot.view().renew();
         account::descend(hot, heap);
         let result = block::resize(hot, heap, pointer, size);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         result
     });
     match result {
@@ -272,7 +258,7 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
         hot.view().renew();
         account::descend(hot, heap);
         let result = block::free(hot, heap, pointer);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         result
     });
     if let Some(Err(wrong)) = result {
@@ -284,13 +270,14 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
 #[inline(always)]
 pub(crate) fn usable_size(pointer: *mut u8) -> usize {
     let Some(granule) = WINDOW.granule_of(pointer) else { return usable_size_slow(pointer) };
+    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
     if !ledger::is_live(entry.get()) || unit.owner() == owner::SPAN {
         return usable_size_slow(pointer);
     }
     // SAFETY: the unit of a live block has a head; a slab's block size does not change while one of its blocks lives.
-    unsafe { &*unit.head() }.block_size.get() as usize
+    unsafe { WINDOW.slab(WINDOW.head(index)) }.block_size.get() as usize
 }
 
 /// Large blocks, and pointers that are no block; as [`free_slow`].
@@ -320,7 +307,7 @@ pub(crate) fn allocate_aligned(size: usize, align: usize) -> *mut u8 {
     }
     with_heap(|hot, heap| {
         let block = block::allocate(hot, heap, size, align);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         block
     })
     .unwrap_or(null_mut())
@@ -345,7 +332,7 @@ extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
     or_enomem(
         with_heap(|hot, heap| {
             let block = block::allocate_zeroed_large(hot, heap, size);
-            thread::housekeeping(hot, heap);
+            thread::housekeeping(heap);
             block
         })
         .unwrap_or(null_mut()),

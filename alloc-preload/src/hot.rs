@@ -1,17 +1,96 @@
-//! What a thread's fast path touches of its heap, one record of a few lines.
+//! What a thread's fast path touches: the bins of its heap, one for each class, and the heap's hot record.
 //!
-//! It lies in memory that a forked child finds zeroed, and zero means: no key, no counters, no slab. So the first
-//! call of a child, and every call of a thread without a heap, falls onto the slow path without being asked for.
+//! The record lies in memory that a forked child finds zeroed, and zero means: no heap, no window, no bin but the empty
+//! one. So the first call of a child, and every call of a thread without a heap, falls onto the slow path without being
+//! asked for. The bins stay as they are; nothing leads to them before the record has been filled in again.
 
-use crate::ledger::Entry;
+use crate::ledger::{Entry, NARROW};
 use crate::room;
-use crate::slab::{Slab, State};
-use crate::window::{WINDOW, owner};
+use crate::window::{Unit, WINDOW};
 use core::cell::Cell;
 use core::ptr::{null, null_mut};
-use core::sync::atomic::AtomicUsize;
 use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass, UNIT};
 use shm_layout::layout::{ClassCounters, Row};
+
+/// A thread's free blocks of one class, and all else that allocating and freeing one takes.
+#[repr(C)]
+pub(crate) struct Bin {
+    /// The block freed last, or null; the others hang on it.
+    pub(crate) front: Cell<*mut u8>,
+    /// Blocks that `front` may take until it has to be moved to the back; see `heap`.
+    pub(crate) spare: Cell<i32>,
+    /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
+    /// count as signed.
+    tag_base: Cell<u32>,
+    /// The class's counters in the heap's row.
+    line: Cell<*const ClassCounters>,
+    /// What one block takes from the room when it is allocated, requested bytes apart.
+    charge: Cell<u64>,
+    /// What it gives back when it is freed, requested bytes apart.
+    credit: Cell<u64>,
+    /// Blocks filled or emptied at a time.
+    pub(crate) half: Cell<i32>,
+    block_size: Cell<u32>,
+}
+
+/// Bytes of free blocks that a front holds, or a back.
+const HALF: usize = 8 << 10;
+
+impl Bin {
+    const EMPTY: Self = Self {
+        front: Cell::new(null_mut()),
+        spare: Cell::new(0),
+        tag_base: Cell::new(0),
+        line: Cell::new(null()),
+        charge: Cell::new(0),
+        credit: Cell::new(0),
+        half: Cell::new(0),
+        block_size: Cell::new(0),
+    };
+
+    /// Makes this the empty bin of a class that counts in `line`.
+    pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
+        let size = class.block_size();
+        let half = HALF.checked_div(size).unwrap_or(0).clamp(1, 256) as i32;
+        self.front.set(null_mut());
+        self.spare.set(half);
+        self.half.set(half);
+        self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
+        self.block_size.set(size as u32);
+        self.line.set(line);
+        self.charge.set(room::charge(size));
+        self.credit.set(room::credit(size));
+    }
+
+    pub(crate) fn block_size(&self) -> usize {
+        self.block_size.get() as usize
+    }
+
+    /// Tag of a live block of so many requested bytes whose slack is narrow; only the low byte counts.
+    #[inline(always)]
+    pub(crate) fn tag(&self, requested: usize) -> u32 {
+        self.tag_base.get().wrapping_sub(requested as u32)
+    }
+
+    /// Requested bytes of a live block with this narrow tag.
+    #[inline(always)]
+    pub(crate) fn requested(&self, tag: u8) -> usize {
+        self.tag_base.get().wrapping_sub(i32::from(tag.cast_signed()).cast_unsigned()) as usize
+    }
+
+    /// The counters.
+    ///
+    /// # Safety
+    /// The bin was started.
+    #[inline(always)]
+    pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
+        // SAFETY: rows are never unmapped.
+        unsafe { &*self.line.get() }
+    }
+}
+
+/// A heap's bins, and the name by which unit records know them.
+pub(crate) type Bins = [Bin; CLASSES];
 
 /// Entries of [`Hot::fine`]: one for every sixteen bytes.
 const FINE: usize = FINE_MAX / GRANULE + 1;
@@ -19,11 +98,9 @@ const FINE: usize = FINE_MAX / GRANULE + 1;
 /// A thread's hot record.
 #[repr(C, align(64))]
 pub(crate) struct Hot {
-    /// The slab of a class that has none: never written, its extent is zero. It comes first, so that a distance of zero
-    /// leads to it.
-    none: Slab,
-    /// The heap's name in unit records while its frees may take the fast path, which is this record's address; see
-    /// [`Hot::name`]. Zero in the sentinel and after a fork.
+    /// The bin of whoever has none: never written, always empty. It comes first, so that a distance of zero leads to it.
+    none: Bin,
+    /// Address of the heap's bins while its frees may take the fast path. Zero in the sentinel and after a fork.
     key: Cell<usize>,
     /// Address of the row's lines.
     lines: Cell<usize>,
@@ -31,13 +108,39 @@ pub(crate) struct Hot {
     pub(crate) room: Cell<u64>,
     pub(crate) room_mask: Cell<u64>,
     view: View,
+    /// Address of the heap's bins.
+    name: Cell<usize>,
     /// Number of the heap, and of its row.
     pub(crate) id: Cell<u32>,
-    /// The slab that sizes up to [`FINE_MAX`] are allocated from, for every sixteen bytes: its distance from this record.
-    fine: [Cell<usize>; FINE],
+    /// The bin for sizes up to [`FINE_MAX`], for every sixteen bytes: its distance from this record.
+    fine: [Cell<u32>; FINE],
     /// The same for every class.
-    current: [Cell<usize>; CLASSES],
+    bins: [Cell<u32>; CLASSES],
 }
+
+/// The sentinel's wrapper.
+#[repr(transparent)]
+pub(crate) struct NoHeap(pub(crate) Hot);
+
+// SAFETY: nothing ever writes the sentinel: without key and bins, every call leaves the fast path before it would.
+unsafe impl Sync for NoHeap {}
+
+/// The record of a thread that has no heap (yet, or any more).
+pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
+    none: Bin::EMPTY,
+    key: Cell::new(0),
+    lines: Cell::new(0),
+    room: Cell::new(0),
+    room_mask: Cell::new(0),
+    view: View { base: Cell::new(0), granules: Cell::new(0), ledger: Cell::new(null()), units: Cell::new(null()) },
+    name: Cell::new(0),
+    id: Cell::new(0),
+    fine: [const { Cell::new(0) }; FINE],
+    bins: [const { Cell::new(0) }; CLASSES],
+});
+
+/// A key to which no unit's owner belongs: every free takes the slow path.
+const DETOUR: usize = 1 << 63;
 
 /// What a thread knows of the window. Pointers into a part that has been added since are unknown to it, and take the
 /// slow path, which looks again. Without a heap, all pointers are.
@@ -46,7 +149,8 @@ pub(crate) struct View {
     base: Cell<usize>,
     granules: Cell<usize>,
     ledger: Cell<*const Entry>,
-    slabs: Cell<*const Slab>,
+    /// Where the record of the unit at address 0 would lie.
+    units: Cell<*const Unit>,
 }
 
 impl View {
@@ -59,19 +163,22 @@ impl View {
         (granule < self.granules.get()).then_some(granule)
     }
 
-    /// The granule's entry in the ledger, and its unit's slab record, whose slab may begin in another unit.
-    ///
-    /// The record's place is computed from the pointer without a load. A free stores to it, and the allocation that
-    /// follows has to wait for the address of that store.
+    /// # Safety
+    /// `granule_of` answered with it.
+    #[inline(always)]
+    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
+        // SAFETY: the ledger is accessible as far as the window is, and never unmapped.
+        unsafe { &*self.ledger.get().add(granule) }
+    }
+
+    /// The unit that a pointer lies in.
     ///
     /// # Safety
-    /// `granule_of` answered with it for this pointer.
+    /// `granule_of` answered for it.
     #[inline(always)]
-    pub(crate) unsafe fn at(&self, granule: usize, pointer: *const u8) -> (&'static Entry, &'static Slab) {
-        const SHIFT: u32 = UNIT.trailing_zeros() - size_of::<Slab>().trailing_zeros();
-        let offset = (pointer as usize >> SHIFT) & !(size_of::<Slab>() - 1);
-        // SAFETY: ledger and records are accessible as far as the window is, and never unmapped.
-        unsafe { (&*self.ledger.get().add(granule), &*self.slabs.get().wrapping_byte_add(offset)) }
+    pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
+        // SAFETY: the records are accessible as far as the window is, and never unmapped.
+        unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
     }
 
     /// Looks at the window again.
@@ -81,73 +188,40 @@ impl View {
         if self.granules.get() != granules {
             self.base.set(WINDOW.base());
             self.ledger.set(WINDOW.first_entry());
-            // Where the record of address 0 would lie.
-            self.slabs.set(WINDOW.first_slab().wrapping_sub(WINDOW.base() / UNIT));
+            self.units.set(WINDOW.first_unit().wrapping_sub(WINDOW.base() / UNIT));
             self.granules.set(granules);
         }
     }
 }
 
-/// The sentinel's wrapper.
-#[repr(transparent)]
-pub(crate) struct NoHeap(pub(crate) Hot);
-
-// SAFETY: nothing ever writes the sentinel: without key and slabs, every call leaves the fast path before it would.
-unsafe impl Sync for NoHeap {}
-
-/// The record of a thread that has no heap (yet, or any more).
-pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
-    none: Slab {
-        free: Cell::new(null_mut()),
-        base: Cell::new(0),
-        extent: Cell::new(0),
-        ledger: Cell::new(null()),
-        line: Cell::new(null()),
-        charge: Cell::new(0),
-        credit: Cell::new(0),
-        tag_base: Cell::new(0),
-        used: Cell::new(0),
-        block_size: Cell::new(0),
-        carved: Cell::new(0),
-        capacity: Cell::new(0),
-        next: Cell::new(0),
-        previous: Cell::new(0),
-        class: Cell::new(0),
-        state: Cell::new(State::None),
-        holder: AtomicUsize::new(0),
-        units: Cell::new(0),
-        stale: Cell::new(false),
-    },
-    key: Cell::new(0),
-    lines: Cell::new(0),
-    room: Cell::new(0),
-    room_mask: Cell::new(0),
-    view: View { base: Cell::new(0), granules: Cell::new(0), ledger: Cell::new(null()), slabs: Cell::new(null()) },
-    id: Cell::new(0),
-    fine: [const { Cell::new(0) }; FINE],
-    current: [const { Cell::new(0) }; CLASSES],
-});
-
-/// A key that no unit record holds: every free takes the slow path.
-const DETOUR: usize = owner::FULL;
-
 impl Hot {
-    /// What unit records call this heap.
+    /// Leads to the bins of heap number `id`, which counts in `row`.
+    pub(crate) fn attach(&self, id: u32, bins: &Bins, row: &Row) {
+        self.id.set(id);
+        self.lines.set(&raw const row.lines as usize);
+        self.name.set(core::ptr::from_ref(bins) as usize);
+        let distance = |class: SizeClass| {
+            bins.get(class.0 as usize)
+                .map_or(0, |bin| (core::ptr::from_ref(bin) as usize).wrapping_sub(self.address()) as u32)
+        };
+        for (class, entry) in (0..).map(SizeClass).zip(&self.bins) {
+            entry.set(distance(class));
+        }
+        for (index, entry) in self.fine.iter().enumerate() {
+            entry.set(SizeClass::of(index * GRANULE).map_or(0, distance));
+        }
+        self.set_ready(false);
+    }
+
     #[inline(always)]
-    pub(crate) fn name(&self) -> usize {
+    fn address(&self) -> usize {
         core::ptr::from_ref(self) as usize
     }
 
-    /// What the thread knows of the window.
+    /// The heap's name: unit records of its slabs hold this plus the offset of the class's bin.
     #[inline(always)]
-    pub(crate) fn view(&self) -> &View {
-        &self.view
-    }
-
-    /// What a unit's owner has to be for a free to take the fast path.
-    #[inline(always)]
-    pub(crate) fn key(&self) -> usize {
-        self.key.get()
+    pub(crate) fn name(&self) -> usize {
+        self.name.get()
     }
 
     /// Whether a thread uses the record: not the sentinel, and not after a fork.
@@ -166,47 +240,42 @@ impl Hot {
         self.key.get() == DETOUR
     }
 
+    /// What the thread knows of the window.
     #[inline(always)]
-    fn slab_at(&self, distance: usize) -> &'static Slab {
-        // SAFETY: `set_current` stored the distance of a slab record, and records are never unmapped; zero is the record's
-        // own, and hot records are never unmapped either.
-        unsafe { &*(self.name().wrapping_add(distance) as *const Slab) }
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
-    /// The slab the class allocates from, or the empty one.
     #[inline(always)]
-    pub(crate) fn current(&self, class: SizeClass) -> &'static Slab {
+    fn bin_at(&self, distance: u32) -> &'static Bin {
+        // SAFETY: `attach` stored the distance of a bin, and bins are never unmapped; zero is the record's own, and hot
+        // records are never unmapped either.
+        unsafe { &*((self.address() + distance as usize) as *const Bin) }
+    }
+
+    /// The class's bin, or the empty one.
+    #[inline(always)]
+    pub(crate) fn bin(&self, class: SizeClass) -> &'static Bin {
         // SAFETY: class numbers come from the class table.
-        self.slab_at(unsafe { self.current.get_unchecked(class.0 as usize) }.get())
+        self.bin_at(unsafe { self.bins.get_unchecked(class.0 as usize) }.get())
     }
 
-    /// The slab that blocks of `size` bytes come from.
+    /// The bin for blocks of `size` bytes, or the empty one.
     ///
     /// # Safety
     /// `size <= FINE_MAX`
     #[inline(always)]
-    pub(crate) unsafe fn fine(&self, size: usize) -> &'static Slab {
+    pub(crate) unsafe fn fine(&self, size: usize) -> &'static Bin {
         debug_assert!(size <= FINE_MAX);
         // SAFETY: the caller's.
-        self.slab_at(unsafe { self.fine.get_unchecked((size + GRANULE - 1) / GRANULE) }.get())
+        self.bin_at(unsafe { self.fine.get_unchecked((size + GRANULE - 1) / GRANULE) }.get())
     }
 
-    pub(crate) fn set_current(&self, class: SizeClass, slab: Option<&Slab>) {
-        let distance = slab.map_or(0, |slab| (core::ptr::from_ref(slab) as usize).wrapping_sub(self.name()));
-        if let Some(entry) = self.current.get(class.0 as usize) {
-            entry.set(distance);
-        }
-        // From the largest size of the class down.
-        for (index, entry) in self.fine.iter().enumerate().take(class.block_size() / GRANULE + 1).rev() {
-            if SizeClass::of(index * GRANULE) != Some(class) {
-                break;
-            }
-            entry.set(distance);
-        }
-    }
-
-    pub(crate) fn attach_row(&self, row: &'static Row) {
-        self.lines.set(&raw const row.lines as usize);
+    /// The bin of this heap that a unit's blocks go to; `None` if they are not this heap's, or while it is on a detour.
+    #[inline(always)]
+    pub(crate) fn bin_of(&self, owner: usize) -> Option<&'static Bin> {
+        // SAFETY: an owner in this range is the address of one of the heap's bins.
+        (owner.wrapping_sub(self.key.get()) < size_of::<Bins>()).then(|| unsafe { &*(owner as *const Bin) })
     }
 
     /// The row whose counters these are.
@@ -229,23 +298,40 @@ impl Hot {
         unsafe { &*(self.lines.get() as *const ClassCounters).add(line) }
     }
 
-    /// Takes room for a block of a slab; true if it is used up, and the account has to be settled.
+    /// Takes room for a block of the bin's class; true if it is used up, and the account has to be settled.
     #[inline(always)]
-    pub(crate) fn charge(&self, requested: usize, charge: u64) -> bool {
+    pub(crate) fn charge(&self, requested: usize, bin: &Bin) -> bool {
+        self.take_room(requested, bin.charge.get())
+    }
+
+    /// Gives room for a block of the bin's class; true if there is too much now, or the clock should be looked at.
+    #[inline(always)]
+    pub(crate) fn credit(&self, requested: usize, bin: &Bin) -> bool {
+        self.give_room(requested, bin.credit.get())
+    }
+
+    /// As `charge`, for any block whose bytes fit.
+    #[inline(always)]
+    pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {
         self.set_room(self.room.get().wrapping_sub(room::requested(requested).wrapping_add(charge)))
     }
 
-    /// Gives room for a block of a slab; true if there is too much now, or the clock should be looked at.
+    /// As `credit`, for any block whose bytes fit.
     #[inline(always)]
-    pub(crate) fn credit(&self, requested: usize, credit: u64) -> bool {
+    pub(crate) fn give_room(&self, requested: usize, credit: u64) -> bool {
         self.set_room(room::requested(requested).wrapping_add(credit).wrapping_add(self.room.get()))
     }
 
     /// Room after a live block of `old` requested bytes has become one of `new`; as `credit`.
     #[inline(always)]
-    pub(crate) fn recharge(&self, old: usize, new: usize) -> bool {
+    pub(crate) fn exchange_room(&self, old: usize, new: usize) -> bool {
         let change = room::requested(old).wrapping_sub(room::requested(new));
         self.set_room(self.room.get().wrapping_add(change).wrapping_add(1))
+    }
+
+    /// Whether the account has to be settled.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.room.get() & self.room_mask.get() != 0
     }
 
     #[inline(always)]
@@ -253,6 +339,21 @@ impl Hot {
         self.room.set(room);
         room & self.room_mask.get() != 0
     }
+}
+
+/// The class whose bin this owner is an address of.
+pub(crate) fn class_of(owner: usize, bins: &Bins) -> SizeClass {
+    SizeClass((owner.wrapping_sub(core::ptr::from_ref(bins) as usize) / size_of::<Bin>()) as u8)
+}
+
+/// What the unit records of a slab of this class hold.
+pub(crate) fn owner_for(name: usize, class: SizeClass) -> usize {
+    name + class.0 as usize * size_of::<Bin>()
+}
+
+/// Whether a unit's owner is the heap of this name.
+pub(crate) fn belongs(owner: usize, name: usize) -> bool {
+    owner.wrapping_sub(name) < size_of::<Bins>()
 }
 
 /// Counts an allocation. Between any two stores, here and in `count_out`, no more is requested than allocated.

@@ -64,11 +64,9 @@ impl Large {
 
     /// Writes the unit records of units `from..to` of the span, and clears what the ledger says of former blocks.
     fn own(self, from: usize, to: usize) {
-        // SAFETY: the span's units are committed, and ours.
-        let head = unsafe { WINDOW.slab(self.unit) };
         for unit in self.unit.0 + from as u32..self.unit.0 + to as u32 {
             let unit = UnitIndex(unit);
-            // SAFETY: as above; the units were free.
+            // SAFETY: the span's units are committed, and ours; they were free.
             let (record, written) = unsafe { (WINDOW.unit(unit), WINDOW.clear_ledger(unit)) };
             // Of a span, only the first unit's ledger page is used.
             if written && unit != self.unit {
@@ -76,7 +74,8 @@ impl Large {
             } else if !written && unit == self.unit {
                 globals().metadata.add_shared(UNIT_GRANULES as u64);
             }
-            record.set_head(head);
+            // SAFETY: as above.
+            unsafe { WINDOW.set_head(unit, self.unit) };
             record.set_owner(owner::SPAN);
         }
     }

@@ -64,6 +64,13 @@ pub(crate) fn corrupt_list(address: usize, block_size: usize) {
     });
 }
 
+/// A block that was to return to its slab is not pending: freed twice at the same time, or written to after it was freed.
+#[cold]
+#[inline(never)]
+pub(crate) fn freed_twice_or_overwritten(address: usize) {
+    corrupt_list(address, 0);
+}
+
 fn record(globals: &Globals, event: &Event) {
     let counter = match event.kind {
         MisuseKind::DoubleFree => &globals.double_frees,

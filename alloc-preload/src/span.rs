@@ -243,7 +243,7 @@ impl Spans {
                 Err(_) => return None,
             };
             globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
-            globals().metadata.add_shared((grown.units * 208) as u64);
+            globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
             let wanted = match huge {
                 Huge::Always => true,
                 Huge::Never => false,

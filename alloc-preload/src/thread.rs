@@ -5,7 +5,7 @@ use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::clock;
 use crate::fork;
-use crate::heap::Heap;
+use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
 use crate::os;
 use crate::segment;
@@ -111,11 +111,11 @@ fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Opt
     let _guard = wiped().shared_heap.lock();
     // SAFETY: heap 0 always exists.
     let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
-    heap.in_use.store(1, Ordering::SeqCst);
+    heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     let result = work(hot, heap);
     account::close(hot, heap);
-    heap.abandon(hot);
+    heap.abandon();
     Some(result)
 }
 
@@ -141,14 +141,12 @@ fn attach() -> Option<Option<&'static Hot>> {
     };
     // SAFETY: `claim` made sure there is room for it.
     let (hot, heap) = unsafe { (central::hot(id), central::heap(id)) };
-    heap.in_use.store(1, Ordering::SeqCst);
+    heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     if let Some(row) = heap.row() {
-        hot.attach_row(row);
         start_row(row);
+        hot.attach(id, heap.bins(), row);
     }
-    hot.id.set(id);
-    hot.set_ready(false);
     globals().threads_started.add_shared(1);
     set_hot(hot);
     // After the heap is set: this may allocate.
@@ -169,6 +167,8 @@ fn claim() -> Option<u32> {
     let heap = unsafe { central::heap(id) };
     let row = segment.row(id as usize)?;
     if id == central.made {
+        // SAFETY: there is room for it.
+        unsafe { central::make_ready(id) }.ok()?;
         central.made += 1;
         heap.reset();
         globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
@@ -214,9 +214,7 @@ pub(crate) fn open_shared_heap() -> Option<()> {
     row.state.store(row_state::SHARED, Ordering::Relaxed);
     heap.reset();
     heap.set_row(row);
-    hot.attach_row(row);
-    hot.id.set(0);
-    hot.set_ready(false);
+    hot.attach(0, heap.bins(), row);
     Some(())
 }
 
@@ -236,7 +234,7 @@ fn detach() {
     let id = own.id.get();
     // SAFETY: a record with a key has a heap.
     let heap = unsafe { central::heap(id) };
-    heap.abandon(own);
+    heap.abandon();
     account::close(own, heap);
     if let Some(row) = heap.row() {
         row.ended_ns.set(clock::read());
@@ -289,9 +287,9 @@ unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
 // ---- now and then ----------------------------------------------------------------------------------------------
 
 /// What slow paths do now and then.
-pub(crate) fn housekeeping(hot: &Hot, heap: &Heap) {
+pub(crate) fn housekeeping(heap: &Heap) {
     let Some(now) = clock::moved() else { return };
-    heap.tick(hot, now);
+    heap.tick(now);
     if let Some(segment) = boot::segment() {
         segment::tick(segment, now);
     }
