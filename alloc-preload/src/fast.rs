@@ -3,10 +3,12 @@
 
 use crate::account;
 use crate::block;
+use crate::central;
 use crate::hot::{self, Bin, Hot};
-use crate::ledger::{self, Entry};
+use crate::ledger;
 use crate::misuse::Call;
-use crate::slab::{link, set_link};
+use crate::os::PAGE;
+use crate::slab::{Slab, link, set_link};
 use crate::thread::{self, hot, with_heap};
 use crate::window::{WINDOW, Window, owner};
 use core::arch::naked_asm;
@@ -102,55 +104,96 @@ pub(crate) fn free(pointer: *mut u8) {
     // SAFETY: `granule_of` answered.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
-    if !ledger::is_narrow(tag) {
-        return free_wide(pointer, hot, granule);
+    let Some(bin) = hot.bin_of(unit.owner()) else { return free_elsewhere(pointer, hot, granule) };
+    let spare = bin.spare.get().wrapping_sub(1);
+    if !ledger::is_narrow(tag) || spare < 0 {
+        return free_beyond(pointer, hot, granule);
     }
-    let Some(bin) = hot.bin_of(unit.owner()) else { return free_slow(pointer) };
+    let requested = bin.requested(tag);
+    bin.spare.set(spare);
     // SAFETY: a live block of the thread's own heap.
-    unsafe { push(hot, bin, entry, pointer, bin.requested(tag)) }
+    unsafe { set_link(pointer, bin.front.get()) };
+    bin.front.set(pointer);
+    entry.set(ledger::FREE);
+    // SAFETY: a bin that a unit names was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    if hot.credit(requested, bin) {
+        settle_and_look();
+    }
 }
 
-/// Blocks with wide slack.
+/// Blocks with wide slack, and blocks whose bin is full: they go straight back to their slab, whose record nothing but
+/// this touches.
 #[inline(never)]
-extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
+extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
     let Some(bin) = hot.bin_of(unit.owner()) else { return free_slow(pointer) };
-    // SAFETY: a live block of the thread's own heap.
-    unsafe { push(hot, bin, entry, pointer, bin.block_size().wrapping_sub(slack)) }
-}
-
-/// # Safety
-/// `block` is a live block of the heap whose bin this is, which is the thread's own.
-#[inline(always)]
-unsafe fn push(hot: &Hot, bin: &'static Bin, entry: &Entry, block: *mut u8, requested: usize) {
-    // SAFETY: the caller's; the block is no longer live.
-    unsafe { set_link(block, bin.front.get()) };
-    bin.front.set(block);
+    let requested = bin.block_size().wrapping_sub(slack);
     entry.set(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     let restless = hot.credit(requested, bin);
     let spare = bin.spare.get().wrapping_sub(1);
-    bin.spare.set(spare);
-    if spare < 0 {
-        return after_free(bin);
+    if spare >= 0 {
+        bin.spare.set(spare);
+        // SAFETY: the block is no longer live, and the thread's.
+        unsafe { set_link(pointer, bin.front.get()) };
+        bin.front.set(pointer);
+    } else {
+        // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
+        let slab = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) };
+        // SAFETY: as above.
+        unsafe { slab.put(pointer) };
+        if slab.is_misplaced() {
+            return relist(slab);
+        }
     }
     if restless {
-        after_free(bin);
+        settle_and_look();
     }
 }
 
-/// A bin may be full, or the account has to be settled, or it is time to look at the clock.
+/// Blocks of other threads' heaps. The exchange decides who has freed the block, if several try at once.
+#[inline(never)]
+extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
+    // SAFETY: `granule_of` answered with the granule.
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (tag, owner) = (entry.get(), unit.owner());
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
+    if owner < PAGE || !hot.is_ready() || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
+        return free_slow(pointer);
+    }
+    // SAFETY: a ready record has a heap.
+    let heap = unsafe { central::heap(hot.id.get()) };
+    // SAFETY: the exchange made this call the only one to free the block.
+    let class = unsafe { heap.free_remote(owner, pointer) };
+    let requested = class.block_size().wrapping_sub(slack);
+    // SAFETY: a ready record has a row.
+    unsafe {
+        hot.row().remote_frees.add_owned(1);
+        hot::count_out(hot.line(class.0 as usize), requested);
+    }
+    if hot.credit(requested, hot.bin(class)) {
+        settle_and_look();
+    }
+}
+
 #[cold]
 #[inline(never)]
-extern "C" fn after_free(bin: &'static Bin) {
+extern "C" fn relist(slab: &'static Slab) {
+    with_heap(|_, heap| heap.relist(slab));
+    settle_and_look();
+}
+
+/// The account has to be settled, or it is time to look at the clock.
+#[cold]
+#[inline(never)]
+extern "C" fn settle_and_look() {
     with_heap(|hot, heap| {
-        if bin.spare.get() < 0 {
-            heap.spill(bin);
-        }
         if hot.is_unsettled() {
             account::settle(hot, heap);
         }

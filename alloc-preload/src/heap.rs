@@ -1,8 +1,7 @@
 //! Heaps: one thread's slabs, and how they come, change hands and go.
 //!
-//! A heap hands out and takes back blocks by its bins (see `hot`). Behind each bin's *front* lies its *back*, and behind
-//! that the slabs: an empty front is filled from them in this order, a full one becomes the back, whose blocks return to
-//! their slabs.
+//! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin gets all the
+//! free blocks of one, and what a full bin cannot take returns to its slab.
 //!
 //! Every slab of a heap is in one state: *current* (the class takes blocks from it), *partial* (on the class's list),
 //! *full* (it has none to give), or *spare* (wholly free, kept so that a class on the brink does not give back and take
@@ -34,8 +33,6 @@ use shm_layout::layout::{ClassCounters, Row};
 pub(crate) struct Heap {
     /// First, so that a heap's address is that of its bins: its name.
     bins: Bins,
-    /// Per class the blocks behind the bin.
-    backs: [Cell<*mut u8>; CLASSES],
     inbox: Inbox,
     pub(crate) next_idle: Cell<u32>,
     pub(crate) account: Account,

@@ -17,7 +17,7 @@ use shm_layout::layout::{ClassCounters, Row};
 pub(crate) struct Bin {
     /// The block freed last, or null; the others hang on it.
     pub(crate) front: Cell<*mut u8>,
-    /// Blocks that `front` may take until it has to be moved to the back; see `heap`.
+    /// Blocks that the bin may still take.
     pub(crate) spare: Cell<i32>,
     /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
     /// count as signed.
@@ -28,13 +28,13 @@ pub(crate) struct Bin {
     charge: Cell<u64>,
     /// What it gives back when it is freed, requested bytes apart.
     credit: Cell<u64>,
-    /// Blocks filled or emptied at a time.
-    pub(crate) half: Cell<i32>,
+    /// Blocks that it takes after it was filled or emptied.
+    pub(crate) most: Cell<i32>,
     block_size: Cell<u32>,
 }
 
-/// Bytes of free blocks that a front holds, or a back.
-const HALF: usize = 8 << 10;
+/// Bytes of free blocks that a bin takes before others go straight to their slabs.
+const MOST: usize = 32 << 10;
 
 impl Bin {
     const EMPTY: Self = Self {
@@ -44,17 +44,17 @@ impl Bin {
         line: Cell::new(null()),
         charge: Cell::new(0),
         credit: Cell::new(0),
-        half: Cell::new(0),
+        most: Cell::new(0),
         block_size: Cell::new(0),
     };
 
     /// Makes this the empty bin of a class that counts in `line`.
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
         let size = class.block_size();
-        let half = HALF.checked_div(size).unwrap_or(0).clamp(1, 256) as i32;
+        let most = MOST.checked_div(size).unwrap_or(0).clamp(2, 256) as i32;
         self.front.set(null_mut());
-        self.spare.set(half);
-        self.half.set(half);
+        self.spare.set(most);
+        self.most.set(most);
         self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
         self.block_size.set(size as u32);
         self.line.set(line);
@@ -268,14 +268,21 @@ impl Hot {
     pub(crate) unsafe fn fine(&self, size: usize) -> &'static Bin {
         debug_assert!(size <= FINE_MAX);
         // SAFETY: the caller's.
-        self.bin_at(unsafe { self.fine.get_unchecked((size + GRANULE - 1) / GRANULE) }.get())
+        self.bin_at(unsafe { self.fine.get_unchecked(size.div_ceil(GRANULE)) }.get())
     }
 
     /// The bin of this heap that a unit's blocks go to; `None` if they are not this heap's, or while it is on a detour.
     #[inline(always)]
     pub(crate) fn bin_of(&self, owner: usize) -> Option<&'static Bin> {
-        // SAFETY: an owner in this range is the address of one of the heap's bins.
-        (owner.wrapping_sub(self.key.get()) < size_of::<Bins>()).then(|| unsafe { &*(owner as *const Bin) })
+        if owner.wrapping_sub(self.key.get()) >= size_of::<Bins>() {
+            return None;
+        }
+        // SAFETY: an owner in this range is the address of one of the heap's bins; zero it may be only in a record that is
+        // not ready, whose window is empty.
+        unsafe {
+            core::hint::assert_unchecked(owner != 0);
+            Some(&*(owner as *const Bin))
+        }
     }
 
     /// The row whose counters these are.

@@ -124,6 +124,16 @@ impl Slab {
         !self.free.get().is_null()
     }
 
+    /// Whether a block that came back has changed which list the slab belongs on.
+    #[inline]
+    pub(crate) fn is_misplaced(&self) -> bool {
+        match self.state.get() {
+            State::Full => true,
+            State::Partial => self.used.get() == 0,
+            _ => false,
+        }
+    }
+
     /// Bytes of the carved blocks.
     pub(crate) fn carved_bytes(&self) -> usize {
         self.carved.get() as usize * self.block_size.get() as usize

@@ -15,37 +15,21 @@ impl Heap {
         of(&self.bins, class)
     }
 
-    /// Fills the class's bin, whose front is empty; `None` when memory is exhausted.
+    /// Fills the class's bin, which is empty; `None` when memory is exhausted.
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bin(class);
         debug_assert!(bin.front.get().is_null());
-        let mut blocks = of(&self.backs, class).replace(null_mut());
-        if blocks.is_null() {
-            self.drain_inbox();
-            blocks = self.slab_with_blocks(class)?.take_all();
-        }
-        bin.spare.set(bin.half.get());
-        bin.front.set(blocks);
+        self.drain_inbox();
+        bin.front.set(self.slab_with_blocks(class)?.take_all());
+        bin.spare.set(bin.most.get());
         Some(())
-    }
-
-    /// The bin's front is full: it becomes the back, whose blocks return to their slabs.
-    pub(crate) fn spill(&self, bin: &Bin) {
-        let Some(back) = self.backs.get(self.class_of(bin)) else { return };
-        bin.spare.set(bin.half.get());
-        self.put_back(back.replace(bin.front.replace(null_mut())), bin);
-    }
-
-    fn class_of(&self, bin: &Bin) -> usize {
-        (core::ptr::from_ref(bin) as usize - self.name()) / size_of::<Bin>()
     }
 
     /// Returns all blocks of the class's bin to their slabs.
     pub(super) fn empty_bin(&self, class: SizeClass) {
         let bin = self.bin(class);
-        bin.spare.set(bin.half.get());
+        bin.spare.set(bin.most.get());
         self.put_back(bin.front.replace(null_mut()), bin);
-        self.put_back(of(&self.backs, class).replace(null_mut()), bin);
     }
 
     pub(super) fn empty_bins(&self) {
@@ -54,9 +38,8 @@ impl Heap {
 
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
-        for (bin, back) in self.bins.iter().zip(&self.backs) {
+        for bin in &self.bins {
             bin.front.set(null_mut());
-            back.set(null_mut());
         }
         self.forget_remote();
     }

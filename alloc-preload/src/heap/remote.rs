@@ -16,6 +16,7 @@ use crate::window::{WINDOW, Window, owner};
 use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use shm_layout::class::SizeClass;
 
 /// What other threads write, on a line of its own.
 #[repr(C, align(64))]
@@ -44,14 +45,16 @@ pub(super) struct Chain {
 const BATCH: usize = 4096;
 
 impl Heap {
-    /// Frees a block of another heap's slab. The block is pending.
+    /// Frees a block of another heap's slab; its class. The block is pending.
     ///
     /// # Safety
     /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
-    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8) {
+    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8) -> SizeClass {
         let owner = heap_of(unit_owner);
+        let class = hot::class_of(unit_owner, owner.bins());
         let heap = core::ptr::from_ref(owner) as usize;
-        let Some(chain) = self.outgoing.get(heap / size_of::<Self>() % CHAINS) else { return };
+        // SAFETY: the remainder is below the array's length.
+        let chain = unsafe { self.outgoing.get_unchecked(heap / size_of::<Self>() % CHAINS) };
         if chain.heap.get() != heap {
             self.hand_over_chain(chain);
             chain.heap.set(heap);
@@ -61,11 +64,12 @@ impl Heap {
         if chain.first.replace(block).is_null() {
             chain.last.set(block);
         }
-        let bytes = chain.bytes.get() + hot::class_of(unit_owner, owner.bins()).block_size();
+        let bytes = chain.bytes.get() + class.block_size();
         chain.bytes.set(bytes);
         if bytes >= BATCH {
             self.hand_over_chain(chain);
         }
+        class
     }
 
     /// Hands over all chains.
@@ -149,7 +153,8 @@ impl Heap {
                 continue;
             }
             // SAFETY: a pending block of that heap's, which only this thread has.
-            return unsafe { self.free_remote(owner, block) };
+            unsafe { self.free_remote(owner, block) };
+            return;
         }
     }
 }
