@@ -1,8 +1,8 @@
-//! The workload programs, each built once for this run.
+//! The workload programs, each built once for this run, and the folders for what is built and generated.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 /// `programs/<file>` (`.c` or `.cc`), compiled with optimisation.
@@ -17,27 +17,24 @@ pub(crate) fn program(file: &str) -> Result<PathBuf, String> {
     if let Some(path) = done.get(file) {
         return Ok(path.clone());
     }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs").join(file);
-    let folder = directory("programs")?;
-    let binary = folder.join(file.replace('.', "_"));
-    let compiler = if file.ends_with(".cc") { "g++" } else { "gcc" };
+    let binary = directory("programs")?.join(file.replace('.', "_"));
     // Not into place at once: another benchmark may be running the old one.
     let fresh = binary.with_extension(std::process::id().to_string());
-    let mut command = Command::new(compiler);
+    let mut compiler = Command::new(if file.ends_with(".cc") { "g++" } else { "gcc" });
     // -fno-builtin: a compiler that knows `malloc` leaves pairs of calls out.
-    command.args(["-O2", "-g", "-fno-builtin", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]);
+    compiler.args(["-O2", "-g", "-fno-builtin", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]);
     if file == "launch.c" {
-        command.arg("-static");
+        compiler.arg("-static");
     }
-    let status = command.arg(&source).arg("-o").arg(&fresh).status();
-    match status {
-        Ok(status) if status.success() => {}
-        Ok(_) => return Err(format!("{} does not compile", source.display())),
-        Err(error) => return Err(format!("{compiler}: {error}")),
-    }
+    succeeds(compiler.arg(source(file)).arg("-o").arg(&fresh))?;
     std::fs::rename(&fresh, &binary).map_err(|error| format!("{}: {error}", binary.display()))?;
     done.insert(file.to_owned(), binary.clone());
     Ok(binary)
+}
+
+/// Where `programs/<file>` lies.
+pub(crate) fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs").join(file)
 }
 
 /// A folder for what the benchmarks build or generate.
@@ -49,4 +46,18 @@ pub(crate) fn directory(name: &str) -> Result<PathBuf, String> {
     let folder = tests::artefacts::directory().join("benches").join(name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(folder)
+}
+
+/// Runs `command` to its end and returns what it printed.
+///
+/// # Errors
+///
+/// It cannot be started, or fails: then the end of what it wrote to standard error.
+pub(crate) fn succeeds(command: &mut Command) -> Result<Vec<u8>, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
 }

@@ -28,13 +28,6 @@ const QUICK: (&str, &str) = ("1", "1");
 pub(crate) fn cases(options: &Options) -> Result<Vec<Case>, String> {
     let (repetitions, milliseconds) = if options.quick { QUICK } else { REPETITIONS };
     let program = compile::program("micro.c")?;
-    let rows = ROWS.iter().filter(|row| options.wants(row));
-    Ok(rows
-        .map(|&row| Case {
-            name: row.to_owned(),
-            figure: Figure::Printed,
-            program: program.clone(),
-            arguments: [row, repetitions, milliseconds].map(str::to_owned).to_vec(),
-        })
-        .collect())
+    let case = |row| Case::new(row, "micro", program.clone(), &[row, repetitions, milliseconds]);
+    Ok(ROWS.into_iter().map(|row| case(row).figure(Figure::Nanoseconds)).collect())
 }

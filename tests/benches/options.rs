@@ -6,23 +6,54 @@ use std::path::PathBuf;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// One operation alone and warm, in nanoseconds.
+    /// Whole programs: wall time, processor time and peak RSS
+    Suite,
+    /// One operation alone and warm, in nanoseconds
     Micro,
+    /// Starting a small program, and its RSS
+    Startup,
+    /// 1 to 64 threads
+    Scaling,
+    /// The cost of an operation while 1 MiB to 8 GiB are live
+    Heap,
+    /// Memory that stays resident after it was freed
+    Giveback,
+}
+
+impl Mode {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Suite => "Whole programs",
+            Self::Micro => "One operation",
+            Self::Startup => "Starting a small program",
+            Self::Scaling => "Scaling with threads",
+            Self::Heap => "Cost by size of the live heap",
+            Self::Giveback => "Memory that stays after it was freed",
+        }
+    }
+
+    /// How many runs are worth one round of the others: short ones are repeated more.
+    fn repeats(self) -> u32 {
+        if self == Self::Startup { 20 } else { 1 }
+    }
 }
 
 /// Compares libstatsalloc.so with other allocators.
 #[derive(Debug, Parser)]
 #[command(name = "peers")]
 pub(crate) struct Options {
-    /// What to measure
+    /// What to measure, one after the other; whole programs unless said otherwise
     #[arg(value_name = "MODE")]
     modes: Vec<Mode>,
-    /// How often everything is run, interleaved in random order
+    /// How often everything is run, interleaved in random order (starting a program: 20 times as often)
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only cases whose name contains this; may be repeated
+    /// Only what has this in its name; may be repeated
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
+    /// Only this group of programs: single, multi or real; may be repeated
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
     /// Only these allocators, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allocators: Vec<String>,
@@ -32,6 +63,12 @@ pub(crate) struct Options {
     /// Everything small and once, to see that it runs
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Write every reading to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the tables as a dated Markdown page to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
     /// What cargo says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -39,25 +76,25 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn modes(&self) -> Vec<Mode> {
-        if self.modes.is_empty() { vec![Mode::Micro] } else { self.modes.clone() }
+        if self.modes.is_empty() { vec![Mode::Suite] } else { self.modes.clone() }
     }
 
-    pub(crate) fn rounds(&self) -> u32 {
-        if self.quick { 1 } else { self.rounds }
+    pub(crate) fn rounds(&self, mode: Mode) -> u32 {
+        if self.quick { 1 } else { self.rounds * mode.repeats() }
     }
 
-    pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|pattern| name.contains(pattern.as_str()))
+    /// Whether a case of this group and name is asked for.
+    pub(crate) fn wants(&self, group: &str, name: &str) -> bool {
+        (self.group.is_empty() || self.group.iter().any(|wanted| wanted == group))
+            && (self.only.is_empty() || self.only.iter().any(|pattern| name.contains(pattern.as_str())))
     }
 
-    /// The other builds, each with its label: the file's folder where none is given.
+    /// The other builds, each with its label: its path where none is given.
     pub(crate) fn libraries(&self) -> Vec<(String, PathBuf)> {
-        self.library
-            .iter()
-            .map(|given| match given.split_once('=') {
-                Some((label, path)) => (label.to_owned(), PathBuf::from(path)),
-                None => (given.clone(), PathBuf::from(given)),
-            })
-            .collect()
+        let labelled = |given: &String| match given.split_once('=') {
+            Some((label, path)) => (label.to_owned(), PathBuf::from(path)),
+            None => (given.clone(), PathBuf::from(given)),
+        };
+        self.library.iter().map(labelled).collect()
     }
 }

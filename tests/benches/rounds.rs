@@ -1,9 +1,9 @@
 //! All cases under all allocators, interleaved in random order.
 
 use crate::allocators::Allocator;
-use crate::cases::{Case, Outcome, Reading};
-use crate::launch;
-use crate::options::Options;
+use crate::cases::{Case, Figure, Outcome, Reading, Way};
+use crate::options::{Mode, Options};
+use crate::{launch, redis};
 use std::io::{IsTerminal, Write};
 
 /// What all rounds gave: `outcomes[case][allocator][round]`.
@@ -47,24 +47,48 @@ impl Results {
     }
 }
 
-/// Runs everything `options.rounds()` times. In a round the cases come in random order, and the allocators of one case
+/// Runs everything as often as `options` say. In a round the cases come in random order, and the allocators of one case
 /// right after each other, in random order too: what is compared is then close in time, and nobody always comes first.
-pub(crate) fn measure(cases: &[Case], allocators: &[Allocator], options: &Options) -> Result<Results, String> {
+///
+/// # Errors
+///
+/// Nothing is to be measured, or a program already fails without any preload.
+pub(crate) fn measure(
+    mode: Mode,
+    cases: Vec<Case>,
+    allocators: &[Allocator],
+    options: &Options,
+) -> Result<Results, String> {
     if cases.is_empty() || allocators.is_empty() {
-        return Err("nothing is left to measure".to_owned());
+        return Err(format!("{}: nothing is left to measure", mode.title()));
     }
+    let expected = cases.iter().map(expected).collect::<Result<Vec<_>, _>>()?;
+    let rounds = options.rounds(mode);
     let mut outcomes = vec![vec![Vec::new(); allocators.len()]; cases.len()];
     let mut random = Shuffle(0x5DEE_CE66);
-    for round in 1..=options.rounds() {
+    for round in 1..=rounds {
         for (number, case) in random.order(cases.len()).into_iter().enumerate() {
-            progress(&format!("round {round} of {}, {} of {}", options.rounds(), number + 1, cases.len()));
+            progress(&format!("{}: round {round} of {rounds}, {} of {}", mode.title(), number + 1, cases.len()));
             for allocator in random.order(allocators.len()) {
-                outcomes[case][allocator].push(launch::run(&cases[case], &allocators[allocator]));
+                let outcome = match cases[case].way {
+                    Way::Alone => launch::checked(&cases[case], &allocators[allocator], expected[case].as_deref()),
+                    Way::Redis { requests } => redis::run(&cases[case], &allocators[allocator], requests),
+                };
+                outcomes[case][allocator].push(outcome);
             }
         }
     }
     progress("");
-    Ok(Results { cases: cases.to_vec(), allocators: allocators.to_vec(), outcomes })
+    Ok(Results { cases, allocators: allocators.to_vec(), outcomes })
+}
+
+/// What a program must print under every allocator, if that is always the same. This also warms the page cache.
+fn expected(case: &Case) -> Result<Option<Vec<u8>>, String> {
+    if case.figure != Figure::Wall || case.way != Way::Alone {
+        return Ok(None);
+    }
+    let (_, output) = launch::run(case, &Allocator::baseline()).map_err(|why| format!("{}: {why}", case.name))?;
+    Ok(Some(output))
 }
 
 /// Shows how far it is, where somebody looks on.

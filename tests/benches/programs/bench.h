@@ -71,6 +71,29 @@ static inline void *block(size_t size) {
     return fresh;
 }
 
+/* A size as programs ask for them: half of them up to 64 bytes, one in a hundred above 8 KiB, none above 64 KiB. */
+static inline size_t realistic(Random *random) {
+    uint64_t share = below(random, 100);
+    uint64_t top = share < 50 ? 64 : share < 80 ? 256 : share < 94 ? 1024 : share < 99 ? 8192 : 65536;
+    uint64_t bottom = top == 64 ? 8 : top == 65536 ? 8192 : top / 4;
+    return bottom + below(random, top - bottom + 1);
+}
+
+/* Writes into `fresh` as programs do: a word at the start, and one further in each 64 bytes up to a page. */
+static inline void *filled(void *fresh, size_t size, uint64_t value) {
+    for (size_t at = 0; at + 8 <= size && at < 4096; at += 64) {
+        memcpy((char *)fresh + at, &value, 8);
+    }
+    return fresh;
+}
+
+/* The word at the start of `filled`, for sums that must be right. */
+static inline uint64_t word(const void *from) {
+    uint64_t value;
+    memcpy(&value, from, 8);
+    return value;
+}
+
 static inline pthread_t started(void *(*run)(void *), void *argument) {
     pthread_t thread;
     must(pthread_create(&thread, NULL, run, argument) == 0);
