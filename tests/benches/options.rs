@@ -32,9 +32,15 @@ impl Mode {
         }
     }
 
-    /// How many runs are worth one round of the others: short ones are repeated more.
-    fn repeats(self) -> u32 {
-        if self == Self::Startup { 20 } else { 1 }
+    /// How often everything is run where nothing is said: what is short and noisy often, what is long or no time seldom.
+    fn rounds(self) -> u32 {
+        match self {
+            Self::Suite | Self::Micro => 15,
+            Self::Startup => 300,
+            Self::Scaling => 7,
+            Self::Heap => 3,
+            Self::Giveback => 1,
+        }
     }
 }
 
@@ -45,9 +51,10 @@ pub(crate) struct Options {
     /// What to measure, one after the other; whole programs unless said otherwise
     #[arg(value_name = "MODE")]
     modes: Vec<Mode>,
-    /// How often everything is run, interleaved in random order (starting a program: 20 times as often)
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// How often everything is run, interleaved in random order [default: suite and micro 15, startup 300, scaling 7,
+    /// heap 3, giveback 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Only what has this in its name; may be repeated
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
@@ -80,7 +87,7 @@ impl Options {
     }
 
     pub(crate) fn rounds(&self, mode: Mode) -> u32 {
-        if self.quick { 1 } else { self.rounds * mode.repeats() }
+        self.rounds.unwrap_or(if self.quick { 1 } else { mode.rounds() })
     }
 
     /// Whether a case of this group and name is asked for.

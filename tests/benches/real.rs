@@ -60,14 +60,14 @@ fn perl(quick: bool) -> Result<Case, String> {
 }
 
 fn compiler(quick: bool) -> Result<Case, String> {
-    let source = inputs::cpp(if quick { 2 } else { 30 })?;
+    let source = inputs::cpp(if quick { 1 } else { 6 })?;
     Ok(Case::new("g++", GROUP, tool("g++"), &["-O2", "-S", "-o", "-", &source]))
 }
 
 fn redis(quick: bool) -> Result<Case, String> {
     let server = ["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"];
     let mut case = Case::new("redis", GROUP, tool("redis-server"), &server);
-    case.way = Way::Redis { requests: if quick { 500 } else { 25_000 } };
+    case.way = Way::Redis { requests: if quick { 500 } else { 15_000 } };
     Ok(case)
 }
 
@@ -89,7 +89,7 @@ fn ghostscript(quick: bool) -> Result<Case, String> {
 }
 
 fn z3(quick: bool) -> Result<Case, String> {
-    let problem = inputs::smt(if quick { 6 } else { 40 })?;
+    let problem = inputs::smt(if quick { 6 } else { 32 })?;
     Ok(Case::new("z3", GROUP, tool("z3"), &["-smt2", "smt.random_seed=1", "sat.random_seed=1", &problem]))
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod page;
 mod table;
 
 use crate::allocators::BASELINE;
-use crate::cases::Reading;
+use crate::cases::{Figure, Reading};
 use crate::options::Mode;
 use crate::rounds::Results;
 use crate::stats::{Interval, geometric, median};
@@ -53,7 +53,9 @@ fn heading(results: &Results, first: &str) -> Vec<String> {
 fn medians(results: &Results) -> Table {
     let unit = results.cases[0].figure.unit();
     let mut table = Table::new(format!("Medians of {} runs, {unit}", runs(results)), heading(results, ""));
+    // Of memory, zero may be the best: no ratio then.
     let ours = results.allocators.iter().position(|allocator| allocator.ours);
+    let ours = ours.filter(|_| results.cases[0].figure == Figure::Nanoseconds);
     if ours.is_some() {
         table.heading.push("ours / best other".to_owned());
     }
@@ -71,7 +73,7 @@ fn medians(results: &Results) -> Table {
             let best = least(others.filter_map(|(value, _)| *value));
             row.push(
                 middles[ours]
-                    .filter(|_| best > 0.0 && best.is_finite())
+                    .filter(|_| best.is_finite())
                     .map_or_else(String::new, |value| format!("{:.2}", value / best)),
             );
         }
