@@ -59,6 +59,15 @@ impl Case {
         }
     }
 
+    /// Whether the program is there; if not, that is said on standard error.
+    pub(crate) fn installed(&self) -> bool {
+        let there = self.program.is_file();
+        if !there {
+            eprintln!("without {}: {} is not installed", self.name, self.program.display());
+        }
+        there
+    }
+
     pub(crate) fn figure(self, figure: Figure) -> Self {
         Self { figure, ..self }
     }

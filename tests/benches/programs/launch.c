@@ -6,6 +6,7 @@
 #include "bench.h"
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -27,6 +28,9 @@ int main(int argc, char **argv) {
     int descriptor = (int)number(argv[1]);
     signal(SIGALRM, end_group);
     signal(SIGTERM, end_group);
+    signal(SIGINT, end_group);
+    /* Nothing outlives a benchmark that was interrupted. */
+    must(prctl(PR_SET_PDEATHSIG, SIGTERM) == 0);
     /* Ready before the clock runs: the child does nothing but `exec`. */
     if (argv[3][0] != 0) {
         must(setenv("LD_PRELOAD", argv[3], 1) == 0);
@@ -35,6 +39,7 @@ int main(int argc, char **argv) {
     pid_t pid = vfork();
     if (pid == 0) {
         setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(descriptor);
         execvp(argv[4], argv + 4);
         _exit(127);
