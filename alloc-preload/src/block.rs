@@ -4,14 +4,11 @@
 //! gives the old one, but counts them the other way round: no peak ever includes both.
 
 use crate::account;
-use crate::central::heap_of;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::large::{self, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
-use crate::os::PAGE;
-use crate::slab::link;
 use crate::window::{WINDOW, Window, owner};
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
@@ -42,11 +39,11 @@ impl Block {
         // SAFETY: the ledger is committed there.
         let slack = unsafe { entry.slack(tag) }.ok_or(Wrong::NotLive(tag))?;
         let index = Window::unit_of_granule(granule);
-        let kind = match unit.owner() {
-            owner::SPAN => Kind::Large(Large { unit: index }),
-            heap if heap >= PAGE => Kind::Small(hot::class_of(heap, heap_of(heap).bins())),
+        let kind = if unit.owner() == owner::SPAN {
+            Kind::Large(Large { unit: index })
+        } else {
             // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
-            _ => Kind::Small(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class()),
+            Kind::Small(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class())
         };
         let size = match kind {
             Kind::Small(class) => class.block_size(),
@@ -81,13 +78,16 @@ impl Block {
 
     /// Gives the block back, uncounted. False if another thread has freed it meanwhile.
     fn give(&self, heap: &Heap) -> bool {
-        if let Kind::Large(block) = self.kind {
-            if !large::claim(block.unit, self.tag) {
-                return false;
+        let class = match self.kind {
+            Kind::Large(block) => {
+                if !large::claim(block.unit, self.tag) {
+                    return false;
+                }
+                block.give();
+                return true;
             }
-            block.give();
-            return true;
-        }
+            Kind::Small(class) => class,
+        };
         let index = Window::unit_of_granule(self.granule);
         // SAFETY: the unit of a live block is committed, and has a head.
         let (unit, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(WINDOW.head(index))) };
@@ -103,13 +103,11 @@ impl Block {
                 row.remote_frees.add_owned(1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
-            unsafe { heap.free_remote(owner, self.address()) };
+            unsafe { heap.free_remote(owner, self.address(), class) };
             return true;
         }
         self.entry.set(ledger::FREE);
-        // SAFETY: a block of our slab, no longer live.
-        unsafe { slab.put(self.address()) };
-        heap.relist(slab);
+        heap.take_back(self.address(), class);
         true
     }
 }
@@ -188,32 +186,17 @@ fn freed_size(address: usize) -> Option<usize> {
 
 /// Takes a block of `size` bytes in this class, live but not counted. Null when memory is exhausted.
 fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
-    let bin = hot.bin(class);
     loop {
-        let block = bin.front.get();
-        if block.is_null() {
-            if heap.fill(class).is_none() {
-                return core::ptr::null_mut();
+        if let Some(block) = hot.bin(class).pop() {
+            if let Some(granule) = WINDOW.granule_of(block.as_ptr()) {
+                // SAFETY: `granule_of` answers for the granule; a free block of our heap, which now becomes the caller's.
+                unsafe { WINDOW.entry(granule).set_live(class.block_size() - size) };
             }
-            continue;
+            return block.as_ptr();
         }
-        let entry = WINDOW.granule_of(block).map(|granule| {
-            // SAFETY: `granule_of` answers for the granule.
-            unsafe { WINDOW.entry(granule) }
-        });
-        let Some(entry) = entry.filter(|entry| ledger::is_free(entry.get())) else {
-            // A front that does not hold together is reported, and its blocks are never handed out again.
-            bin.front.set(core::ptr::null_mut());
-            misuse::corrupt_list(block as usize, class.block_size());
-            continue;
-        };
-        // SAFETY: a free block of our heap, which now becomes the caller's.
-        unsafe {
-            bin.front.set(link(block));
-            entry.set_live(class.block_size() - size);
+        if heap.fill(class).is_none() {
+            return core::ptr::null_mut();
         }
-        bin.spare.set(bin.spare.get() + 1);
-        return block;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::hot::{self, Bin, Hot};
 use crate::ledger;
 use crate::misuse::Call;
 use crate::os::PAGE;
-use crate::slab::{Slab, link, set_link};
+use crate::slab::Slab;
 use crate::thread::{self, hot, with_heap};
 use crate::window::{WINDOW, Window, owner};
 use core::arch::naked_asm;
@@ -42,23 +42,17 @@ extern "C" fn allocate_medium(size: usize) -> *mut u8 {
 
 #[inline(always)]
 fn pop<const WIDE: bool>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
-    let block = bin.front.get();
-    let Some(granule) = hot.view().granule_of(block) else { return allocate_slow(size) };
-    // SAFETY: `granule_of` answered.
-    let entry = unsafe { hot.view().entry(granule) };
-    if !ledger::is_free(entry.get_listed()) {
-        return allocate_slow(size);
-    }
-    // SAFETY: a free block of the thread's own heap.
-    bin.front.set(unsafe { link(block) });
+    let Some(block) = bin.pop() else { return allocate_slow(size) };
+    let block = block.as_ptr();
+    // SAFETY: what lies in a bin is a block of the window that the thread knows.
+    let entry = unsafe { hot.view().entry_of(block) };
     let tag = bin.tag(size);
     if WIDE {
-        // SAFETY: as above; the block holds `size` bytes.
+        // SAFETY: a free block of the thread's own heap, which holds `size` bytes.
         unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
     } else {
         entry.set(tag as u8);
     }
-    bin.spare.set(bin.spare.get().wrapping_add(1));
     // SAFETY: a bin with blocks was started.
     hot::count_in(unsafe { bin.line() }, size);
     if hot.charge(size, bin) {
@@ -105,16 +99,11 @@ pub(crate) fn free(pointer: *mut u8) {
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
     let Some(bin) = hot.bin_of(unit.owner()) else { return free_elsewhere(pointer, hot, granule) };
-    let spare = bin.spare.get().wrapping_sub(1);
-    if !ledger::is_narrow(tag) || spare < 0 {
+    if !ledger::is_narrow(tag) || !bin.push(pointer) {
         return free_beyond(pointer, hot, granule);
     }
-    let requested = bin.requested(tag);
-    bin.spare.set(spare);
-    // SAFETY: a live block of the thread's own heap.
-    unsafe { set_link(pointer, bin.front.get()) };
-    bin.front.set(pointer);
     entry.set(ledger::FREE);
+    let requested = bin.requested(tag);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     if hot.credit(requested, bin) {
@@ -136,13 +125,7 @@ extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     let restless = hot.credit(requested, bin);
-    let spare = bin.spare.get().wrapping_sub(1);
-    if spare >= 0 {
-        bin.spare.set(spare);
-        // SAFETY: the block is no longer live, and the thread's.
-        unsafe { set_link(pointer, bin.front.get()) };
-        bin.front.set(pointer);
-    } else {
+    if !bin.push(pointer) {
         // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
         let slab = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) };
         // SAFETY: as above.
@@ -169,8 +152,10 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     }
     // SAFETY: a ready record has a heap.
     let heap = unsafe { central::heap(hot.id.get()) };
+    // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
+    let class = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class();
     // SAFETY: the exchange made this call the only one to free the block.
-    let class = unsafe { heap.free_remote(owner, pointer) };
+    unsafe { heap.free_remote(owner, pointer, class) };
     let requested = class.block_size().wrapping_sub(slack);
     // SAFETY: a ready record has a row.
     unsafe {

@@ -1,7 +1,7 @@
 //! Heaps: one thread's slabs, and how they come, change hands and go.
 //!
-//! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin gets all the
-//! free blocks of one, and what a full bin cannot take returns to its slab.
+//! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin is filled from
+//! one, lowest address first, and what a full bin cannot take returns to its slab.
 //!
 //! Every slab of a heap is in one state: *current* (the class takes blocks from it), *partial* (on the class's list),
 //! *full* (it has none to give), or *spare* (wholly free, kept so that a class on the brink does not give back and take
@@ -15,7 +15,7 @@ pub(crate) use abandon::put_abandoned;
 
 use crate::account::Account;
 use crate::central::{central, decay_ns};
-use crate::hot::{self, Bins};
+use crate::hot::{self, Bin, Bins};
 use crate::options::options;
 use crate::os;
 use crate::slab::{NO_UNIT, Slab, State};
@@ -46,7 +46,7 @@ pub(crate) struct Heap {
     full: Cell<u32>,
 }
 
-const _: () = assert!(size_of::<Heap>() == 2 * os::PAGE && core::mem::offset_of!(Heap, bins) == 0);
+const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
 
 /// States of a heap.
 pub(crate) mod usage {
@@ -97,8 +97,8 @@ impl Heap {
     /// From now on the heap counts in `row`.
     pub(crate) fn set_row(&self, row: &'static Row) {
         self.row.set(Some(row));
-        for ((class, bin), line) in classes().zip(&self.bins).zip(&row.lines) {
-            bin.start(class, line);
+        for (class, line) in classes().zip(&row.lines) {
+            self.bins.bin(class).start(class, line);
         }
     }
 
@@ -119,8 +119,9 @@ impl Heap {
 
     // ---- taking slabs ------------------------------------------------------------------------------------------
 
-    /// The class's current slab, or another in its place, with a block on its list; `None` when memory is exhausted.
-    fn slab_with_blocks(&self, class: SizeClass) -> Option<&'static Slab> {
+    /// Fills the class's bin, which is empty, from its current slab or another in its place; `None` when memory is
+    /// exhausted.
+    fn fill_from_slabs(&self, class: SizeClass, bin: &Bin) -> Option<()> {
         let current = of(&self.current, class);
         loop {
             if current.get() == NO_UNIT {
@@ -129,24 +130,25 @@ impl Heap {
                 current.set(slab.unit().0);
             }
             let slab = slab_at(current.get());
-            if self.provide(slab) {
-                return Some(slab);
+            if self.fill_from(slab, bin) {
+                return Some(());
             }
             current.set(NO_UNIT);
             self.set_full(slab);
         }
     }
 
-    /// Whether the slab has a block on its list, after carving if need be.
-    fn provide(&self, slab: &Slab) -> bool {
-        if slab.has_listed() {
+    /// Moves blocks from the slab to its class's bin, carving some if need be; false if it has none.
+    fn fill_from(&self, slab: &Slab, bin: &Bin) -> bool {
+        // SAFETY: our slab and its bin.
+        if unsafe { slab.wake(bin) } {
             return true;
         }
         if slab.carved.get() == slab.capacity.get() {
             return false;
         }
-        // SAFETY: our slab, its list is empty and it is not wholly carved.
-        let carved = unsafe { slab.carve() };
+        // SAFETY: our slab, which is not wholly carved.
+        let carved = unsafe { slab.carve(bin) };
         if let Some(line) = self.line(slab) {
             line.capacity_in.add_owned(u64::from(carved));
         }
@@ -191,7 +193,7 @@ impl Heap {
 
     /// Writes this heap into the unit records of a slab that is new to it.
     fn own(&self, slab: &Slab) {
-        slab.set_owner(hot::owner_for(self.name(), slab.size_class()));
+        slab.set_owner(hot::owner_for(&self.bins, slab.size_class()));
     }
 
     // ---- lists -------------------------------------------------------------------------------------------------

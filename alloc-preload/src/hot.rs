@@ -8,53 +8,82 @@ use crate::ledger::{Entry, NARROW};
 use crate::room;
 use crate::window::{Unit, WINDOW};
 use core::cell::Cell;
-use core::ptr::{null, null_mut};
+use core::ptr::{NonNull, null};
 use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass, UNIT};
 use shm_layout::layout::{ClassCounters, Row};
 
-/// A thread's free blocks of one class, and all else that allocating and freeing one takes.
+/// A thread's free blocks of one class, and all else that allocating and freeing one takes. The addresses of the blocks
+/// stand in [`slots`](Bin::slot) behind it: nothing of ours lies in a free block, and neither call touches it.
 #[repr(C)]
 pub(crate) struct Bin {
-    /// The block freed last, or null; the others hang on it.
-    pub(crate) front: Cell<*mut u8>,
-    /// Blocks that the bin may still take.
-    pub(crate) spare: Cell<i32>,
+    /// Blocks in the bin.
+    pub(crate) count: Cell<u32>,
+    /// Blocks that it takes.
+    pub(crate) most: Cell<u32>,
     /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
     /// count as signed.
     tag_base: Cell<u32>,
+    block_size: Cell<u32>,
     /// The class's counters in the heap's row.
     line: Cell<*const ClassCounters>,
     /// What one block takes from the room when it is allocated, requested bytes apart.
     charge: Cell<u64>,
     /// What it gives back when it is freed, requested bytes apart.
     credit: Cell<u64>,
-    /// Blocks that it takes after it was filled or emptied.
-    pub(crate) most: Cell<i32>,
-    block_size: Cell<u32>,
 }
 
-/// Bytes of free blocks that a bin takes before others go straight to their slabs.
-const MOST: usize = 32 << 10;
+/// Slots of the class's bin: as many blocks as lie in 32 KiB, within limits.
+const fn slots(class: SizeClass) -> usize {
+    match (32 << 10) / class.block_size() {
+        few @ ..2 => few + 1,
+        some @ 2..128 => some,
+        _ => 128,
+    }
+}
+
+/// Offset of each class's bin, and behind the last one of what follows, in bytes.
+const OFFSETS: [u32; CLASSES + 1] = {
+    let mut offsets = [0; CLASSES + 1];
+    let mut class = 0;
+    while class < CLASSES {
+        let bytes = size_of::<Bin>() + slots(SizeClass(class as u8)) * size_of::<*mut u8>();
+        offsets[class + 1] = offsets[class] + bytes as u32;
+        class += 1;
+    }
+    offsets
+};
+
+const BINS_BYTES: usize = OFFSETS[CLASSES] as usize;
+
+/// A heap's bins, one after the other, each with its slots. Zeroed memory is a valid state: without slots.
+#[repr(C, align(64))]
+pub(crate) struct Bins([Cell<u64>; BINS_BYTES / 8]);
+
+impl Bins {
+    /// The class's bin.
+    #[inline]
+    pub(crate) fn bin(&self, class: SizeClass) -> &Bin {
+        let offset = OFFSETS.get(class.0 as usize).map_or(0, |&offset| offset as usize);
+        // SAFETY: the offset is that of a bin.
+        unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
+    }
+}
 
 impl Bin {
     const EMPTY: Self = Self {
-        front: Cell::new(null_mut()),
-        spare: Cell::new(0),
+        count: Cell::new(0),
+        most: Cell::new(0),
         tag_base: Cell::new(0),
+        block_size: Cell::new(0),
         line: Cell::new(null()),
         charge: Cell::new(0),
         credit: Cell::new(0),
-        most: Cell::new(0),
-        block_size: Cell::new(0),
     };
 
-    /// Makes this the empty bin of a class that counts in `line`.
+    /// Makes this the bin of a class that counts in `line`. What is in it stays.
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
         let size = class.block_size();
-        let most = MOST.checked_div(size).unwrap_or(0).clamp(2, 256) as i32;
-        self.front.set(null_mut());
-        self.spare.set(most);
-        self.most.set(most);
+        self.most.set(slots(class) as u32);
         self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
         self.block_size.set(size as u32);
         self.line.set(line);
@@ -62,6 +91,51 @@ impl Bin {
         self.credit.set(room::credit(size));
     }
 
+    /// The place of block number `index`.
+    ///
+    /// # Safety
+    /// `index < most`, and the bin is one of a heap's.
+    #[inline(always)]
+    unsafe fn slot(&self, index: u32) -> &Cell<*mut u8> {
+        debug_assert!(index < self.most.get());
+        // SAFETY: the slots lie behind the bin.
+        unsafe { &*core::ptr::from_ref(self).add(1).cast::<Cell<*mut u8>>().add(index as usize) }
+    }
+
+    /// Takes a block out; `None` if there is none.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
+        let index = self.count.get().checked_sub(1)?;
+        self.count.set(index);
+        // SAFETY: `index < count <= most`, and what lies in a bin is a block.
+        Some(unsafe { NonNull::new_unchecked(self.slot(index).get()) })
+    }
+
+    /// Puts a block in; false if there is no slot for it.
+    #[inline(always)]
+    pub(crate) fn push(&self, block: *mut u8) -> bool {
+        let index = self.count.get();
+        if index >= self.most.get() {
+            return false;
+        }
+        // SAFETY: `index < most`
+        unsafe { self.slot(index) }.set(block);
+        self.count.set(index + 1);
+        true
+    }
+
+    /// Turns the order of its blocks round.
+    pub(crate) fn reverse(&self) {
+        let (mut low, mut high) = (0, self.count.get());
+        while low + 1 < high {
+            high -= 1;
+            // SAFETY: both lie below `count`.
+            unsafe { self.slot(low).swap(self.slot(high)) };
+            low += 1;
+        }
+    }
+
+    #[inline(always)]
     pub(crate) fn block_size(&self) -> usize {
         self.block_size.get() as usize
     }
@@ -88,9 +162,6 @@ impl Bin {
         unsafe { &*self.line.get() }
     }
 }
-
-/// A heap's bins, and the name by which unit records know them.
-pub(crate) type Bins = [Bin; CLASSES];
 
 /// Entries of [`Hot::fine`]: one for every sixteen bytes.
 const FINE: usize = FINE_MAX / GRANULE + 1;
@@ -171,6 +242,16 @@ impl View {
         unsafe { &*self.ledger.get().add(granule) }
     }
 
+    /// The entry of a block's granule.
+    ///
+    /// # Safety
+    /// The pointer is a block of the window that the thread knows.
+    #[inline(always)]
+    pub(crate) unsafe fn entry_of(&self, block: *const u8) -> &'static Entry {
+        // SAFETY: as in `entry`.
+        unsafe { &*self.ledger.get().add((block as usize).wrapping_sub(self.base.get()) / GRANULE) }
+    }
+
     /// The unit that a pointer lies in.
     ///
     /// # Safety
@@ -200,10 +281,8 @@ impl Hot {
         self.id.set(id);
         self.lines.set(&raw const row.lines as usize);
         self.name.set(core::ptr::from_ref(bins) as usize);
-        let distance = |class: SizeClass| {
-            bins.get(class.0 as usize)
-                .map_or(0, |bin| (core::ptr::from_ref(bin) as usize).wrapping_sub(self.address()) as u32)
-        };
+        let distance =
+            |class: SizeClass| (core::ptr::from_ref(bins.bin(class)) as usize).wrapping_sub(self.address()) as u32;
         for (class, entry) in (0..).map(SizeClass).zip(&self.bins) {
             entry.set(distance(class));
         }
@@ -348,14 +427,9 @@ impl Hot {
     }
 }
 
-/// The class whose bin this owner is an address of.
-pub(crate) fn class_of(owner: usize, bins: &Bins) -> SizeClass {
-    SizeClass((owner.wrapping_sub(core::ptr::from_ref(bins) as usize) / size_of::<Bin>()) as u8)
-}
-
 /// What the unit records of a slab of this class hold.
-pub(crate) fn owner_for(name: usize, class: SizeClass) -> usize {
-    name + class.0 as usize * size_of::<Bin>()
+pub(crate) fn owner_for(bins: &Bins, class: SizeClass) -> usize {
+    core::ptr::from_ref(bins.bin(class)) as usize
 }
 
 /// Whether a unit's owner is the heap of this name.

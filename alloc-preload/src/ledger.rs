@@ -36,11 +36,48 @@ impl Entry {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// As `get`, for a block that is on a free list of the caller's: nobody else writes to its entry.
+    /// Which of the [`LOOK`] entries from this one on call a block free, a bit for each.
+    ///
+    /// # Safety
+    /// This entry is the first of an aligned group in the caller's slab, whose ledger is committed.
     #[inline(always)]
-    pub(crate) fn get_listed(&self) -> u8 {
-        // SAFETY: others change only the entries of live blocks, by an exchange that fails on any other.
-        unsafe { self.0.as_ptr().read() }
+    unsafe fn free_ones(&self) -> u32 {
+        use core::arch::x86_64::{_mm_cmpgt_epi8, _mm_load_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        // SAFETY: sixteen bytes of the ledger. What they say of the caller's resting blocks nobody else changes, and
+        // what others write to other entries does not call a block free.
+        unsafe {
+            let entries = _mm_load_si128(core::ptr::from_ref(self).cast());
+            _mm_movemask_epi8(_mm_cmpgt_epi8(entries, _mm_set1_epi8(FREE as i8 - 1))).cast_unsigned()
+        }
+    }
+
+    /// The distance from this entry, a slab's first, to the first one at or behind `from` and before `end` that calls a
+    /// block free. Blocks begin `step` entries apart.
+    ///
+    /// # Safety
+    /// The entries belong to a slab of the caller's, and are committed.
+    #[inline(always)]
+    pub(crate) unsafe fn next_free(&self, mut from: usize, end: usize, step: usize) -> Option<usize> {
+        if step >= LOOK {
+            while from < end {
+                // SAFETY: the caller's.
+                if is_free(unsafe { self.behind(from) }.get()) {
+                    return Some(from);
+                }
+                from += step;
+            }
+            return None;
+        }
+        while from < end {
+            let group = from & !(LOOK - 1);
+            // SAFETY: the caller's; a slab's entries begin on a page.
+            let free = unsafe { self.behind(group).free_ones() } >> (from - group);
+            if free != 0 {
+                return Some(from + free.trailing_zeros() as usize).filter(|&found| found < end);
+            }
+            from = group + LOOK;
+        }
+        None
     }
 
     /// For the one thread that owns the block's slab, or holds the central lock for spans.
@@ -112,6 +149,9 @@ impl Entry {
         (tag == WIDE).then(|| unsafe { self.wide_slack() })
     }
 }
+
+/// Entries looked at together.
+const LOOK: usize = 16;
 
 /// Whether a live block starts at an entry with this tag.
 #[inline(always)]

@@ -1,11 +1,11 @@
-//! Slabs: runs of blocks of one size class. The record lies out of line; between the program's blocks there is
-//! nothing of ours, and inside them only the links of free lists, in blocks that are not live.
+//! Slabs: runs of blocks of one size class. The record lies out of line, and so does all that tells which blocks are
+//! free: neither between the program's blocks nor inside them is there anything of ours.
 
+use crate::hot::Bin;
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW};
 use core::cell::Cell;
-use core::ptr::null_mut;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
 /// No unit.
@@ -13,12 +13,12 @@ pub(crate) const NO_UNIT: u32 = u32::MAX;
 
 /// A slab's own record, written only by the thread whose heap owns it, or under the central lock while abandoned.
 ///
-/// `used + listed + (capacity - carved) == capacity`, where `used` counts blocks that are live, pending, or in a bin of
-/// the owner's.
+/// `used + resting + (capacity - carved) == capacity`, where `used` counts blocks that are live, pending, or in a bin of
+/// the owner's. Resting blocks are found by the ledger: they are those it calls free, as long as the bin is empty.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// The first free block, or null.
-    free: Cell<*mut u8>,
+    /// No block of a lower granule, counted from the slab's start, is resting.
+    lowest: Cell<u32>,
     pub(crate) used: Cell<u32>,
     pub(crate) block_size: Cell<u32>,
     pub(crate) carved: Cell<u32>,
@@ -29,7 +29,7 @@ pub(crate) struct Slab {
     pub(crate) class: Cell<u8>,
     pub(crate) state: Cell<State>,
     pub(crate) units: Cell<u16>,
-    /// Left by a thread that vanished in a fork: list and `used` have to be rebuilt before use.
+    /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
 }
 
@@ -55,35 +55,10 @@ pub(crate) enum State {
     AbandonedFull,
 }
 
-/// Reads the link in a block that is not live.
-///
-/// # Safety
-/// The block is carved, not live, and the caller's.
-#[inline(always)]
-pub(crate) unsafe fn link(block: *mut u8) -> *mut u8 {
-    // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
-    unsafe { block.cast::<*mut u8>().read() }
-}
-
-/// # Safety
-/// As [`link`].
-#[inline(always)]
-pub(crate) unsafe fn set_link(block: *mut u8, next: *mut u8) {
-    // SAFETY: as in `link`.
-    unsafe { block.cast::<*mut u8>().write(next) }
-}
-
-/// A list of blocks that does not hold together: something wrote to a freed block. The address is where the bad link
-/// led, or the block that is not what it should be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Corrupt {
-    pub(crate) address: usize,
-}
-
 impl Slab {
     /// Makes the record that of a fresh slab of `class` on units from `unit`.
     pub(crate) fn start(&self, class: SizeClass) {
-        self.free.set(null_mut());
+        self.lowest.set(0);
         self.used.set(0);
         self.block_size.set(class.block_size() as u32);
         self.carved.set(0);
@@ -115,13 +90,13 @@ impl Slab {
         unsafe { (WINDOW.address(unit).add(offset), WINDOW.entry(unit.0 as usize * UNIT_GRANULES + offset / GRANULE)) }
     }
 
-    pub(crate) fn has_free(&self) -> bool {
-        self.has_listed() || self.carved.get() < self.capacity.get()
+    /// Blocks that rest in the slab.
+    pub(crate) fn resting(&self) -> u32 {
+        self.carved.get().saturating_sub(self.used.get())
     }
 
-    /// Whether its list holds a block.
-    pub(crate) fn has_listed(&self) -> bool {
-        !self.free.get().is_null()
+    pub(crate) fn has_free(&self) -> bool {
+        self.used.get() < self.capacity.get()
     }
 
     /// Whether a block that came back has changed which list the slab belongs on.
@@ -158,74 +133,87 @@ impl Slab {
         unsafe { WINDOW.unit(self.unit()) }.owner()
     }
 
-    /// Puts a block that is not live, pending or in a bin any more at the head of the list.
+    /// Lays a block to rest, whose entry calls it free.
     ///
     /// # Safety
     /// The block is one of this slab, and the caller's like the slab.
     #[inline]
     pub(crate) unsafe fn put(&self, block: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { self.push(block) };
+        let granule = ((block as usize - WINDOW.address(self.unit()) as usize) / GRANULE) as u32;
+        self.lowest.set(self.lowest.get().min(granule));
         self.used.set(self.used.get() - 1);
     }
 
-    /// Hands out all blocks on the list, as a list; null if there are none.
-    pub(crate) fn take_all(&self) -> *mut u8 {
-        self.used.set(self.carved.get());
-        self.free.replace(null_mut())
-    }
-
-    /// # Safety
-    /// As [`Slab::put`].
-    #[inline(always)]
-    unsafe fn push(&self, block: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { set_link(block, self.free.get()) };
-        self.free.set(block);
-    }
-
-    /// Carves the next blocks, a page's worth, and puts them on the free list; how many.
+    /// Moves resting blocks to the bin, the lowest address on top; false if there are none.
     ///
     /// # Safety
-    /// The caller owns the slab, whose list is empty, and `carved < capacity`.
-    pub(crate) unsafe fn carve(&self) -> u32 {
-        debug_assert!(!self.has_listed() && self.carved.get() < self.capacity.get());
+    /// The caller owns the slab and the bin, which is empty.
+    pub(crate) unsafe fn wake(&self, bin: &Bin) -> bool {
+        let wanted = self.resting().min(bin.most.get());
+        if wanted == 0 {
+            return false;
+        }
+        let first = self.unit().0 as usize * UNIT_GRANULES;
+        let step = self.block_size.get() as usize / GRANULE;
+        let end = self.carved.get() as usize * step;
+        let mut granule = self.lowest.get() as usize;
+        let mut found = 0;
+        while found < wanted {
+            // SAFETY: the slab's part of the ledger is committed.
+            let Some(next) = (unsafe { WINDOW.entry(first).next_free(granule, end, step) }) else {
+                // Somebody has written to the ledger; what it does not know is lost.
+                self.used.set(self.carved.get() - found);
+                break;
+            };
+            bin.push((WINDOW.base() + (first + next) * GRANULE) as *mut u8);
+            granule = next + step;
+            found += 1;
+        }
+        bin.reverse();
+        self.lowest.set(granule as u32);
+        self.used.set(self.used.get() + found);
+        found > 0
+    }
+
+    /// Carves the next blocks straight into the bin; how many.
+    ///
+    /// # Safety
+    /// The caller owns the slab and the bin, and `carved < capacity`.
+    pub(crate) unsafe fn carve(&self, bin: &Bin) -> u32 {
+        debug_assert!(self.carved.get() < self.capacity.get());
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
         let first = self.carved.get();
-        let count = a_page.max(1).min(self.capacity.get() - first);
+        let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most.get() - bin.count.get());
+        // The lowest address on top.
         for index in (first..first + count).rev() {
             // SAFETY: uncarved blocks of our slab are nobody's.
-            unsafe {
-                let (block, entry) = self.block(index);
-                self.push(block);
-                entry.set(ledger::FRESH);
-            }
+            let (block, entry) = unsafe { self.block(index) };
+            entry.set(ledger::FRESH);
+            bin.push(block);
         }
         self.carved.set(first + count);
+        self.used.set(self.used.get() + count);
         count
     }
 
-    /// Builds the free list and the count of used blocks anew from the ledger, for a slab whose owner vanished in a
-    /// fork, or whose owner's bins are gone. Returns the live blocks and their requested bytes.
+    /// Counts the used blocks anew, by the ledger, for a slab whose owner vanished in a fork, or whose owner's bins are
+    /// gone. Returns the live blocks and their requested bytes.
     ///
     /// # Safety
     /// Nobody else uses the slab.
     pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
         let (mut live, mut requested) = (0, 0);
-        self.free.set(null_mut());
-        for index in (0..self.carved.get().min(self.capacity.get())).rev() {
+        self.lowest.set(0);
+        for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             unsafe {
-                let (block, entry) = self.block(index);
+                let entry = self.block(index).1;
                 if let Some(slack) = entry.slack(entry.get()) {
                     live += 1;
                     requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
-                } else {
-                    if !ledger::is_free(entry.get()) {
-                        entry.set(ledger::FREE);
-                    }
-                    self.push(block);
+                } else if !ledger::is_free(entry.get()) {
+                    entry.set(ledger::FREE);
                 }
             }
         }
@@ -254,6 +242,5 @@ impl Slab {
     pub(crate) fn set_stale(&self, live: u32) {
         self.stale.set(true);
         self.used.set(live);
-        self.free.set(if live < self.carved.get() { WINDOW.address(self.unit()) } else { null_mut() });
     }
 }

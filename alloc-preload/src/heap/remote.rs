@@ -7,11 +7,10 @@
 
 use super::{Heap, slab_at, usage};
 use crate::central::heap_of;
-use crate::hot;
 use crate::ledger;
 use crate::misuse;
 use crate::os::PAGE;
-use crate::slab::{Corrupt, link, set_link};
+use crate::slab::Slab;
 use crate::window::{WINDOW, Window, owner};
 use core::cell::Cell;
 use core::ptr::null_mut;
@@ -45,14 +44,12 @@ pub(super) struct Chain {
 const BATCH: usize = 4096;
 
 impl Heap {
-    /// Frees a block of another heap's slab; its class. The block is pending.
+    /// Frees a block of another heap's slab, which is of this class. The block is pending.
     ///
     /// # Safety
     /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
-    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8) -> SizeClass {
-        let owner = heap_of(unit_owner);
-        let class = hot::class_of(unit_owner, owner.bins());
-        let heap = core::ptr::from_ref(owner) as usize;
+    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8, class: SizeClass) {
+        let heap = core::ptr::from_ref(heap_of(unit_owner)) as usize;
         // SAFETY: the remainder is below the array's length.
         let chain = unsafe { self.outgoing.get_unchecked(heap / size_of::<Self>() % CHAINS) };
         if chain.heap.get() != heap {
@@ -69,7 +66,6 @@ impl Heap {
         if bytes >= BATCH {
             self.hand_over_chain(chain);
         }
-        class
     }
 
     /// Hands over all chains.
@@ -112,12 +108,11 @@ impl Heap {
     pub(super) fn receive(&self, mut block: *mut u8) {
         let mut collected = 0;
         while !block.is_null() {
-            let Ok((owner, next)) = pending(block) else {
+            let Some((owner, slab, next)) = pending(block) else {
                 misuse::freed_twice_or_overwritten(block as usize);
                 break;
             };
-            // The chain goes on from here if the block's own words change hands.
-            self.settle_block(block, owner, &mut collected);
+            self.receive_block(block, owner, slab, &mut collected);
             block = next;
         }
         if collected > 0
@@ -127,50 +122,56 @@ impl Heap {
         }
     }
 
-    fn settle_block(&self, block: *mut u8, mut owner: usize, collected: &mut u64) {
-        let Some(granule) = WINDOW.granule_of(block) else { return };
-        let index = Window::unit_of_granule(granule);
-        loop {
-            if self.owns(owner) {
-                // SAFETY: a pending block of ours, in a slab, which has a head.
-                unsafe {
-                    let slab = slab_at(WINDOW.head(index).0);
-                    WINDOW.entry(granule).set(ledger::FREE);
-                    slab.put(block);
-                    self.relist(slab);
-                }
-                *collected += 1;
+    fn receive_block(&self, block: *mut u8, mut owner: usize, slab: &'static Slab, collected: &mut u64) {
+        let class = slab.size_class();
+        while owner == owner::ABANDONED {
+            if self.visit_abandoned(slab, block) {
                 return;
             }
-            // SAFETY: `granule_of` answers for the unit.
-            let unit = unsafe { WINDOW.unit(index) };
-            if owner == owner::ABANDONED {
-                // SAFETY: as above.
-                if self.visit_abandoned(slab_at(unsafe { WINDOW.head(index) }.0), block) {
-                    return;
-                }
-                owner = unit.owner();
-                continue;
-            }
-            // SAFETY: a pending block of that heap's, which only this thread has.
-            unsafe { self.free_remote(owner, block) };
-            return;
+            // Somebody has taken it over.
+            owner = slab.owner();
         }
+        if !self.owns(owner) {
+            // SAFETY: a pending block of that heap's, which only this thread has.
+            return unsafe { self.free_remote(owner, block, class) };
+        }
+        if let Some(granule) = WINDOW.granule_of(block) {
+            // SAFETY: `granule_of` answers for the granule; a pending block of ours.
+            unsafe { WINDOW.entry(granule) }.set(ledger::FREE);
+        }
+        self.take_back(block, class);
+        *collected += 1;
     }
 }
 
-/// The owner of a pending block's unit, and the block that hangs on it.
-fn pending(block: *mut u8) -> Result<(usize, *mut u8), Corrupt> {
-    let corrupt = Corrupt { address: block as usize };
-    let granule = WINDOW.granule_of(block).ok_or(corrupt)?;
+/// The owner of a pending block's slab, the slab, and the block that hangs on it; `None` if it is not pending.
+fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
+    let granule = WINDOW.granule_of(block)?;
+    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
     let owner = unit.owner();
     if entry.get() != ledger::PENDING || (owner < PAGE && owner != owner::ABANDONED) {
-        return Err(corrupt);
+        return None;
     }
-    // SAFETY: a pending block has a link.
-    Ok((owner, unsafe { link(block) }))
+    // SAFETY: a pending block has a link, and its unit a head, which is a slab.
+    unsafe { Some((owner, slab_at(WINDOW.head(index).0), link(block))) }
+}
+
+/// Reads the link in a pending block: the only thing that is ever kept in a block.
+///
+/// # Safety
+/// The block is pending, and the caller's.
+unsafe fn link(block: *mut u8) -> *mut u8 {
+    // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
+    unsafe { block.cast::<*mut u8>().read() }
+}
+
+/// # Safety
+/// As [`link`].
+unsafe fn set_link(block: *mut u8, next: *mut u8) {
+    // SAFETY: as in `link`.
+    unsafe { block.cast::<*mut u8>().write(next) }
 }
 
 impl Inbox {
