@@ -51,33 +51,42 @@ impl Entry {
         }
     }
 
-    /// The distance from this entry, a slab's first, to the first one at or behind `from` and before `end` that calls a
-    /// block free. Blocks begin `step` entries apart.
+    /// Shows `each` entry that calls a block free, by its distance from this one, a slab's first, from `from` up to
+    /// `end`, until it wants no more. Blocks begin `step` entries apart.
     ///
     /// # Safety
     /// The entries belong to a slab of the caller's, and are committed.
     #[inline(always)]
-    pub(crate) unsafe fn next_free(&self, mut from: usize, end: usize, step: usize) -> Option<usize> {
+    pub(crate) unsafe fn free_between(
+        &self,
+        mut from: usize,
+        end: usize,
+        step: usize,
+        mut each: impl FnMut(usize) -> bool,
+    ) {
         if step >= LOOK {
             while from < end {
                 // SAFETY: the caller's.
-                if is_free(unsafe { self.behind(from) }.get()) {
-                    return Some(from);
+                if is_free(unsafe { self.behind(from) }.get()) && !each(from) {
+                    return;
                 }
                 from += step;
             }
-            return None;
+            return;
         }
         while from < end {
             let group = from & !(LOOK - 1);
             // SAFETY: the caller's; a slab's entries begin on a page.
-            let free = unsafe { self.behind(group).free_ones() } >> (from - group);
-            if free != 0 {
-                return Some(from + free.trailing_zeros() as usize).filter(|&found| found < end);
+            let mut free = unsafe { self.behind(group).free_ones() } >> (from - group) << (from - group);
+            while free != 0 {
+                let found = group + free.trailing_zeros() as usize;
+                if found >= end || !each(found) {
+                    return;
+                }
+                free &= free - 1;
             }
             from = group + LOOK;
         }
-        None
     }
 
     /// For the one thread that owns the block's slab, or holds the central lock for spans.

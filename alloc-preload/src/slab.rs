@@ -156,23 +156,26 @@ impl Slab {
         let first = self.unit().0 as usize * UNIT_GRANULES;
         let step = self.block_size.get() as usize / GRANULE;
         let end = self.carved.get() as usize * step;
-        let mut granule = self.lowest.get() as usize;
-        let mut found = 0;
-        while found < wanted {
-            // SAFETY: the slab's part of the ledger is committed.
-            let Some(next) = (unsafe { WINDOW.entry(first).next_free(granule, end, step) }) else {
-                // Somebody has written to the ledger; what it does not know is lost.
-                self.used.set(self.carved.get() - found);
-                break;
-            };
-            bin.push((WINDOW.base() + (first + next) * GRANULE) as *mut u8);
-            granule = next + step;
-            found += 1;
+        let base = WINDOW.base() + first * GRANULE;
+        let (mut left, mut next) = (wanted, end);
+        // SAFETY: the slab's part of the ledger is committed.
+        unsafe {
+            WINDOW.entry(first).free_between(self.lowest.get() as usize, end, step, |granule| {
+                left -= 1;
+                bin.set(left, (base + granule * GRANULE) as *mut u8);
+                next = granule + step;
+                left > 0
+            });
         }
-        bin.reverse();
-        self.lowest.set(granule as u32);
-        self.used.set(self.used.get() + found);
-        found > 0
+        self.lowest.set(next as u32);
+        if left > 0 {
+            // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
+            self.used.set(self.carved.get());
+            return false;
+        }
+        bin.count.set(wanted);
+        self.used.set(self.used.get() + wanted);
+        true
     }
 
     /// Carves the next blocks straight into the bin; how many.
