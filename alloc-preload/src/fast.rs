@@ -88,9 +88,9 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 
 /// Frees a block.
 ///
-/// Plainly: the ledger must show a live block, its unit must be ours; count, and put it in the class's bin. Deviations:
-/// 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. another thread's block, a large and
-/// an abandoned one fail one comparison; 3. the unit's owner is the bin.
+/// Plainly: the ledger must show a live block, its unit must be ours; count, and put it in the class's bin.
+/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. another thread's block, a
+/// large and an abandoned one fail one comparison; 3. the unit's owner is the bin.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
     let hot = hot();
@@ -98,7 +98,12 @@ pub(crate) fn free(pointer: *mut u8) {
     // SAFETY: `granule_of` answered.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
-    let Some(bin) = hot.bin_of(unit.owner()) else { return free_elsewhere(pointer, hot, granule) };
+    let owner = unit.owner();
+    if !hot.takes(owner) {
+        return free_elsewhere(pointer, hot, granule);
+    }
+    // SAFETY: just asked.
+    let bin = unsafe { hot.bin_of(owner) };
     if !ledger::is_narrow(tag) || !bin.push(pointer) {
         return free_beyond(pointer, hot, granule);
     }
@@ -119,7 +124,8 @@ extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
-    let Some(bin) = hot.bin_of(unit.owner()) else { return free_slow(pointer) };
+    // SAFETY: the fast path asked.
+    let bin = unsafe { hot.bin_of(unit.owner()) };
     let requested = bin.block_size().wrapping_sub(slack);
     entry.set(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
@@ -210,7 +216,12 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     }
     // SAFETY: the ledger is committed there.
     let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
-    let Some(bin) = hot.bin_of(unit.owner()) else { return reallocate_slow(pointer, size) };
+    let owner = unit.owner();
+    if !hot.takes(owner) {
+        return reallocate_slow(pointer, size);
+    }
+    // SAFETY: just asked.
+    let bin = unsafe { hot.bin_of(owner) };
     if size == 0 || SizeClass::of(size).is_none_or(|class| !core::ptr::eq(hot.bin(class), bin)) {
         return reallocate_slow(pointer, size);
     }

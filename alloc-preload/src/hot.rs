@@ -70,15 +70,18 @@ impl Bins {
 }
 
 impl Bin {
-    const EMPTY: Self = Self {
-        count: Cell::new(0),
-        most: Cell::new(0),
-        tag_base: Cell::new(0),
-        block_size: Cell::new(0),
-        line: Cell::new(null()),
-        charge: Cell::new(0),
-        credit: Cell::new(0),
-    };
+    /// Without slots.
+    const fn empty() -> Self {
+        Self {
+            count: Cell::new(0),
+            most: Cell::new(0),
+            tag_base: Cell::new(0),
+            block_size: Cell::new(0),
+            line: Cell::new(null()),
+            charge: Cell::new(0),
+            credit: Cell::new(0),
+        }
+    }
 
     /// Makes this the bin of a class that counts in `line`. What is in it stays.
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
@@ -210,7 +213,7 @@ unsafe impl Sync for NoHeap {}
 
 /// The record of a thread that has no heap (yet, or any more).
 pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
-    none: Bin::EMPTY,
+    none: Bin::empty(),
     key: Cell::new(0),
     lines: Cell::new(0),
     room: Cell::new(0),
@@ -362,18 +365,21 @@ impl Hot {
         self.bin_at(unsafe { self.fine.get_unchecked(size.div_ceil(GRANULE)) }.get())
     }
 
-    /// The bin of this heap that a unit's blocks go to; `None` if they are not this heap's, or while it is on a detour.
+    /// Whether a unit with this owner is this heap's, and its frees may take the fast path.
     #[inline(always)]
-    pub(crate) fn bin_of(&self, owner: usize) -> Option<&'static Bin> {
-        if owner.wrapping_sub(self.key.get()) >= size_of::<Bins>() {
-            return None;
-        }
-        // SAFETY: an owner in this range is the address of one of the heap's bins; zero it may be only in a record that is
-        // not ready, whose window is empty.
-        unsafe {
-            core::hint::assert_unchecked(owner != 0);
-            Some(&*(owner as *const Bin))
-        }
+    pub(crate) fn takes(&self, owner: usize) -> bool {
+        owner.wrapping_sub(self.key.get()) < size_of::<Bins>()
+    }
+
+    /// The bin that a unit's blocks go to.
+    ///
+    /// # Safety
+    /// `takes` said yes to this owner.
+    #[inline(always)]
+    pub(crate) unsafe fn bin_of(&self, owner: usize) -> &'static Bin {
+        debug_assert!(self.takes(owner));
+        // SAFETY: an owner in that range is the address of one of the heap's bins.
+        unsafe { &*(owner as *const Bin) }
     }
 
     /// The row whose counters these are.
