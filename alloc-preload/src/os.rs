@@ -82,13 +82,29 @@ pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
     Err(Errno(libc::EEXIST))
 }
 
+/// Makes a mapping of ours accessible.
+///
+/// # Safety
+/// The range is a mapping of ours.
+pub(crate) unsafe fn make_accessible(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
+}
+
 /// Makes reserved address space accessible.
 ///
 /// # Safety
-/// The range lies in a reservation of ours.
+/// The range lies in a reservation of ours, and nothing in it is in use.
 pub(crate) unsafe fn commit(address: *mut u8, size: usize) -> Result<()> {
     // SAFETY: the caller's.
-    unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
+    match unsafe { make_accessible(address, size) } {
+        // A filter of system calls forbids it: a fresh mapping in the place of the reservation does the same.
+        Err(Errno(libc::EPERM | libc::EACCES | libc::ENOSYS)) => {
+            // SAFETY: the caller's.
+            unsafe { call!(SYS_mmap, address, size, READ_WRITE, PRIVATE | libc::MAP_FIXED, -1isize, 0) }.map(drop)
+        }
+        result => result,
+    }
 }
 
 /// # Safety
@@ -242,6 +258,16 @@ pub(crate) unsafe fn set_limit(
 ) -> Result<()> {
     // SAFETY: the caller's.
     unsafe { call!(SYS_prlimit64, pid, resource, new, old) }.map(drop)
+}
+
+/// `prctl`.
+///
+/// # Safety
+/// As the operation requires.
+pub(crate) unsafe fn control(operation: i32, arguments: [usize; 4]) -> Result<i32> {
+    let [b, c, d, e] = arguments;
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_prctl, operation, b, c, d, e) }.map(|result| result as i32)
 }
 
 /// The calling thread's name, NUL-padded.
