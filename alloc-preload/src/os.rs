@@ -190,6 +190,22 @@ pub(crate) fn touch(word: &core::sync::atomic::AtomicU32) -> Result<()> {
     unsafe { call!(SYS_futex, address, operation, 0, 0, address, FUTEX_OP_ADD_NOTHING) }.map(drop)
 }
 
+/// Copies what lies at `address` in this process; an error, or less than was asked for, where that cannot be read.
+pub(crate) fn read_memory(address: usize, buffer: &mut [u8]) -> Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
+    // SAFETY: `buffer` is writable for its length; the kernel checks the other side.
+    unsafe { call!(SYS_process_vm_readv, pid(), &raw const local, 1, &raw const remote, 1, 0) }
+}
+
+/// Whether anything is mapped at `address`.
+pub(crate) fn is_mapped(address: usize) -> bool {
+    let mut resident = 0u8;
+    // SAFETY: writes one byte for the one page that is asked about.
+    let result = unsafe { call!(SYS_mincore, address & !(PAGE - 1), PAGE, &raw mut resident) };
+    result != Err(Errno(libc::ENOMEM))
+}
+
 // ---- waiting ---------------------------------------------------------------------------------------------------
 
 /// Sleeps while `word` holds `expected`. May wake early.
