@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::Finished;
 use tests::hazard::{Allocator, Case, GROUPS, Outcome, cases};
 
-/// Cases that do not meet their bar yet. One that does meet it must be taken out of here.
-const KNOWN: [(&str, Outcome); 1] = [
+/// Cases that do not meet their bar yet, and what becomes of them.
+const KNOWN: [(&str, &[Outcome]); 2] = [
     // Address space that a limited heap has mapped once stays mapped; there is none left for a thread's stack.
-    ("threads_after_out_of_memory", Outcome::Failed),
+    ("threads_after_out_of_memory", &[Outcome::Failed]),
+    // The fast path was interrupted with the thread's record in its hands, which the child finds zeroed. Seldom.
+    ("childs_handler_returns_into_malloc", &[Outcome::Failed, Outcome::Survived]),
 ];
 
 /// Runs the cases of `group` and requires of each what the group requires.
@@ -45,11 +47,8 @@ fn unprivileged_skip(cases: &[Case]) -> bool {
 fn judge(case: &Case, outcome: Outcome, finished: &Finished) -> Result<(), String> {
     let bar = case.bar();
     if let Some((_, known)) = KNOWN.iter().find(|(name, _)| *name == case.name) {
-        return if outcome == *known {
-            Ok(())
-        } else {
-            Err(format!("known as {}, now {}", known.word(), outcome.word()))
-        };
+        let expected = known.contains(&outcome);
+        return if expected { Ok(()) } else { Err(format!("known otherwise, now {}", outcome.word())) };
     }
     if !outcome.meets(bar) {
         return Err(outcome.word().to_owned());
