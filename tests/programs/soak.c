@@ -227,7 +227,10 @@ static void live_as_child(unsigned seed) {
             _exit(0);
         }
         int status;
-        must(waitpid(pid, &status, 0) == pid && status == 0);
+        must(waitpid(pid, &status, 0) == pid);
+        if (status != 0) {
+            fail("grandchild %u ended with status %#x", seed, status);
+        }
     }
     for (int i = 0; i < 3; i++) {
         must(pthread_join(threads[i], NULL) == 0);
