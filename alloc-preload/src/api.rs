@@ -166,6 +166,11 @@ export! {
         limits::set(pid, resource, new, old)
     }
 
+    /// `prctl(2)`. A filter of system calls must not meet ours at the end.
+    fn prctl(operation: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
+        limits::control(operation, [a, b, c, d])
+    }
+
     /// `_exit(2)`. Programs that end this way, like every shell, run no destructors.
     fn _exit(status: c_int) -> ! {
         boot::remove();

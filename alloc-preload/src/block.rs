@@ -91,10 +91,14 @@ impl Block {
         let index = Window::unit_of_granule(self.granule);
         // SAFETY: the unit of a live block is committed, and has a head.
         let (unit, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(WINDOW.head(index))) };
-        if unit.owner() == owner::ABANDONED {
+        // Another thread may adopt the slab first, and abandon it again.
+        let owner = loop {
+            let owner = unit.owner();
+            if owner != owner::ABANDONED {
+                break owner;
+            }
             heap.adopt(slab);
-        }
-        let owner = unit.owner();
+        };
         if !heap.owns(owner) {
             if !self.entry.exchange_if(self.tag, ledger::PENDING) {
                 return false;

@@ -172,7 +172,8 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let own_id = id_of(own);
     // SAFETY: nobody else runs.
     let snapshot = unsafe { &mut *SNAPSHOT.0.get() };
-    let exact = snapshot.taken && snapshot.exact;
+    // Between the sums and the fork another thread may have begun to use the heap.
+    let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
     if !snapshot.taken
         && INHERITED.load(Ordering::Relaxed)
         && let Some(parents) = boot::segment()
@@ -248,6 +249,14 @@ fn id_of(hot: &Hot) -> Option<u32> {
     let offset = (core::ptr::from_ref(hot) as usize).wrapping_sub(area + os::PAGE);
     let id = offset / size_of::<Hot>();
     (id < room).then_some(id as u32)
+}
+
+/// Whether some thread that is not in the child had slabs of its own, or was inside the shared heap.
+fn another_was_in_use(own_id: Option<u32>) -> bool {
+    let made = central().made;
+    // SAFETY: made before.
+    let in_use = |id: u32| unsafe { central::heap(id) }.usage().load(Ordering::Relaxed) != usage::IDLE;
+    (0..made).filter(|&id| Some(id) != own_id).any(in_use)
 }
 
 /// Fills in the calling thread's hot record again.

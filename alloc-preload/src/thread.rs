@@ -7,6 +7,7 @@ use crate::clock;
 use crate::fork;
 use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
+use crate::misuse;
 use crate::os;
 use crate::segment;
 use crate::stats::globals;
@@ -199,6 +200,9 @@ pub(crate) fn start_row(row: &Row) {
     for (base, sum) in row.base.iter().zip(sums) {
         base.set(sum);
     }
+    let (stack, thread) = misuse::pointers();
+    row.stack_pointer.set(stack as u64);
+    row.thread_pointer.set(thread as u64);
     row.tid.store(os::tid(), Ordering::Relaxed);
     row.started_ns.set(clock::read());
     row.ended_ns.set(0);

@@ -49,7 +49,7 @@ pub fn program(file: &str) -> PathBuf {
 /// As [`program`], with more arguments for the compiler; they become part of the binary's name.
 pub fn compiled(file: &str, arguments: &[&str]) -> PathBuf {
     static DONE: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    let key = format!("{file}{}", arguments.concat().replace(['/', ' '], "_"));
+    let key = format!("{file}{}", arguments.concat()).replace(['/', ' '], "_");
     let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let done = done.get_or_insert_default();
     if let Some(path) = done.get(&key) {
