@@ -7,7 +7,7 @@ use crate::options::options;
 use crate::os;
 use crate::slab::NO_UNIT;
 use crate::span::Spans;
-use crate::window::{HeapArea, WINDOW};
+use crate::window::{HeapArea, WINDOW, commit_table};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::class::CLASSES;
@@ -122,7 +122,13 @@ pub(crate) unsafe fn make_ready(id: u32) -> os::Result<()> {
     }
     let bytes = STEP.min(count - id) * size_of::<Heap>();
     // SAFETY: the heaps' area is ours.
-    unsafe { os::commit(core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
+    unsafe { commit_table(core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
+}
+
+/// Where the accessible heaps end.
+pub(crate) fn heaps_end(central: &Central) -> usize {
+    let (area, count) = WINDOW.heaps();
+    area + heaps_offset(count) + (central.made as usize).next_multiple_of(STEP).min(count) * size_of::<Heap>()
 }
 
 /// Makes sure that a child finds hot records and locks zeroed; false where the kernel refuses.

@@ -1,7 +1,7 @@
 //! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls.
 
 use crate::boot;
-use crate::central::central;
+use crate::central::{self, central};
 use crate::fast::set_errno;
 use crate::os;
 use crate::thread::with_heap;
@@ -15,8 +15,8 @@ pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *
     let limited = unsafe { new.as_ref() }.is_some_and(|limit| limit.rlim_cur != libc::RLIM64_INFINITY);
     if ours && limited && resource == libc::RLIMIT_AS {
         with_heap(|_, _| {
-            let _central = central();
-            window::release();
+            let central = central();
+            window::release(central::heaps_end(&central));
         });
     }
     // SAFETY: the caller's pointers, as the interface requires.

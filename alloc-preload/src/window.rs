@@ -9,7 +9,7 @@
 
 mod growth;
 
-pub(crate) use growth::{grow, release};
+pub(crate) use growth::{commit_table, grow, release};
 
 use crate::ledger::Entry;
 use crate::os;

@@ -120,7 +120,7 @@ fn record_end(table: usize, count: usize, size: usize) -> usize {
 ///
 /// # Safety
 /// The range lies in the tables' reservation, or where that was before [`release`].
-unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
+pub(crate) unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
     if WINDOW.released.load(Ordering::Relaxed) == 0 {
         // SAFETY: the caller's.
         return unsafe { os::commit(address, size) };
@@ -130,8 +130,8 @@ unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
 }
 
 /// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit
-/// itself, and the reservation alone would exceed the limit. Under the central lock.
-pub(crate) fn release() {
+/// itself, and the reservation alone would exceed the limit. Beyond `heaps_end` no heap is in use. Under the central lock.
+pub(crate) fn release(heaps_end: usize) {
     let window = &WINDOW;
     if window.is_chunked() {
         return;
@@ -147,6 +147,7 @@ pub(crate) fn release() {
         (record_end(at(&window.heads), ready, size_of::<AtomicU32>()), at(&window.slabs)),
         (record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.runs)),
         (record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
+        (heaps_end.next_multiple_of(os::PAGE), at(&window.tables) + at(&window.tables_bytes)),
     ];
     for (from, to) in unused {
         if from < to {
