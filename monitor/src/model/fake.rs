@@ -147,7 +147,12 @@ impl Fake {
     /// What the model makes of it, `seconds` after it was made.
     pub(crate) fn process(&self, about: About, seconds: u64) -> Process {
         let reader = Reader::new(&self.bytes, &self.bytes).unwrap();
-        let look = derive::Look { now: CREATED.plus_seconds(seconds), thread_names: &BTreeMap::new(), earlier: &[] };
+        let look = derive::Look {
+            now: CREATED.plus_seconds(seconds),
+            thread_names: &BTreeMap::new(),
+            earlier: &[],
+            detail: derive::Detail::Full,
+        };
         derive::with_segment(&reader, &reader, about, &look)
     }
 }
@@ -165,6 +170,9 @@ pub(crate) fn about(state: State) -> About {
         executable: Some("/usr/bin/less".into()),
         start_time: Some(CREATED),
         memory: Memory { rss: Some(3 << 20), peak_rss: Some(4 << 20), swap: Some(0), resident: Some((1 << 20, 0.25)) },
+        cgroup: None,
+        children: Vec::new(),
+        unread: Vec::new(),
     }
 }
 

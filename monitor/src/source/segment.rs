@@ -2,6 +2,7 @@
 
 use super::mapping::Mapping;
 use crate::error::Error;
+use crate::model::derive::Detail;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use shm_layout::layout::{CLASS_RING_OFFSET, CLASSES_OFFSET, ROWS_OFFSET};
@@ -20,9 +21,21 @@ pub(crate) struct Segment {
     pub(crate) inode: u64,
     /// User who owns the object.
     pub(crate) owner: u32,
-    /// Two copies, taken one after the other.
+}
+
+/// Room for two copies of a segment, taken one after the other. One serves all segments in turn.
+#[derive(Default)]
+pub(crate) struct Copies {
     first: Vec<u8>,
     second: Vec<u8>,
+}
+
+impl Copies {
+    /// What was read last: never below the truth where live figures are concerned, and never above it.
+    pub(crate) fn readers(&self, pid: u32) -> Result<(Reader<'_>, Reader<'_>), Error> {
+        let both = |one, other| Reader::new(one, other).map_err(|cause: ReadError| Error::unreadable(pid, cause));
+        Ok((both(&self.first, &self.second)?, both(&self.second, &self.first)?))
+    }
 }
 
 /// Reads again while the counters move under the copy, so many times at most: a busy program never stands still.
@@ -43,6 +56,11 @@ impl Segment {
         Self::new(file, Some(mapping))
     }
 
+    /// Opens the object called `name` without mapping it: of many at once the mapped pages would be much memory.
+    pub(crate) fn open_file(name: &str) -> io::Result<Self> {
+        Self::new(open_object(name)?, None)
+    }
+
     /// A segment whose object is open already. Its name may be gone.
     pub(crate) fn from_file(file: File) -> io::Result<Self> {
         Self::new(file, None)
@@ -50,7 +68,7 @@ impl Segment {
 
     fn new(file: File, mapping: Option<Mapping>) -> io::Result<Self> {
         let about = file.metadata()?;
-        Ok(Self { mapping, file, inode: about.ino(), owner: about.uid(), first: Vec::new(), second: Vec::new() })
+        Ok(Self { mapping, file, inode: about.ino(), owner: about.uid() })
     }
 
     /// Whether the process that made it has ended: it holds a lock for as long as it lives.
@@ -58,43 +76,47 @@ impl Segment {
         is_unlocked(&self.file)
     }
 
-    /// Reads the segment. What is read stays the same until the next call.
-    pub(crate) fn read(&mut self, pid: u32) -> Result<(), Error> {
+    /// Reads the segment, with the ring of the classes where everything is wanted.
+    pub(crate) fn read(&self, pid: u32, copies: &mut Copies, detail: Detail) -> Result<(), Error> {
         let mut head = [0; CLASSES_OFFSET];
         self.copy(pid, &mut [(0, &mut head)])?;
         let unreadable = |cause| Error::unreadable(pid, cause);
         let mut used = Reader::used_bytes(&head).map_err(unreadable)?;
         for _ in 0..TRIES {
-            self.copy_twice(pid, used)?;
-            let reader = Reader::new(&self.first, &self.second).map_err(unreadable)?;
+            self.copy_twice(pid, used, copies, detail)?;
+            let reader = Reader::new(&copies.first, &copies.second).map_err(unreadable)?;
             if reader.rows_missing() > 0 {
-                used = Reader::used_bytes(&self.second).map_err(unreadable)?;
-            } else if used - ROWS_OFFSET > CHEAP || self.first[ROWS_OFFSET..] == self.second[ROWS_OFFSET..] {
+                used = Reader::used_bytes(&copies.second).map_err(unreadable)?;
+            } else if used - ROWS_OFFSET > CHEAP || copies.first[ROWS_OFFSET..] == copies.second[ROWS_OFFSET..] {
                 break;
             }
         }
         Ok(())
     }
 
-    /// What was read last: never below the truth where live figures are concerned, and never above it.
-    pub(crate) fn readers(&self, pid: u32) -> Result<(Reader<'_>, Reader<'_>), Error> {
-        let both = |one, other| Reader::new(one, other).map_err(|cause: ReadError| Error::unreadable(pid, cause));
-        Ok((both(&self.first, &self.second)?, both(&self.second, &self.first)?))
+    /// Copies the rows twice with nothing between, and what comes before them once before and once after. The ring of
+    /// the classes, for those who want it, comes from the file: reading its holes through the mapping would fill them.
+    fn copy_twice(&self, pid: u32, used: usize, copies: &mut Copies, detail: Detail) -> Result<(), Error> {
+        copies.first.resize(used, 0);
+        copies.second.resize(used, 0);
+        let (head, rows) = copies.first.split_at_mut(ROWS_OFFSET);
+        let (head_again, rows_again) = copies.second.split_at_mut(ROWS_OFFSET);
+        let (head, ring) = head.split_at_mut(CLASS_RING_OFFSET);
+        let (head_again, ring_again) = head_again.split_at_mut(CLASS_RING_OFFSET);
+        if detail == Detail::Full {
+            self.copy(pid, &mut [(0, &mut *head)])?;
+            self.copy_ring(pid, ring)?;
+            self.copy(pid, &mut [(ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)])?;
+            return self.copy_ring(pid, ring_again);
+        }
+        self.copy(pid, &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)])
     }
 
-    /// Copies the rows twice with nothing between, and what comes before them once before and once after. The ring
-    /// of the classes is left out: it is large, and no view shows it.
-    fn copy_twice(&mut self, pid: u32, used: usize) -> Result<(), Error> {
-        self.first.resize(used, 0);
-        self.second.resize(used, 0);
-        let (mut first, mut second) = (std::mem::take(&mut self.first), std::mem::take(&mut self.second));
-        let (head, rows) = first.split_at_mut(ROWS_OFFSET);
-        let (head_again, rows_again) = second.split_at_mut(ROWS_OFFSET);
-        let (head, head_again) = (&mut head[..CLASS_RING_OFFSET], &mut head_again[..CLASS_RING_OFFSET]);
-        let parts = &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)];
-        let copied = self.copy(pid, parts);
-        (self.first, self.second) = (first, second);
-        copied
+    fn copy_ring(&self, pid: u32, ring: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(ring, CLASS_RING_OFFSET as u64).map_err(|_| {
+            let needed = CLASS_RING_OFFSET + ring.len();
+            Error::unreadable(pid, ReadError::TooShort { needed, got: self.present_len() })
+        })
     }
 
     fn copy(&self, pid: u32, parts: &mut [(usize, &mut [u8])]) -> Result<(), Error> {

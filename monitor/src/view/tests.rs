@@ -2,7 +2,7 @@
 
 use super::{csv, json, report, text};
 use crate::model::fake::{CREATED, about, busy};
-use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, derive};
+use crate::model::{Process, Snapshot, State, derive};
 use serde_json::Value;
 use std::io;
 
@@ -12,7 +12,7 @@ fn snapshot() -> Snapshot {
     let mut closed = derive::without_segment(about(State::NoAccess), now);
     closed.pid = 2000;
     closed.command = "evil\x1b]0;title\x07 \"quoted\", text".into();
-    Snapshot { schema_version: SCHEMA_VERSION, timestamp: now, processes: vec![live, closed] }
+    Snapshot::of(now, vec![live, closed])
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
