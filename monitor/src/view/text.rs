@@ -90,7 +90,7 @@ fn write_process(process: &Process, out: &mut impl Write) -> io::Result<()> {
 fn write_verdict(process: &Process, out: &mut impl Write) -> io::Result<()> {
     let Some(verdict) = verdict::verdict(process) else { return Ok(()) };
     writeln!(out, "\n{}  {}", verdict.title, verdict.text)?;
-    if let Some(place) = verdict.place {
+    for place in verdict.place {
         writeln!(out, "  {place}")?;
     }
     match verdict.also {

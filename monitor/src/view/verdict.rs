@@ -11,8 +11,8 @@ pub(crate) struct Verdict {
     pub(crate) title: &'static str,
     /// The figures behind it.
     pub(crate) text: String,
-    /// Where it comes from: sizes and threads.
-    pub(crate) place: Option<String>,
+    /// Where it comes from: sizes, and threads.
+    pub(crate) place: Vec<String>,
     /// What is true as well.
     pub(crate) also: Option<String>,
     /// Whether somebody should look into it.
@@ -128,18 +128,18 @@ fn text(finding: &Finding) -> String {
     }
 }
 
-fn place(finding: &Finding) -> Option<String> {
+fn place(finding: &Finding) -> Vec<String> {
     let numbers = &finding.numbers;
     if finding.kind == Kind::Cache {
-        return Some(match numbers.seconds {
+        return vec![match numbers.seconds {
             Some(seconds) => {
                 format!("returns {} after it was freed, at the program's next calls", duration(seconds))
             }
             None => "never returns: STATSALLOC_DECAY_MS=never".to_owned(),
-        });
+        }];
     }
     if finding.kind == Kind::NotHeap {
-        return Some("maps, stacks, files, other allocators: see /proc/PID/smaps".to_owned());
+        return vec!["maps, stacks, files, other allocators: see /proc/PID/smaps".to_owned()];
     }
     let mut parts = Vec::new();
     let of = match finding.kind {
@@ -171,7 +171,7 @@ fn place(finding: &Finding) -> Option<String> {
     if !threads.is_empty() {
         parts.push(format!("alloc. by: {}", threads.join(", ")));
     }
-    (!parts.is_empty()).then(|| parts.join("    "))
+    parts
 }
 
 /// The last misuse is the likely cause of a crash, unless it was but a foreign pointer.
@@ -183,7 +183,7 @@ fn crash(process: &Process) -> Verdict {
             Some(event) => format!("likely cause: {}", misuse(event)),
             None => "without a word; no misuse of the heap was seen before".to_owned(),
         },
-        place: cause.map(|event| format!("at {}, thread {}", clock(event.time), event.tid)),
+        place: cause.map(|event| format!("at {}, thread {}", clock(event.time), event.tid)).into_iter().collect(),
         also: None,
         alarms: true,
     }

@@ -34,6 +34,8 @@ pub(super) const EVEN_SLOPE: f64 = 0.50;
 /// Stretches of time into which growth is cut, and with how few it makes do where there are not enough points.
 pub(super) const STRETCHES: usize = 10;
 pub(super) const FEWEST_STRETCHES: usize = 5;
+/// A step rises if it is at least this part of the mean step.
+pub(super) const RISING_STEP: f64 = 0.10;
 /// The longest and the shortest time that a leak is seen in, in minutes.
 pub(super) const LONGEST_GROWTH: f64 = 120.0;
 pub(super) const SHORTEST_LEAK: f64 = 5.0;

@@ -1,6 +1,6 @@
 //! The history as one series, oldest first, the present last.
 
-use super::rules::{FEWEST_STRETCHES, STRETCHES};
+use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES};
 use crate::model::time::NANOS;
 use crate::model::{Point, Process, Time, Totals};
 
@@ -90,12 +90,14 @@ fn rise(series: &[Point], end: Time, seconds: f64) -> Option<Rise> {
     let points = &series[inside..];
     let floors = (FEWEST_STRETCHES..=STRETCHES).rev().find_map(|count| floors(points, end, seconds, count))?;
     let steps = floors.len() - 1;
-    let rising = floors.windows(2).filter(|pair| pair[1] > pair[0]).count();
+    let bytes = floors[steps] - floors[0];
+    // What creeps on after a climb is no more than a tenth of its steps.
+    let least = RISING_STEP * bytes / steps as f64;
+    let rising = floors.windows(2).filter(|pair| pair[1] > pair[0] && pair[1] - pair[0] >= least).count();
     if rising < steps - steps / 9 {
         return None;
     }
     let third = (steps / 3).max(1);
-    let bytes = floors[steps] - floors[0];
     let (first, last) = (floors[third] - floors[0], floors[steps] - floors[steps - third]);
     Some(Rise {
         bytes,

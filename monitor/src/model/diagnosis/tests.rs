@@ -123,6 +123,14 @@ fn a_leak_that_begins_after_a_warming_up_is_seen() {
 }
 
 #[test]
+fn what_creeps_on_after_a_climb_does_not_grow() {
+    // A server that has filled its tables in two seconds, and enlarges one now and then.
+    let filled = |second: f64| mib((10.0 * second).min(20.0)) + second * 300.0;
+    assert_eq!(kind(&grown(14, filled)), Some(Kind::Varying));
+    assert_eq!(kind(&grown(30 * MINUTES, filled)), Some(Kind::Stable));
+}
+
+#[test]
 fn small_growth_is_no_news() {
     assert_eq!(kind(&grown(60 * MINUTES, |second| mib(20.0) + second * 1000.0)), Some(Kind::Stable));
     // Five per cent of a large heap are needed.

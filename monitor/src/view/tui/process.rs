@@ -21,21 +21,21 @@ const WITH_MARK: u16 = 72;
 
 /// Names of the chain's links: sums, and what is added to them; and which go first where rows are few.
 const LINKS: [(&str, &str, u8); 10] = [
-    ("", "requested", 4),
-    ("+", "rounding", 13),
-    ("=", "allocated", 2),
-    ("+", "pinned free", 8),
-    ("+", "cached free", 9),
-    ("+", "tables", 15),
-    ("+", "other", 16),
-    ("=", "resident", 7),
-    ("+", "not heap", 10),
-    ("=", "RSS", 3),
+    ("", "requested", 40),
+    ("+", "rounding", 101),
+    ("=", "allocated", 20),
+    ("+", "pinned free", 70),
+    ("+", "cached free", 80),
+    ("+", "tables", 102),
+    ("+", "other", 103),
+    ("=", "resident", 60),
+    ("+", "not heap", 90),
+    ("=", "RSS", 30),
 ];
-/// Ranks of the headline, its place, and the titles.
-const HEADLINE: u8 = 1;
-const PLACE: u8 = 6;
-const TITLES: u8 = 14;
+/// Ranks of the headline, its place, and the titles. No two rows have the same.
+const HEADLINE: u8 = 10;
+const PLACE: u8 = 50;
+const TITLES: u8 = 104;
 
 /// One row of the overview.
 enum Row<'a> {
@@ -178,7 +178,7 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!(" ({}/s)", short(rate)));
     let row = |rank: u8, place: u8, name, text: String, style: Style| (rank, place, Row::Words { name, text, style });
 
-    let mut rows = headline(process, theme);
+    let mut rows = headline(process, app.size.0, theme);
     let error = totals.peak_error_bytes.filter(|&error| error != 0);
     let error = error.map_or(String::new(), |error| format!(" {} {}", theme.symbols.about, bytes(error)));
     let peaks = format!(
@@ -187,17 +187,17 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         known(totals.peak_allocated_bytes),
         known(totals.peak_rss_bytes),
     );
-    rows.push(row(11, 30, "peaks", peaks, Style::new()));
+    rows.push(row(105, 30, "peaks", peaks, Style::new()));
     if let Some(limits) = &process.limits {
         let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}", span(left)));
         let (limit, used) = (limits.cgroup_limit_bytes, limits.cgroup_used_bytes);
         let soon = limits.seconds_to_limit.is_some_and(|left| left < 3600.0);
         let (mark, style) = if soon { ("! ", theme.bad()) } else { ("", Style::new()) };
         let text = format!("{mark}cgroup {}, {} used{left}", bytes(limit), bytes(used));
-        rows.push(row(5, 31, "limit", text, style));
+        rows.push(row(48, 31, "limit", text, style));
     }
     if let Some(swap) = totals.swap_bytes.filter(|&swap| swap != 0) {
-        rows.push(row(12, 32, "swap", format!("{} of the process are swapped out", bytes(swap)), theme.strong()));
+        rows.push(row(65, 32, "swap", format!("{} of the process are swapped out", bytes(swap)), theme.strong()));
     }
     let misuse = process.misuse.as_ref().filter(|misuse| misuse_count(misuse) != 0);
     if let Some(misuse) = misuse {
@@ -212,7 +212,7 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         ];
         let seen = kinds.iter().filter(|(times, _)| *times != 0);
         let seen: Vec<String> = seen.map(|(times, kind)| format!("{} {kind}", count(*times))).collect();
-        rows.push(row(4, 33, "misuse", format!("{mark}{}{last}", seen.join(", ")), style));
+        rows.push(row(45, 33, "misuse", format!("{mark}{}{last}", seen.join(", ")), style));
     }
     let blocks = format!(
         "{} live, {} allocated{}, {} freed{}",
@@ -222,7 +222,7 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         number(totals.frees),
         rate(process.rates.frees_per_second),
     );
-    rows.push(row(13, 34, "blocks", blocks, Style::new()));
+    rows.push(row(108, 34, "blocks", blocks, Style::new()));
     if app.size.1 > 24 {
         let threads = process.threads.as_ref().map_or("-".to_owned(), |threads| {
             format!(
@@ -234,15 +234,15 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
                 number(totals.remote_frees),
             )
         });
-        rows.push(row(17, 35, "threads", threads, Style::new()));
+        rows.push(row(109, 35, "threads", threads, Style::new()));
         if misuse.is_none() && process.misuse.is_some() {
-            rows.push(row(18, 36, "misuse", "none".to_owned(), theme.good()));
+            rows.push(row(110, 36, "misuse", "none".to_owned(), theme.good()));
         }
     }
     rows
 }
 
-fn headline<'a>(process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
+fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
     let row = |rank, place, text: String, style| (rank, place, Row::Words { name: "", text, style });
     let Some(verdict) = verdict(process) else {
         let why = match process.state {
@@ -259,15 +259,19 @@ fn headline<'a>(process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
         _ => theme.strong(),
     };
     let mut rows = vec![row(HEADLINE, 0, format!("{mark}{}  {}", verdict.title, verdict.text), style)];
-    let also = verdict.also.map(|also| format!("also {also}"));
-    let second = match (verdict.place, also) {
-        (Some(place), Some(also)) => {
-            rows.push(row(12, 2, format!("  {also}"), Style::new()));
-            Some(place)
-        }
-        (place, also) => place.or(also),
-    };
-    rows.extend(second.map(|text| row(PLACE, 1, format!("  {text}"), Style::new())));
+    // In one row where they fit, else in two: the less telling one goes first where rows are few.
+    let joined = verdict.place.join("    ");
+    let fits = joined.chars().count() + 2 <= usize::from(width);
+    let mut below = if fits && !joined.is_empty() { vec![joined] } else { verdict.place };
+    below.extend(verdict.also.map(|also| format!("also {also}")));
+    let ranks = [PLACE, 106, 107];
+    rows.extend(
+        below
+            .into_iter()
+            .zip(ranks)
+            .zip(1..)
+            .map(|((text, rank), place)| row(rank, place, format!("  {text}"), Style::new())),
+    );
     rows
 }
 
