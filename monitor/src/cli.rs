@@ -18,6 +18,23 @@ use std::time::Duration;
 ///   statsmon less
 ///
 /// On a terminal the screen opens; anywhere else one snapshot is printed as text.
+/// Without a process it lists all preloaded ones; with two it compares them.
+///
+/// The first line says what the heap suffers from, and the second where it comes from:
+///
+///   LEAK SUSPECTED  the floor rises, evenly, for five minutes or more
+///   WARMING UP      it rises ever more slowly; GROWING: not for long enough to tell
+///   FRAGMENTATION   free blocks are pinned between live ones
+///   ROUNDING        blocks are larger than what was asked for
+///   CACHE           free memory is kept for reuse, and says when it returns
+///   CHURN           as much is freed every second as the heap holds
+///   THREAD CHURN, STRANDED  threads come and go; ended ones left memory behind
+///   NOT THE HEAP    the memory, or its growth, lies elsewhere
+///   STABLE, VARYING none of these
+///
+/// Then the chain from what was requested to what is resident: requested + rounding
+/// = allocated, + pinned free + cached free + tables + other = resident, + not heap = RSS.
+/// `?` explains every key and word. It never stops the program or writes to it.
 #[derive(Parser, Debug)]
 #[command(name = "statsmon", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 #[command(after_help = AFTER_HELP)]
@@ -29,6 +46,15 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+
+  statsmon                        all preloaded processes
+  statsmon redis-server           one of them
+  statsmon 4711 4712              two, side by side
+  statsmon --json 4711 > before   a snapshot; later: statsmon 4711 --against before
+  statsmon --format openmetrics   for Prometheus
+  statsmon man | man -l -         the manual
+
 Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted, \
 6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all \
 are shown, and the first failure's code is returned. Without a process to look for, only 1 and 2 occur.";

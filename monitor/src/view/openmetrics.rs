@@ -58,9 +58,10 @@ pub(crate) fn write(snapshot: &Snapshot, label_pid: bool, out: &mut impl Write) 
 
 fn write_family(family: &Family, samples: impl Iterator<Item = Sample>, out: &mut impl Write) -> io::Result<()> {
     let Family { name, kind, help, .. } = family;
-    let kind = if *kind == Type::Counter { "counter" } else { "gauge" };
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
-    if name.trim_end_matches("_total").ends_with("_bytes") {
+    let word = if *kind == Type::Counter { "counter" } else { "gauge" };
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {word}")?;
+    // A unit must be the name's end, which a counter's is not.
+    if name.ends_with("_bytes") {
         writeln!(out, "# UNIT {name} bytes")?;
     }
     for (labels, value) in samples {

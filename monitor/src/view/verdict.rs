@@ -21,8 +21,10 @@ pub(crate) struct Verdict {
 
 /// What is to be said of a process; nothing where too little is known.
 pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
-    if process.state == State::Crashed {
-        return Some(crash(process));
+    match process.state {
+        State::Crashed => return Some(crash(process)),
+        State::Exited => return Some(exit(process)),
+        _ => {}
     }
     let diagnosis = process.diagnosis.as_ref()?;
     let finding = &diagnosis.finding;
@@ -174,6 +176,22 @@ fn place(finding: &Finding) -> Vec<String> {
     parts
 }
 
+/// What was last said of a process that has ended.
+fn last_said(process: &Process) -> Option<String> {
+    let finding = &process.diagnosis.as_ref()?.finding;
+    Some(format!("{} before: {}", title(finding.kind).to_lowercase(), text(finding)))
+}
+
+fn exit(process: &Process) -> Verdict {
+    Verdict {
+        title: "EXITED",
+        text: "it has ended in an orderly way; these are its last figures".to_owned(),
+        place: last_said(process).into_iter().collect(),
+        also: None,
+        alarms: false,
+    }
+}
+
 /// The last misuse is the likely cause of a crash, unless it was but a foreign pointer.
 fn crash(process: &Process) -> Verdict {
     let cause = process.misuse.as_ref().and_then(|misuse| misuse.last.iter().rev().find(|one| one.kind != "foreign"));
@@ -181,10 +199,10 @@ fn crash(process: &Process) -> Verdict {
         title: "CRASHED",
         text: match cause {
             Some(event) => format!("likely cause: {}", misuse(event)),
-            None => "without a word; no misuse of the heap was seen before".to_owned(),
+            None => "it ended without a word; no misuse of the heap was seen before".to_owned(),
         },
         place: cause.map(|event| format!("at {}, thread {}", clock(event.time), event.tid)).into_iter().collect(),
-        also: None,
+        also: last_said(process),
         alarms: true,
     }
 }

@@ -8,7 +8,9 @@ use super::table::{Room, TableState};
 use super::tables::{self, TableId, Tables};
 pub(super) use super::views::{Tab, Window};
 use crate::model::compare::{Side, compare};
+use crate::model::log::{self as log_event, Entry};
 use crate::model::{Chain, Comparison, Process, Time};
+use crate::view::log;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent};
 use std::time::Duration;
 
@@ -297,6 +299,9 @@ impl App {
                 if self.mark.is_none() {
                     self.mark = Some((time, Chain::of(&process.totals)));
                 }
+                if let Some(exec) = new_exec(&process, self.live.process(process.pid)) {
+                    self.notice = Some(log::words(&exec.event));
+                }
                 self.live.take_opened(time, process);
             }
             Event::Lost { pid, why } if self.opened == Some(pid) => self.live.lost = Some(why),
@@ -356,4 +361,10 @@ impl App {
         let area = self.table_id().map_or(body, |id| tables::area(self, id, body));
         usize::from(area.height.saturating_sub(1)).max(1)
     }
+}
+
+/// The exec that a process has gone through since it was last seen.
+fn new_exec<'a>(process: &'a Process, before: Option<&Process>) -> Option<&'a Entry> {
+    let exec = process.log.iter().rev().find(|entry| matches!(entry.event, log_event::Event::Exec { .. }))?;
+    before.is_some_and(|before| !before.log.contains(exec)).then_some(exec)
 }
