@@ -148,10 +148,16 @@ fn header(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
     let right_style = if app.is_frozen() { theme.banner() } else { theme.quiet() };
     buffer.set_stringn(right_x, row.y, right, right_width.into(), right_style);
 
+    let width = |text: &str| ratatui::text::Span::raw(text).width() as u16;
+    // Our own name goes first where there is too little room, then what stands furthest to the right.
+    let all: u16 = parts.iter().map(|(text, _)| width(text) + 2).fold(0, u16::saturating_add);
+    if all > right_x.saturating_sub(row.x) && parts.len() > 1 && row.width >= 60 {
+        parts.remove(0);
+    }
     let mut x = row.x;
     for (at, (text, style)) in parts.iter().enumerate() {
         let left = right_x.saturating_sub(x + 1);
-        let wanted = ratatui::text::Span::raw(text.as_str()).width() as u16;
+        let wanted = width(text);
         if at > 1 && left < wanted {
             continue;
         }

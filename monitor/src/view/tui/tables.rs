@@ -1,7 +1,7 @@
 //! All tables by name: what differs from one to the next is in their own files, what is common to all is here once.
 
 use super::app::App;
-use super::table::{self, Room, TableState};
+use super::table::{self, Room, TableState, put};
 use super::theme::Theme;
 use super::{class, classes, compare, large, log, processes, safety, threads};
 use ratatui::buffer::Buffer;
@@ -125,6 +125,16 @@ pub(super) fn draw(buffer: &mut Buffer, body: Rect, app: &App, id: TableId, them
     }
     let chosen = (app.tables.get(id), app.room());
     in_table!(id, of => table::draw(buffer, area, &of::COLUMNS, &of::rows(app), chosen, theme, of::look));
+    if area.height > 1 && keys(app, id).is_empty() {
+        let text = match id {
+            _ if !app.tables.get(id).filter.is_empty() => "no row has this text; Esc drops the filter",
+            TableId::Safety => "no misuse so far",
+            TableId::Large => "no large block so far; d shows all sizes",
+            TableId::Classes => "no small block so far; d shows all sizes",
+            _ => "nothing yet",
+        };
+        put(buffer, (area.x, area.y + 1), area.width, text, false, theme.quiet(), theme);
+    }
 }
 
 #[cfg(test)]
