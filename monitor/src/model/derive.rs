@@ -106,6 +106,8 @@ pub(crate) struct Look<'a> {
     pub(crate) earlier: &'a [Sample],
     /// How much is wanted.
     pub(crate) detail: Detail,
+    /// The classes' minutes, where they are wanted and known.
+    pub(crate) class_history: Option<&'a ClassHistory>,
 }
 
 /// A process with everything its segment says. `floor` reads the same two copies the other way round: its live
@@ -119,10 +121,9 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let (history, slots) = history(reader, look.now, dead);
     let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
     let written = slots.last().map(|slot| history::end_of(slot.0, EVERY_SECOND, clock.created));
-    let full = look.detail == Detail::Full;
     let decay_ms = reader.identity().decay_ms;
     Process {
-        class_history: full.then(|| class_history(reader, &history, clock.created)),
+        class_history: look.class_history.cloned(),
         history_written: written,
         decay_seconds: (decay_ms != u32::MAX).then(|| f64::from(decay_ms) / 1000.0),
         forked_from: Some(reader.identity().forked_from).filter(|&pid| pid != 0),
@@ -277,16 +278,26 @@ fn large(reader: &Reader<'_>, lines: &[LineTotals]) -> Large {
     }
 }
 
-/// The classes' minutes, for those minutes of the history that have ended.
-fn class_history(reader: &Reader<'_>, history: &History, created: Time) -> ClassHistory {
-    let times: Vec<Time> = history.minutes.iter().map(|point| point.time).collect();
+/// The newest minute in the history, counted from the start.
+pub(crate) fn newest_minute(reader: &Reader<'_>) -> Option<u64> {
+    reader.totals_ring(Ring::Minutes).last().map(|(minute, _)| minute)
+}
+
+/// The classes' minutes that had ended before the newest one began: that is written still. Periods that were skipped
+/// hold the values before them.
+pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
+    let created = Time(reader.identity().created_realtime_ns);
+    let Some(newest) = newest_minute(reader) else { return ClassHistory::default() };
+    let first = reader.totals_ring(Ring::Minutes).next().map_or(newest, |(minute, _)| minute);
+    let minutes = first.max(newest.saturating_sub(EVERY_MINUTE.slots))..newest;
+    let times = minutes.clone().map(|minute| history::end_of(minute, EVERY_MINUTE, created)).collect();
     let mut classes = Vec::new();
     for at in 0..LINES {
         let mut slots = reader.class_minutes(at).peekable();
         let mut held = (0, 0);
         let (mut allocated_bytes, mut pinned_bytes) = (Vec::new(), Vec::new());
-        for &end in &times {
-            while let Some(slot) = slots.next_if(|slot| history::end_of(slot.0, EVERY_MINUTE, created) <= end) {
+        for minute in minutes.clone() {
+            while let Some(slot) = slots.next_if(|slot| slot.0 <= minute) {
                 held = (slot.1, slot.2);
             }
             allocated_bytes.push(held.0);

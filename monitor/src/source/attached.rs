@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::derive::{self, About, Detail, Look, Memory};
 use crate::model::following::Following;
 use crate::model::rates::Sample;
-use crate::model::{Process, State, Time};
+use crate::model::{ClassHistory, Process, State, Time};
 use shm_layout::reader::{Identity, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -29,6 +29,8 @@ pub(crate) struct Attached {
     tasks: Tasks,
     earlier: VecDeque<Sample>,
     following: Following,
+    /// The newest minute in the history, and the classes' minutes up to it.
+    classes: Option<(Option<u64>, ClassHistory)>,
     /// How it ended, once it has: what was read since is final.
     ended: Option<State>,
 }
@@ -88,7 +90,7 @@ impl Attached {
             ErrorKind::PermissionDenied => Error::NotPermitted { pid },
             _ => Error::io(format!("opening the segment {}", entry.name), cause),
         })?;
-        segment.read(pid, &mut context.copies, Detail::Line)?;
+        segment.read(pid, &mut context.copies)?;
         let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
         let proc = proc.filter(|proc| belongs(&identity, segment.owner, proc));
@@ -103,6 +105,7 @@ impl Attached {
             tasks: Tasks::default(),
             earlier: VecDeque::new(),
             following: Following::new(context.rules),
+            classes: None,
             ended: None,
         })
     }
@@ -151,7 +154,10 @@ impl Attached {
         // The order matters: what is read after the owner is known to be dead is final.
         let orphaned = self.ended.is_some() || self.segment.is_orphaned();
         let pid = self.pid();
-        self.segment.read(pid, &mut context.copies, detail)?;
+        self.segment.read(pid, &mut context.copies)?;
+        if detail == Detail::Full {
+            self.read_classes(context)?;
+        }
         let (reader, floor) = context.copies.readers(pid)?;
         let now = Time::now();
         if orphaned && self.ended.is_none() {
@@ -177,7 +183,8 @@ impl Attached {
             self.about.unread = unread(&self.about, proc);
         }
         let earlier = self.earlier.make_contiguous();
-        let look = Look { now, thread_names: &self.tasks.names, earlier, detail };
+        let class_history = self.classes.as_ref().map(|(_, classes)| classes).filter(|_| detail == Detail::Full);
+        let look = Look { now, thread_names: &self.tasks.names, earlier, detail, class_history };
         let mut process = derive::with_segment(&reader, &floor, self.about.clone(), &look);
         self.remember(&process, now);
         self.following.take(&mut process, now, detail);
@@ -185,6 +192,19 @@ impl Attached {
             shorten(&mut process);
         }
         Ok(process)
+    }
+
+    /// Reads the minutes of the classes where another minute has begun: they are many bytes.
+    fn read_classes(&mut self, context: &mut Context) -> Result<(), Error> {
+        let pid = self.pid();
+        let (reader, _) = context.copies.readers(pid)?;
+        let minute = derive::newest_minute(&reader);
+        if self.classes.as_ref().is_none_or(|(known, _)| *known != minute) {
+            self.segment.read_class_ring(pid, &mut context.copies)?;
+            let (reader, _) = context.copies.readers(pid)?;
+            self.classes = Some((minute, derive::class_history(&reader)));
+        }
+        Ok(())
     }
 
     fn remember(&mut self, process: &Process, now: Time) {

@@ -209,7 +209,7 @@ impl Family {
 /// The parent of a process that `/proc` does not know any more.
 fn parent_of_the_dead(segment: &Segment) -> Option<u32> {
     let mut copies = Copies::default();
-    segment.read(0, &mut copies, Detail::Line).ok()?;
+    segment.read(0, &mut copies).ok()?;
     let (reader, _) = copies.readers(0).ok()?;
     Some(reader.identity().parent).filter(|&parent| parent != 0)
 }
@@ -217,7 +217,7 @@ fn parent_of_the_dead(segment: &Segment) -> Option<u32> {
 fn last_state(pid: u32, segment: &Segment, about: Option<About>) -> Option<Process> {
     let orphaned = segment.is_orphaned();
     let mut copies = Copies::default();
-    segment.read(pid, &mut copies, Detail::Line).ok()?;
+    segment.read(pid, &mut copies).ok()?;
     let (reader, floor) = copies.readers(pid).ok()?;
     let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader.identity(), pid));
     about.state = match orphaned {
@@ -225,7 +225,13 @@ fn last_state(pid: u32, segment: &Segment, about: Option<About>) -> Option<Proce
         true if reader.globals().ended != 0 => State::Exited,
         true => State::Crashed,
     };
-    let look = Look { now: Time::now(), thread_names: &BTreeMap::new(), earlier: &[], detail: Detail::Line };
+    let look = Look {
+        now: Time::now(),
+        thread_names: &BTreeMap::new(),
+        earlier: &[],
+        detail: Detail::Line,
+        class_history: None,
+    };
     let mut process = derive::with_segment(&reader, &floor, about, &look);
     // Thousands of them may be kept: only what a report shows.
     process.history = None;

@@ -2,7 +2,6 @@
 
 use super::mapping::Mapping;
 use crate::error::Error;
-use crate::model::derive::Detail;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use shm_layout::layout::{CLASS_RING_OFFSET, CLASSES_OFFSET, ROWS_OFFSET};
@@ -39,7 +38,7 @@ impl Copies {
 }
 
 /// Reads again while the counters move under the copy, so many times at most: a busy program never stands still.
-const TRIES: usize = 16;
+const TRIES: usize = 4;
 /// Bytes of rows above which one try must do.
 const CHEAP: usize = 256 << 10;
 
@@ -76,14 +75,14 @@ impl Segment {
         is_unlocked(&self.file)
     }
 
-    /// Reads the segment, with the ring of the classes where everything is wanted.
-    pub(crate) fn read(&self, pid: u32, copies: &mut Copies, detail: Detail) -> Result<(), Error> {
+    /// Reads the segment without the ring of the classes.
+    pub(crate) fn read(&self, pid: u32, copies: &mut Copies) -> Result<(), Error> {
         let mut head = [0; CLASSES_OFFSET];
         self.copy(pid, &mut [(0, &mut head)])?;
         let unreadable = |cause| Error::unreadable(pid, cause);
         let mut used = Reader::used_bytes(&head).map_err(unreadable)?;
         for _ in 0..TRIES {
-            self.copy_twice(pid, used, copies, detail)?;
+            self.copy_twice(pid, used, copies)?;
             let reader = Reader::new(&copies.first, &copies.second).map_err(unreadable)?;
             if reader.rows_missing() > 0 {
                 used = Reader::used_bytes(&copies.second).map_err(unreadable)?;
@@ -94,29 +93,25 @@ impl Segment {
         Ok(())
     }
 
-    /// Copies the rows twice with nothing between, and what comes before them once before and once after. The ring of
-    /// the classes, for those who want it, comes from the file: reading its holes through the mapping would fill them.
-    fn copy_twice(&self, pid: u32, used: usize, copies: &mut Copies, detail: Detail) -> Result<(), Error> {
+    /// Copies the rows twice with nothing between, and what comes before them once before and once after.
+    fn copy_twice(&self, pid: u32, used: usize, copies: &mut Copies) -> Result<(), Error> {
         copies.first.resize(used, 0);
         copies.second.resize(used, 0);
         let (head, rows) = copies.first.split_at_mut(ROWS_OFFSET);
         let (head_again, rows_again) = copies.second.split_at_mut(ROWS_OFFSET);
-        let (head, ring) = head.split_at_mut(CLASS_RING_OFFSET);
-        let (head_again, ring_again) = head_again.split_at_mut(CLASS_RING_OFFSET);
-        if detail == Detail::Full {
-            self.copy(pid, &mut [(0, &mut *head)])?;
-            self.copy_ring(pid, ring)?;
-            self.copy(pid, &mut [(ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)])?;
-            return self.copy_ring(pid, ring_again);
-        }
+        let (head, head_again) = (&mut head[..CLASS_RING_OFFSET], &mut head_again[..CLASS_RING_OFFSET]);
         self.copy(pid, &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)])
     }
 
-    fn copy_ring(&self, pid: u32, ring: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact_at(ring, CLASS_RING_OFFSET as u64).map_err(|_| {
-            let needed = CLASS_RING_OFFSET + ring.len();
-            Error::unreadable(pid, ReadError::TooShort { needed, got: self.present_len() })
-        })
+    /// Reads the ring of the classes into what has just been read. From the file: reading its holes through the mapping
+    /// would fill them. Slots of minutes that have ended stay as they are for two hours, so once is enough.
+    pub(crate) fn read_class_ring(&self, pid: u32, copies: &mut Copies) -> Result<(), Error> {
+        let ring = CLASS_RING_OFFSET..ROWS_OFFSET;
+        self.file.read_exact_at(&mut copies.first[ring.clone()], CLASS_RING_OFFSET as u64).map_err(|_| {
+            Error::unreadable(pid, ReadError::TooShort { needed: ROWS_OFFSET, got: self.present_len() })
+        })?;
+        copies.second[ring.clone()].copy_from_slice(&copies.first[ring]);
+        Ok(())
     }
 
     fn copy(&self, pid: u32, parts: &mut [(usize, &mut [u8])]) -> Result<(), Error> {
