@@ -125,6 +125,9 @@ impl Following {
                 }
             }
         }
+        if then.is_none() {
+            growth_since_the_last_minute(process, now);
+        }
         let apart = self.counts.back().is_none_or(|last| now.seconds_since(last.time) >= 0.5);
         if apart {
             self.counts.push_back(Counts::of(process, now));
@@ -183,6 +186,18 @@ impl Following {
         while self.chains.get(1).is_some_and(|(time, _)| *time <= minute) {
             self.chains.pop_front();
         }
+    }
+}
+
+/// The growth of the classes at the first look: since the end of the last minute in the history.
+fn growth_since_the_last_minute(process: &mut Process, now: Time) {
+    let Some(history) = process.class_history.as_ref().filter(|_| !process.state.is_dead()) else { return };
+    let Some(&then) = history.times.last() else { return };
+    let seconds = now.seconds_since(then).max(1.0);
+    for class in process.size_classes.iter_mut().flatten().filter(|class| class.allocations != 0) {
+        let series = history.of(Line::class(class.block_size));
+        let before = series.and_then(|series| series.allocated_bytes.last().copied()).unwrap_or(0);
+        class.growth_bytes_per_second = Some((class.allocated_bytes as f64 - before as f64) / seconds);
     }
 }
 
