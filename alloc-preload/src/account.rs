@@ -1,97 +1,178 @@
 //! Peaks. The counters in the rows are exact at any moment; what they cannot tell is how high their sum once was.
 //!
-//! Each heap adds its net change to the process's *flushed* totals whenever it leaves the room it was given, and the
-//! peaks are the highest flushed totals. While the process has had one thread only, the room upwards ends at the
-//! peak itself: every new maximum is noticed by the allocation that makes it, and the peaks are exact. With several
-//! threads the room is a share of the permitted error:
+//! Each heap adds its net change to the process's *flushed* totals whenever it leaves the room it was given (see
+//! `room`), and the peaks are the highest flushed totals.
 //!
-//! `error <= threads x 2 x room`, with `room = max(64 KiB, peak / 128) / (16 x threads)`.
+//! *One thread.* The room upwards ends at the peak itself, so every new maximum is noticed by the allocation that makes
+//! it, and the peaks are exact. While live bytes only rise, not even that is needed: the heap *climbs* with room to
+//! spare, its frees take the slow path, and the first of them stores the peak that it leaves.
+//!
+//! *Several threads.* The room is a lease on the permitted error, and all leases together stay within a half of it:
+//!
+//! `|peak - truth| <= sum of leases + ALONE <= max(64 KiB, peak / 128)`.
 
+use crate::central::wiped;
 use crate::heap::Heap;
 use crate::hot::Hot;
+use crate::room;
 use crate::stats::globals;
 use core::cell::Cell;
+use core::sync::atomic::Ordering;
+use shm_layout::counter::Counter;
 use shm_layout::layout::Globals;
 
-/// One thread alone still flushes this often, so that a second one starts from totals that are nearly right.
-const ALONE: u64 = 16 << 10;
+/// Room of the only thread. So much it may not have flushed when a second one starts.
+const ALONE: u64 = 32 << 10;
+/// Blocks from this size on settle at once: they do not fit in a word of room.
+const UNPACKED: usize = 1 << room::WIDEST;
 
 unsafe extern "C" {
     static __libc_single_threaded: core::ffi::c_char;
 }
 
-/// A heap's side of the accounting. `balance = limit - room` is what the heap has added to the live bytes (negative
-/// where it frees others' blocks); `flushed` is the part of it that is in the global totals.
+/// A heap's side of the accounting, requested bytes and allocated ones. `balance = limit - room` is what the heap has
+/// added to the live bytes (negative where it frees others' blocks); `flushed` is the part of it that is in the global
+/// totals.
 #[repr(C)]
 pub(crate) struct Account {
     limit: [Cell<u64>; 2],
     flushed: [Cell<u64>; 2],
+    /// Bytes of the permitted error that this heap may use up.
+    lease: Cell<u64>,
 }
 
 /// Brings the flushed totals and the peaks up to date, and hands out new room.
 #[cold]
 pub(crate) fn settle(hot: &Hot, heap: &Heap) {
+    let (requested, allocated, calls) = room::read(hot.room.get());
+    let rises = calls == 0 && (requested < 0 || allocated < 0);
+    flush(hot, &heap.account, rises && is_alone(globals()));
+}
+
+/// Before anything leaves a heap: one that climbs has its peak now.
+#[inline]
+pub(crate) fn descend(hot: &Hot, heap: &Heap) {
+    if hot.is_on_detour() {
+        flush(hot, &heap.account, false);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn flush(hot: &Hot, account: &Account, climbing: bool) {
     let globals = globals();
-    // SAFETY: a byte of libc's, which it clears before it starts a second thread.
-    let alone =
-        globals.threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0;
-    let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get()).max(1);
-    let account = &heap.account;
-    let rooms = [&hot.room_requested, &hot.room_allocated];
-    let totals = [&globals.flushed_requested, &globals.flushed_allocated];
-    let peaks = [&globals.peak_requested, &globals.peak_allocated];
-    let share = if alone { ALONE } else { room(globals, threads) };
-    for (((room, limit), flushed), (total, peak)) in
-        rooms.into_iter().zip(&account.limit).zip(&account.flushed).zip(totals.into_iter().zip(peaks))
-    {
-        let balance = limit.get().wrapping_sub(room.get());
-        let change = balance.wrapping_sub(flushed.get());
-        flushed.set(balance);
+    let alone = is_alone(globals);
+    let lease = if alone { 0 } else { account.renew_lease(globals) };
+    let (requested, allocated, _) = room::read(hot.room.get());
+    let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
+        let (Some(limit), Some(flushed)) = (account.limit.get(i), account.flushed.get(i)) else { return 0 };
+        let balance = limit.get().wrapping_sub(room.cast_unsigned());
+        let change = balance.wrapping_sub(flushed.replace(balance));
         let now = if alone { total.add_owned(change) } else { total.add_shared(change) };
-        let now = (now as i64).max(0) as u64;
-        if now > peak.get() {
+        let now = now.cast_signed().max(0).cast_unsigned();
+        let highest = peak.get().max(now);
+        if highest == now {
             if alone { peak.set(now) } else { peak.raise_shared(now) }
         }
-        let up = if alone { share.min(peak.get().saturating_sub(now)) } else { share };
-        room.set(up);
+        let up = match (alone, climbing) {
+            (false, _) => lease,
+            (true, true) => ALONE,
+            (true, false) => ALONE.min(highest - now),
+        };
         limit.set(balance.wrapping_add(up));
+        up
+    };
+    let up_requested = update(0, requested, &globals.flushed_requested, &globals.peak_requested);
+    let up_allocated = update(1, allocated, &globals.flushed_allocated, &globals.peak_allocated);
+    hot.room.set(room::word(up_requested, up_allocated));
+    // As much room downwards as upwards.
+    let widest = if alone { ALONE } else { lease };
+    hot.room_mask.set(room::mask(widest.checked_ilog2().map_or(0, |log2| log2 + 1)));
+    hot.set_ready(climbing);
+}
+
+impl Account {
+    /// A share of the permitted error for this heap, a power of two or nothing, in bytes.
+    fn renew_lease(&self, globals: &Globals) -> u64 {
+        let permitted = permitted(globals.peak_requested.get().max(globals.peak_allocated.get()));
+        globals.peak_error.raise_shared(permitted);
+        let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get()).max(1);
+        let (old, all) = (self.lease.get(), &wiped().leased);
+        let budget = permitted / 2;
+        let left = budget.saturating_sub(all.load(Ordering::Relaxed).wrapping_sub(old));
+        let fair = (left / 4).min(budget.checked_div(2 * threads).unwrap_or(0)).min(1 << (room::WIDEST - 1));
+        let new = fair.checked_ilog2().map_or(0, |log2| 1 << log2);
+        if new == old {
+            return old;
+        }
+        let change = new.wrapping_sub(old);
+        let now = all.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        if new > old && now > budget {
+            // Others were faster.
+            all.fetch_sub(change, Ordering::Relaxed);
+            return old;
+        }
+        self.lease.set(new);
+        new
     }
-    if !alone {
-        let peak = globals.peak_requested.get().max(globals.peak_allocated.get());
-        globals.peak_error.raise_shared(permitted(peak));
+}
+
+/// Counts an allocation of any size into the room.
+pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
+    if allocated < UNPACKED {
+        if hot.take_room(requested, room::charge(allocated)) {
+            settle(hot, heap);
+        }
+        return;
     }
-    // Twice the share, so that there is as much room downwards as upwards.
-    hot.room_mask.set(!(2 * share - 1));
+    shift(&heap.account, requested as u64, allocated as u64);
+    settle(hot, heap);
+}
+
+/// Counts a free of any size into the room.
+pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
+    if allocated < UNPACKED {
+        if hot.give_room(requested, room::credit(allocated)) {
+            settle(hot, heap);
+        }
+        return;
+    }
+    shift(&heap.account, (requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg());
+    settle(hot, heap);
+}
+
+fn shift(account: &Account, requested: u64, allocated: u64) {
+    for (limit, change) in account.limit.iter().zip([requested, allocated]) {
+        limit.set(limit.get().wrapping_add(change));
+    }
 }
 
 /// A heap that is left for good has no balance outside the totals.
 pub(crate) fn close(hot: &Hot, heap: &Heap) {
-    settle(hot, heap);
-    for cell in heap.account.limit.iter().chain(&heap.account.flushed) {
-        cell.set(0);
-    }
-    hot.room_requested.set(0);
-    hot.room_allocated.set(0);
-    hot.room_mask.set(0);
+    flush(hot, &heap.account, false);
+    wiped().leased.fetch_sub(heap.account.lease.get(), Ordering::Relaxed);
+    clear(hot, &heap.account, 0);
 }
 
 /// A heap that starts: the first call that counts settles.
 pub(crate) fn open(hot: &Hot, heap: &Heap) {
-    for cell in heap.account.limit.iter().chain(&heap.account.flushed) {
+    clear(hot, &heap.account, u64::MAX);
+}
+
+fn clear(hot: &Hot, account: &Account, mask: u64) {
+    for cell in account.limit.iter().chain(&account.flushed) {
         cell.set(0);
     }
-    hot.room_requested.set(0);
-    hot.room_allocated.set(0);
-    hot.room_mask.set(u64::MAX);
+    account.lease.set(0);
+    hot.room.set(0);
+    hot.room_mask.set(mask);
+}
+
+fn is_alone(globals: &Globals) -> bool {
+    // SAFETY: a byte of libc's, which it clears before it starts a second thread.
+    globals.threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0
 }
 
 fn permitted(peak: u64) -> u64 {
-    (peak / 128).max(64 << 10)
-}
-
-fn room(globals: &Globals, threads: u64) -> u64 {
-    let peak = globals.peak_requested.get();
-    let share = permitted(peak).checked_div(16 * threads).unwrap_or(0);
-    // A power of two, as the mask wants it.
-    1 << share.max(16).ilog2()
+    (peak / 128).max(2 * ALONE)
 }

@@ -103,9 +103,9 @@ export! {
 
     /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps.
     fn malloc_trim(_pad: usize) -> c_int {
-        let released = with_heap(|hot, heap| {
+        let released = with_heap(|_, heap| {
             let before = crate::stats::globals().purged.get();
-            heap.trim(hot);
+            heap.trim();
             while central().spans.purge_older(u64::MAX, 64) {}
             crate::stats::globals().purged.get() != before
         });
@@ -164,6 +164,11 @@ export! {
     /// `prlimit(2)`; as `setrlimit`.
     fn prlimit(pid: libc::pid_t, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
         limits::set(pid, resource, new, old)
+    }
+
+    /// `prctl(2)`. A filter of system calls must not meet ours at the end.
+    fn prctl(operation: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
+        limits::control(operation, [a, b, c, d])
     }
 
     /// `_exit(2)`. Programs that end this way, like every shell, run no destructors.

@@ -3,14 +3,13 @@
 //! Taking and giving are apart from counting, because a `realloc` that moves has to take the new block before it
 //! gives the old one, but counts them the other way round: no peak ever includes both.
 
-use crate::account::settle;
+use crate::account;
 use crate::heap::Heap;
-use crate::hot::Hot;
+use crate::hot::{self, Hot};
 use crate::large::{self, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
-use crate::slab::{NIL, Slab, belongs, set_link};
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, Window, owner};
+use crate::window::{WINDOW, Window, owner};
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
 
@@ -25,8 +24,8 @@ pub(crate) struct Block {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// In a slab of this class, whose first unit this is.
-    Small(SizeClass, UnitIndex),
+    /// In a slab of this class.
+    Small(SizeClass),
     Large(Large),
 }
 
@@ -39,16 +38,15 @@ impl Block {
         let tag = entry.get();
         // SAFETY: the ledger is committed there.
         let slack = unsafe { entry.slack(tag) }.ok_or(Wrong::NotLive(tag))?;
-        // SAFETY: the unit of a live block has a head.
-        let head = WINDOW.unit_of(unsafe { &*unit.head() });
+        let index = Window::unit_of_granule(granule);
         let kind = if unit.owner() == owner::SPAN {
-            Kind::Large(Large { unit: head })
+            Kind::Large(Large { unit: index })
         } else {
-            // SAFETY: the head unit of a live block's slab is committed.
-            Kind::Small(unsafe { WINDOW.remote(head) }.size_class(), head)
+            // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
+            Kind::Small(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class())
         };
         let size = match kind {
-            Kind::Small(class, _) => class.block_size(),
+            Kind::Small(class) => class.block_size(),
             Kind::Large(block) => block.allocated(),
         };
         Ok(Self { kind, requested: size.saturating_sub(slack), tag, granule, entry })
@@ -57,7 +55,7 @@ impl Block {
     /// Bytes of the block.
     pub(crate) fn size(&self) -> usize {
         match self.kind {
-            Kind::Small(class, _) => class.block_size(),
+            Kind::Small(class) => class.block_size(),
             Kind::Large(block) => block.allocated(),
         }
     }
@@ -66,18 +64,21 @@ impl Block {
         (WINDOW.base() + self.granule * GRANULE) as *mut u8
     }
 
-    /// Counts the block as freed by this heap's thread; true if its account has to be settled.
-    fn count_out(&self, hot: &Hot, size: usize) -> bool {
+    /// Counts the block as freed by this heap's thread.
+    fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
         match self.kind {
-            // SAFETY: the heap has a key, and the offset is a line's.
-            Kind::Small(class, _) => unsafe { hot.count_free(class.0 as usize * 64, self.requested, size).0 },
-            Kind::Large(_) => large::count_out(hot, self.requested, size),
+            Kind::Small(class) => {
+                // SAFETY: the heap is ready, and a class has a line.
+                hot::count_out(unsafe { hot.line(class.0 as usize) }, self.requested);
+                account::credit(hot, heap, self.requested, size);
+            }
+            Kind::Large(_) => large::count_out(hot, heap, self.requested, size),
         }
     }
 
     /// Gives the block back, uncounted. False if another thread has freed it meanwhile.
-    fn give(&self, hot: &Hot, heap: &Heap) -> bool {
-        let head = match self.kind {
+    fn give(&self, heap: &Heap) -> bool {
+        let class = match self.kind {
             Kind::Large(block) => {
                 if !large::claim(block.unit, self.tag) {
                     return false;
@@ -85,15 +86,20 @@ impl Block {
                 block.give();
                 return true;
             }
-            Kind::Small(_, head) => head,
+            Kind::Small(class) => class,
         };
-        // SAFETY: the head of a live block's slab is committed.
-        let (slab, unit) = unsafe { (WINDOW.slab(head), WINDOW.unit(head)) };
-        if unit.owner() == owner::ABANDONED {
-            heap.adopt(hot, slab);
-        }
-        let granule = (self.granule - head.0 as usize * UNIT_GRANULES) as u32;
-        if !belongs(unit.owner(), hot.key.get()) {
+        let index = Window::unit_of_granule(self.granule);
+        // SAFETY: the unit of a live block is committed, and has a head.
+        let (unit, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(WINDOW.head(index))) };
+        // Another thread may adopt the slab first, and abandon it again.
+        let owner = loop {
+            let owner = unit.owner();
+            if owner != owner::ABANDONED {
+                break owner;
+            }
+            heap.adopt(slab);
+        };
+        if !heap.owns(owner) {
             if !self.entry.exchange_if(self.tag, ledger::PENDING) {
                 return false;
             }
@@ -101,15 +107,11 @@ impl Block {
                 row.remote_frees.add_owned(1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
-            unsafe { heap.free_remote(head, granule) };
+            unsafe { heap.free_remote(owner, self.address(), class) };
             return true;
         }
         self.entry.set(ledger::FREE);
-        // SAFETY: a block of our slab, no longer live.
-        unsafe { set_link(self.address(), slab.free.get()) };
-        slab.free.set(granule);
-        slab.used.set(slab.used.get() - 1);
-        heap.relist(hot, slab);
+        heap.take_back(self.address(), class);
         true
     }
 }
@@ -155,18 +157,17 @@ fn enclosing(address: usize) -> Option<Block> {
     let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the unit.
     let unit = unsafe { WINDOW.unit(index) };
-    if !unit.is_used() || unit.head().is_null() {
+    if !unit.is_used() {
         return None;
     }
-    // SAFETY: not null, so it was set to a slab record.
-    let slab = unsafe { &*unit.head() };
-    let head = WINDOW.unit_of(slab);
+    // SAFETY: a used unit has a head.
+    let head = unsafe { WINDOW.head(index) };
     let start = WINDOW.address(head) as usize;
     let start = if unit.owner() == owner::SPAN {
         start
     } else {
         // SAFETY: a committed unit.
-        let size = unsafe { WINDOW.remote(head) }.size_class().block_size();
+        let size = unsafe { WINDOW.slab(head) }.size_class().block_size();
         start + (address - start).checked_div(size)? * size
     };
     Block::at(start as *mut u8).ok().filter(|block| address < start + block.size())
@@ -175,13 +176,14 @@ fn enclosing(address: usize) -> Option<Block> {
 /// Size of the block that was once live at `address`, if it lies in a slab still.
 fn freed_size(address: usize) -> Option<usize> {
     let granule = WINDOW.granule_of(address as *const u8)?;
+    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the unit.
-    let unit = unsafe { WINDOW.unit(Window::unit_of_granule(granule)) };
-    if !unit.is_used() || unit.owner() == owner::SPAN || unit.head().is_null() {
+    let unit = unsafe { WINDOW.unit(index) };
+    if !unit.is_used() || unit.owner() == owner::SPAN {
         return None;
     }
-    // SAFETY: a slab's units are committed.
-    Some(unsafe { WINDOW.remote(WINDOW.unit_of(&*unit.head())) }.size_class().block_size())
+    // SAFETY: a slab's units are committed, and have a head.
+    Some(unsafe { WINDOW.slab(WINDOW.head(index)) }.size_class().block_size())
 }
 
 // ---- what the C interface asks for -----------------------------------------------------------------------------
@@ -189,38 +191,17 @@ fn freed_size(address: usize) -> Option<usize> {
 /// Takes a block of `size` bytes in this class, live but not counted. Null when memory is exhausted.
 fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
     loop {
-        let slab = hot.current(class);
-        let granule = slab.free.get();
-        if granule >= slab.extent.get() {
-            if granule != NIL && slab.extent.get() != 0 {
-                drop_list(slab, slab.block_at(granule) as usize);
+        if let Some(block) = hot.bin(class).pop() {
+            if let Some(granule) = WINDOW.granule_of(block.as_ptr()) {
+                // SAFETY: `granule_of` answers for the granule; a free block of our heap, which now becomes the caller's.
+                unsafe { WINDOW.entry(granule).set_live(class.block_size() - size) };
             }
-            if heap.refill(hot, class).is_none() {
-                return core::ptr::null_mut();
-            }
-            continue;
+            return block.as_ptr();
         }
-        // SAFETY: `granule < extent`
-        let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-        if !ledger::is_free(entry.get()) {
-            drop_list(slab, block as usize);
-            continue;
+        if heap.fill(class).is_none() {
+            return core::ptr::null_mut();
         }
-        // SAFETY: a free block of our slab, which now becomes the caller's.
-        unsafe {
-            slab.free.set(crate::slab::link(block));
-            entry.set_live(class.block_size() - size);
-        }
-        slab.used.set(slab.used.get() + 1);
-        return block;
     }
-}
-
-/// A free list that does not hold together is reported, and its blocks are never handed out again.
-#[cold]
-fn drop_list(slab: &Slab, address: usize) {
-    slab.free.set(NIL);
-    misuse::corrupt_list(address, slab.block_size.get() as usize);
 }
 
 /// A new block, counted; null when memory is exhausted or the size is impossible.
@@ -230,7 +211,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
         return block;
     }
     // What this heap keeps for later may be enough.
-    heap.trim(hot);
+    heap.trim();
     try_allocate(hot, heap, size, align)
 }
 
@@ -263,10 +244,9 @@ fn class_for(size: usize, align: usize) -> Option<SizeClass> {
 }
 
 fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
-    // SAFETY: the heap has a key, and the offset is a line's.
-    if unsafe { hot.count_allocation(class.0 as usize * 64, size, class.block_size()) } {
-        settle(hot, heap);
-    }
+    // SAFETY: the heap is ready, and a class has a line.
+    hot::count_in(unsafe { hot.line(class.0 as usize) }, size);
+    account::charge(hot, heap, size, class.block_size());
 }
 
 /// Frees a block. `Err` if the pointer is no live block.
@@ -274,12 +254,10 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
     let block = Block::at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
-    if !block.give(hot, heap) {
+    if !block.give(heap) {
         return Err(Wrong::NotLive(ledger::FREE));
     }
-    if block.count_out(hot, size) {
-        settle(hot, heap);
-    }
+    block.count_out(hot, heap, size);
     Ok(())
 }
 
@@ -296,18 +274,21 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         Ok(new_block)
     };
     match (block.kind, class) {
-        (Kind::Small(from, _), Some(to)) if from == to => {
+        (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe { block.entry.set_live(from.block_size() - size) };
-            // SAFETY: the heap has a key, and the offset is a line's.
-            if unsafe { hot.count_resize(from.0 as usize * 64, old, size) } {
-                settle(hot, heap);
+            // SAFETY: the heap is ready, and a class has a line.
+            let line = unsafe { hot.line(from.0 as usize) };
+            hot::count_out(line, old);
+            hot::count_in(line, size);
+            if hot.exchange_room(old, size) {
+                account::settle(hot, heap);
             }
             return counted(pointer);
         }
         (Kind::Large(large), None) => {
             if large.resize(size) {
-                large::count_out(hot, old, old_size);
+                large::count_out(hot, heap, old, old_size);
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
@@ -315,7 +296,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
             if large::claim(large.unit, block.tag) {
                 large.give();
             }
-            large::count_out(hot, old, old_size);
+            large::count_out(hot, heap, old, old_size);
             large::count_in(hot, heap, size, new.allocated());
             return counted(new.address());
         }
@@ -332,9 +313,8 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     // All of the old block, not only what was requested: programs use what `malloc_usable_size` says.
     // SAFETY: two different live blocks of at least that many bytes.
     unsafe { core::ptr::copy_nonoverlapping(pointer, new, old_size.min(size)) };
-    // The allocation below settles.
-    block.count_out(hot, old_size);
-    block.give(hot, heap);
+    block.count_out(hot, heap, old_size);
+    block.give(heap);
     match (class, new_large) {
         (Some(class), _) => count_small(hot, heap, class, size),
         (None, Some(large)) => large::count_in(hot, heap, size, large.allocated()),

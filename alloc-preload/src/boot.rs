@@ -92,8 +92,18 @@ extern "C" fn destruct() {
     remove();
 }
 
+static NAME_STAYS: AtomicU32 = AtomicU32::new(0);
+
+/// From now on the segment's name is left to those who sweep: this process may not make the calls any more.
+pub(crate) fn leave_name() {
+    NAME_STAYS.store(1, Ordering::Relaxed);
+}
+
 /// Removes the segment of an ending process.
 pub(crate) fn remove() {
+    if NAME_STAYS.load(Ordering::Relaxed) != 0 {
+        return;
+    }
     if STATE.load(Ordering::Acquire) == OPEN
         && wiped().ready.load(Ordering::Acquire) != 0
         && let Some(segment) = segment()

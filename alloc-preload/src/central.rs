@@ -7,9 +7,9 @@ use crate::options::options;
 use crate::os;
 use crate::slab::NO_UNIT;
 use crate::span::Spans;
-use crate::window::WINDOW;
+use crate::window::{HeapArea, WINDOW};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::class::CLASSES;
 
 /// The state behind the lock.
@@ -50,6 +50,8 @@ pub(crate) struct Wiped {
     /// 1 in a process that has its own segment and locks in a known state.
     pub(crate) ready: AtomicUsize,
     pub(crate) central: Lock,
+    /// Bytes of the peaks' permitted error that heaps have on lease.
+    pub(crate) leased: AtomicU64,
     /// Guards heap 0 and row 0.
     pub(crate) shared_heap: Lock,
 }
@@ -95,13 +97,32 @@ pub(crate) fn was_cut_off() -> bool {
 
 // The heaps' area: the wiped page, the hot records (wiped as well), the heaps.
 
-/// Bytes of the area for `count` heaps.
-pub(crate) fn heap_area(count: usize) -> usize {
-    heaps_offset(count) + (count * size_of::<Heap>()).next_multiple_of(os::PAGE)
+/// Heaps that become accessible at a time.
+const STEP: usize = 16;
+
+/// The area for `count` heaps.
+pub(crate) fn heap_area(count: usize) -> HeapArea {
+    let bytes = |count: usize| heaps_offset(count) + count * size_of::<Heap>();
+    HeapArea { bytes: bytes(count), ready: heaps_offset(count) + STEP.min(count) * size_of::<Heap>() }
 }
 
 fn heaps_offset(count: usize) -> usize {
     os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE)
+}
+
+/// Makes heap `id`, the next one that was never used, accessible. Under the central lock.
+///
+/// # Safety
+/// `id` is below the number of heaps there is room for.
+pub(crate) unsafe fn make_ready(id: u32) -> os::Result<()> {
+    let (_, count) = WINDOW.heaps();
+    let id = id as usize;
+    if !id.is_multiple_of(STEP) || id == 0 {
+        return Ok(());
+    }
+    let bytes = STEP.min(count - id) * size_of::<Heap>();
+    // SAFETY: the heaps' area is ours.
+    unsafe { os::commit(core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
 }
 
 /// Makes sure that a child finds hot records and locks zeroed; false where the kernel refuses.
@@ -146,18 +167,18 @@ pub(crate) unsafe fn hot(id: u32) -> &'static Hot {
 /// Heap `id`.
 ///
 /// # Safety
-/// As [`hot`].
+/// As [`hot`]; and to use it, it was made.
 pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
     let (area, count) = WINDOW.heaps();
     // SAFETY: the caller's.
     unsafe { &*((area + heaps_offset(count)) as *const Heap).add(id as usize) }
 }
 
-/// The heap whose key a unit record holds.
-pub(crate) fn heap_of_key(key: usize) -> &'static Heap {
-    let (area, _) = WINDOW.heaps();
-    let id = (key - area - os::PAGE) / size_of::<Hot>();
-    // SAFETY: keys are addresses of hot records.
+/// The heap that owns a unit whose owner is a bin's address.
+pub(crate) fn heap_of(owner: usize) -> &'static Heap {
+    let (area, count) = WINDOW.heaps();
+    let id = (owner - area - heaps_offset(count)) / size_of::<Heap>();
+    // SAFETY: bins lie in heaps that were made.
     unsafe { heap(id as u32) }
 }
 

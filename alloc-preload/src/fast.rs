@@ -1,12 +1,14 @@
 //! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call,
 //! no locked instruction, no system call, and a test holds them to that.
 
-use crate::account::settle;
+use crate::account;
 use crate::block;
-use crate::hot::Hot;
+use crate::central;
+use crate::hot::{self, Bin, Hot};
 use crate::ledger;
 use crate::misuse::Call;
-use crate::slab::{link, set_link};
+use crate::os::PAGE;
+use crate::slab::Slab;
 use crate::thread::{self, hot, with_heap};
 use crate::window::{WINDOW, Window, owner};
 use core::arch::naked_asm;
@@ -23,43 +25,37 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     if size > FINE_MAX {
         return allocate_medium(size);
     }
-    match SizeClass::of(size) {
-        Some(class) => pop::<false>(hot(), class, size),
-        None => allocate_slow(size),
-    }
+    let hot = hot();
+    // SAFETY: just compared.
+    pop::<false>(hot, unsafe { hot.fine(size) }, size)
 }
 
 /// Sizes whose slack may need more than one byte of the ledger.
 #[inline(never)]
 extern "C" fn allocate_medium(size: usize) -> *mut u8 {
+    let hot = hot();
     match SizeClass::of(size) {
-        Some(class) => pop::<true>(hot(), class, size),
+        Some(class) => pop::<true>(hot, hot.bin(class), size),
         None => allocate_slow(size),
     }
 }
 
 #[inline(always)]
-fn pop<const WIDE: bool>(hot: &'static Hot, class: SizeClass, size: usize) -> *mut u8 {
-    // SAFETY: the class comes from the table.
-    let slab = unsafe { hot.current_unchecked(class) };
-    let granule = slab.free.get();
-    if granule >= slab.extent.get() {
-        return allocate_slow(size);
+fn pop<const WIDE: bool>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
+    let Some(block) = bin.pop() else { return allocate_slow(size) };
+    let block = block.as_ptr();
+    // SAFETY: what lies in a bin is a block of the window that the thread knows.
+    let entry = unsafe { hot.view().entry_of(block) };
+    let tag = bin.tag(size);
+    if WIDE {
+        // SAFETY: a free block of the thread's own heap, which holds `size` bytes.
+        unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
+    } else {
+        entry.set(tag as u8);
     }
-    // SAFETY: `granule < extent`
-    let (entry, block) = unsafe { (slab.entry(granule), slab.block_at(granule)) };
-    if !ledger::is_free(entry.get()) {
-        return allocate_slow(size);
-    }
-    let block_size = slab.block_size.get() as usize;
-    let slack = block_size - size;
-    // SAFETY: a free block of the thread's own slab.
-    slab.free.set(unsafe { link(block) });
-    // SAFETY: as above; a fine class has no wide slack.
-    unsafe { entry.set_slack::<WIDE>(slack) };
-    slab.used.set(slab.used.get() + 1);
-    // SAFETY: a heap with a slab has a key.
-    if unsafe { hot.count_allocation(slab.line.get() as usize, size, block_size) } {
+    // SAFETY: a bin with blocks was started.
+    hot::count_in(unsafe { bin.line() }, size);
+    if hot.charge(size, bin) {
         return settled(block);
     }
     block
@@ -71,7 +67,7 @@ extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(
         with_heap(|hot, heap| {
             let block = block::allocate(hot, heap, size, 1);
-            thread::housekeeping(hot, heap);
+            thread::housekeeping(heap);
             block
         })
         .unwrap_or(null_mut()),
@@ -86,71 +82,113 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
-    with_heap(settle);
+    with_heap(account::settle);
     block
 }
 
 /// Frees a block.
 ///
-/// Plainly: the ledger must show a live block, its slab must be ours; count, and put it on the slab's list.
-/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. a full slab and another
-/// thread's slab both fail one comparison; 3. the current slab counts itself as used, and never looks empty.
+/// Plainly: the ledger must show a live block, its unit must be ours; count, and put it in the class's bin.
+/// Deviations: 1. null, foreign, unaligned and uncommitted pointers all fail one comparison; 2. another thread's block, a
+/// large and an abandoned one fail one comparison; 3. the unit's owner is the bin.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
-    push::<false>(pointer);
-}
-
-/// Blocks with wide slack.
-#[inline(never)]
-extern "C" fn free_wide(pointer: *mut u8) {
-    push::<true>(pointer);
-}
-
-#[inline(always)]
-fn push<const WIDE: bool>(pointer: *mut u8) {
     let hot = hot();
-    let Some(granule) = WINDOW.granule_of(pointer) else { return free_slow(pointer) };
-    // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let Some(granule) = hot.view().granule_of(pointer) else { return free_slow(pointer) };
+    // SAFETY: `granule_of` answered.
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
-    let slack = if !WIDE {
-        if !ledger::is_narrow(tag) {
-            return free_wide(pointer);
+    let owner = unit.owner();
+    if !hot.takes(owner) {
+        return free_elsewhere(pointer, hot, granule);
+    }
+    // SAFETY: just asked.
+    let bin = unsafe { hot.bin_of(owner) };
+    if !ledger::is_narrow(tag) || !bin.push(pointer) {
+        return free_beyond(pointer, hot, granule);
+    }
+    entry.set(ledger::FREE);
+    let requested = bin.requested(tag);
+    // SAFETY: a bin that a unit names was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    if hot.credit(requested, bin) {
+        settle_and_look();
+    }
+}
+
+/// Blocks with wide slack, and blocks whose bin is full: they go straight back to their slab, whose record nothing but
+/// this touches.
+#[inline(never)]
+extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
+    // SAFETY: `granule_of` answered with the granule.
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
+    // SAFETY: the fast path asked.
+    let bin = unsafe { hot.bin_of(unit.owner()) };
+    let requested = bin.block_size().wrapping_sub(slack);
+    entry.set(ledger::FREE);
+    // SAFETY: a bin that a unit names was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    let restless = hot.credit(requested, bin);
+    if !bin.push(pointer) {
+        // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
+        let slab = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) };
+        // SAFETY: as above.
+        unsafe { slab.put(pointer) };
+        if slab.is_misplaced() {
+            return relist(slab);
         }
-        tag as usize - 1
-    } else if tag == ledger::WIDE {
-        // SAFETY: the ledger is committed there.
-        unsafe { entry.wide_slack() }
-    } else {
-        return free_slow(pointer);
-    };
-    if unit.owner() != hot.key.get() {
+    }
+    if restless {
+        settle_and_look();
+    }
+}
+
+/// Blocks of other threads' heaps. The exchange decides who has freed the block, if several try at once.
+#[inline(never)]
+extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
+    // SAFETY: `granule_of` answered with the granule.
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (tag, owner) = (entry.get(), unit.owner());
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
+    if owner < PAGE || !hot.is_ready() || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
         return free_slow(pointer);
     }
-    // SAFETY: the unit of a live block has a head, and a slab whose owner is a heap is that heap's.
-    let slab = unsafe { &*unit.head() };
-    let block_size = slab.block_size.get() as usize;
-    // SAFETY: the thread's own slab, and a block of it that is no longer live.
-    unsafe { set_link(pointer, slab.free.get()) };
-    slab.free.set(((pointer as usize).wrapping_sub(slab.base.get()) / GRANULE) as u32);
-    entry.set(ledger::FREE);
-    let used = slab.used.get().wrapping_sub(1);
-    slab.used.set(used);
-    let requested = block_size.wrapping_sub(slack);
-    // SAFETY: a heap with a slab has a key.
-    let (full, tick) = unsafe { hot.count_free(slab.line.get() as usize, requested, block_size) };
-    if used == 0 || full || tick {
-        after_free(slab);
+    // SAFETY: a ready record has a heap.
+    let heap = unsafe { central::heap(hot.id.get()) };
+    // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
+    let class = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class();
+    // SAFETY: the exchange made this call the only one to free the block.
+    unsafe { heap.free_remote(owner, pointer, class) };
+    let requested = class.block_size().wrapping_sub(slack);
+    // SAFETY: a ready record has a row.
+    unsafe {
+        hot.row().remote_frees.add_owned(1);
+        hot::count_out(hot.line(class.0 as usize), requested);
+    }
+    if hot.credit(requested, hot.bin(class)) {
+        settle_and_look();
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn after_free(slab: &'static crate::slab::Slab) {
+extern "C" fn relist(slab: &'static Slab) {
+    with_heap(|_, heap| heap.relist(slab));
+    settle_and_look();
+}
+
+/// The account has to be settled, or it is time to look at the clock.
+#[cold]
+#[inline(never)]
+extern "C" fn settle_and_look() {
     with_heap(|hot, heap| {
-        settle(hot, heap);
-        heap.relist(hot, slab);
-        thread::housekeeping(hot, heap);
+        if hot.is_unsettled() {
+            account::settle(hot, heap);
+        }
+        thread::housekeeping(heap);
     });
 }
 
@@ -169,40 +207,34 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let Some(granule) = WINDOW.granule_of(pointer) else { return reallocate_slow(pointer, size) };
-    // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let Some(granule) = hot.view().granule_of(pointer) else { return reallocate_slow(pointer, size) };
+    // SAFETY: `granule_of` answered.
+    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     let tag = entry.get();
-    let old_slack = if !WIDE {
-        if size > FINE_MAX || !ledger::is_narrow(tag) {
-            return reallocate_medium(pointer, size);
-        }
-        tag as usize - 1
-    } else if ledger::is_narrow(tag) {
-        tag as usize - 1
-    } else if tag == ledger::WIDE {
-        // SAFETY: the ledger is committed there.
-        unsafe { entry.wide_slack() }
-    } else {
-        return reallocate_slow(pointer, size);
-    };
-    let ours = unit.owner() & !owner::FULL == hot.key.get();
-    if size == 0 || !ours || hot.key.get() == 0 {
+    if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
+        return reallocate_medium(pointer, size);
+    }
+    // SAFETY: the ledger is committed there.
+    let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
+    let owner = unit.owner();
+    if !hot.takes(owner) {
         return reallocate_slow(pointer, size);
     }
-    // SAFETY: the unit of a live block has a head.
-    let slab = unsafe { &*unit.head() };
-    if SizeClass::of(size).is_none_or(|class| class.0 != slab.class.get()) {
+    // SAFETY: just asked.
+    let bin = unsafe { hot.bin_of(owner) };
+    if size == 0 || SizeClass::of(size).is_none_or(|class| !core::ptr::eq(hot.bin(class), bin)) {
         return reallocate_slow(pointer, size);
     }
-    let block_size = slab.block_size.get() as usize;
-    let old = block_size.wrapping_sub(old_slack);
+    let old = bin.block_size().wrapping_sub(old_slack);
     // SAFETY: a live block, which the caller alone uses.
-    unsafe { entry.set_slack::<WIDE>(block_size.wrapping_sub(size)) };
-    // SAFETY: a heap with a slab has a key.
+    unsafe { entry.set_live(bin.block_size().wrapping_sub(size)) };
+    // SAFETY: the thread has a heap.
     unsafe { hot.row() }.reallocations.add_owned(1);
-    // SAFETY: as above.
-    if unsafe { hot.count_resize(slab.line.get() as usize, old, size) } {
+    // SAFETY: a bin that a unit names was started.
+    let line = unsafe { bin.line() };
+    hot::count_out(line, old);
+    hot::count_in(line, size);
+    if hot.exchange_room(old, size) {
         return settled(pointer);
     }
     pointer
@@ -228,8 +260,10 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
         return null_mut();
     }
     let result = with_heap(|hot, heap| {
+        hot.view().renew();
+        account::descend(hot, heap);
         let result = block::resize(hot, heap, pointer, size);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         result
     });
     match result {
@@ -260,8 +294,10 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
         return;
     }
     let result = with_heap(|hot, heap| {
+        hot.view().renew();
+        account::descend(hot, heap);
         let result = block::free(hot, heap, pointer);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         result
     });
     if let Some(Err(wrong)) = result {
@@ -273,13 +309,14 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
 #[inline(always)]
 pub(crate) fn usable_size(pointer: *mut u8) -> usize {
     let Some(granule) = WINDOW.granule_of(pointer) else { return usable_size_slow(pointer) };
+    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
     if !ledger::is_live(entry.get()) || unit.owner() == owner::SPAN {
         return usable_size_slow(pointer);
     }
     // SAFETY: the unit of a live block has a head; a slab's block size does not change while one of its blocks lives.
-    unsafe { &*unit.head() }.block_size.get() as usize
+    unsafe { WINDOW.slab(WINDOW.head(index)) }.block_size.get() as usize
 }
 
 /// Large blocks, and pointers that are no block; as [`free_slow`].
@@ -309,7 +346,7 @@ pub(crate) fn allocate_aligned(size: usize, align: usize) -> *mut u8 {
     }
     with_heap(|hot, heap| {
         let block = block::allocate(hot, heap, size, align);
-        thread::housekeeping(hot, heap);
+        thread::housekeeping(heap);
         block
     })
     .unwrap_or(null_mut())
@@ -334,7 +371,7 @@ extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
     or_enomem(
         with_heap(|hot, heap| {
             let block = block::allocate_zeroed_large(hot, heap, size);
-            thread::housekeeping(hot, heap);
+            thread::housekeeping(heap);
             block
         })
         .unwrap_or(null_mut()),

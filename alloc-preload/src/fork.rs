@@ -8,11 +8,11 @@
 use crate::account;
 use crate::boot;
 use crate::central::{self, Central, NO_HEAP_ID, central, wiped};
-use crate::heap;
-use crate::hot::Hot;
+use crate::heap::{self, usage};
+use crate::hot::{self, Hot};
 use crate::os;
 use crate::segment::{self, Segment};
-use crate::slab::{NO_UNIT, Slab, State, belongs};
+use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
 use crate::thread;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
@@ -172,7 +172,8 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let own_id = id_of(own);
     // SAFETY: nobody else runs.
     let snapshot = unsafe { &mut *SNAPSHOT.0.get() };
-    let exact = snapshot.taken && snapshot.exact;
+    // Between the sums and the fork another thread may have begun to use the heap.
+    let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
     if !snapshot.taken
         && INHERITED.load(Ordering::Relaxed)
         && let Some(parents) = boot::segment()
@@ -203,6 +204,11 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         central().spans.rebuild();
     }
     if !exact {
+        if let Some(id) = own_id {
+            // The ledger knows which blocks were in bins or pending.
+            // SAFETY: the heap the thread had before the fork.
+            unsafe { central::heap(id) }.forget_blocks();
+        }
         let lines = recount(own_id, own, taken);
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
@@ -219,7 +225,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     if !exact && let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
-        unsafe { central::heap(id) }.relist_all(own);
+        unsafe { central::heap(id) }.relist_all();
     }
     let (requested, allocated) = live(&snapshot.lines);
     globals().flushed_requested.set(requested);
@@ -245,16 +251,21 @@ fn id_of(hot: &Hot) -> Option<u32> {
     (id < room).then_some(id as u32)
 }
 
+/// Whether some thread that is not in the child had slabs of its own, or was inside the shared heap.
+fn another_was_in_use(own_id: Option<u32>) -> bool {
+    let made = central().made;
+    // SAFETY: made before.
+    let in_use = |id: u32| unsafe { central::heap(id) }.usage().load(Ordering::Relaxed) != usage::IDLE;
+    (0..made).filter(|&id| Some(id) != own_id).any(in_use)
+}
+
 /// Fills in the calling thread's hot record again.
 fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
     let row = boot::segment()?.row(id as usize)?;
     // SAFETY: the heap the thread had before the fork.
     let heap = unsafe { central::heap(id) };
     heap.set_row(row);
-    own.attach_row(row);
-    own.id.set(id);
-    own.key.set(core::ptr::from_ref(own) as usize);
-    heap.restore_current(own);
+    own.attach(id, heap.bins(), row);
     Some(row)
 }
 
@@ -313,12 +324,13 @@ fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; LINES] {
         let index = UnitIndex(unit);
         // SAFETY: below the committed end.
         let (record, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(index)) };
-        let is_head = core::ptr::eq(record.head(), slab);
+        // SAFETY: as above.
+        let is_head = unsafe { WINDOW.head(index) } == index;
         match record.owner() {
             _ if !record.is_used() || !is_head => unit += 1,
             owner::SPAN => unit += count_large(index, &mut lines),
             holder => {
-                let ours = own_id.is_some() && belongs(holder, own.key.get());
+                let ours = own_id.is_some() && hot::belongs(holder, own.name());
                 unit += u32::from(slab.units.get()).max(1);
                 if slab.state.get() == State::Spare && !taken {
                     globals().cached.add_shared(slab.touched_bytes() as u64);
@@ -357,16 +369,11 @@ fn count_large(index: UnitIndex, lines: &mut [Counted; LINES]) -> u32 {
 /// Counts a slab, and abandons it if its thread vanished. False if it is nobody's and wholly free.
 fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) -> bool {
     let state = slab.state.get();
-    // SAFETY: a slab's unit is committed.
-    let remote = unsafe { WINDOW.remote(slab.unit()) };
-    // The ledger knows which blocks were pending; a list that outlived its slab would be the next slab's.
-    remote.reset();
     let (live, requested);
     if ours {
         // What vanished threads had freed and not handed over is free now.
         // SAFETY: the child has one thread, this one.
         (live, requested) = unsafe { slab.rebuild() };
-        slab.used.set(live + u32::from(state == State::Current));
         if state == State::Spare {
             return true;
         }
@@ -404,7 +411,7 @@ fn retire_others(own_id: Option<u32>) {
         // SAFETY: made before.
         let heap = unsafe { central::heap(id) };
         heap.reset();
-        heap.in_use.store(0, Ordering::Relaxed);
+        heap.usage().store(usage::IDLE, Ordering::Relaxed);
         heap.next_idle.set(central.idle);
         central.idle = id;
     }

@@ -1,39 +1,42 @@
 //! Heaps: one thread's slabs, and how they come, change hands and go.
 //!
-//! Every slab of a heap is in one state: *current* (the class allocates from it), *partial* (on the class's list),
-//! *full* (its unit records say so, which sends every free to the slow path), or *spare* (wholly free, kept so that a
-//! class on the brink does not give back and take again).
+//! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin is filled from
+//! one, lowest address first, and what a full bin cannot take returns to its slab.
+//!
+//! Every slab of a heap is in one state: *current* (the class takes blocks from it), *partial* (on the class's list),
+//! *full* (it has none to give), or *spare* (wholly free, kept so that a class on the brink does not give back and take
+//! again).
 
 mod abandon;
+mod bins;
 mod remote;
 
 pub(crate) use abandon::put_abandoned;
 
 use crate::account::Account;
 use crate::central::{central, decay_ns};
-use crate::hot::Hot;
+use crate::hot::{self, Bin, Bins};
 use crate::options::options;
 use crate::os;
-use crate::slab::{NIL, NO_UNIT, Remote, Slab, State};
+use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::Spans;
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
-use remote::Batch;
+use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::{ClassCounters, Row};
 
-/// The part of a heap that survives a fork, and that its fast path does not touch.
-#[repr(C, align(64))]
+/// A heap. Unlike the hot record it survives a fork.
+#[repr(C, align(4096))]
 pub(crate) struct Heap {
-    /// Slabs that others have freed blocks of: unit + 1 of the first, or 0. Linked by `Remote::inbox_next`.
-    inbox: AtomicU32,
-    /// 1 while a thread uses the heap.
-    pub(crate) in_use: AtomicU32,
+    /// First, so that a heap's address is that of its bins: its name.
+    bins: Bins,
+    inbox: Inbox,
     pub(crate) next_idle: Cell<u32>,
     pub(crate) account: Account,
-    pub(crate) batch: Batch,
+    outgoing: Outgoing,
     row: Cell<Option<&'static Row>>,
     trimmed_at: Cell<u64>,
     current: [Cell<u32>; CLASSES],
@@ -41,6 +44,18 @@ pub(crate) struct Heap {
     spare: [Cell<u32>; CLASSES],
     /// First full slab, of any class.
     full: Cell<u32>,
+}
+
+const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
+
+/// States of a heap.
+pub(crate) mod usage {
+    /// No thread uses it, and no unit record names it.
+    pub(crate) const IDLE: u32 = 0;
+    /// A thread uses it.
+    pub(crate) const USED: u32 = 1;
+    /// Its thread is abandoning its slabs.
+    pub(crate) const LEAVING: u32 = 2;
 }
 
 /// Dirty runs purged in one go.
@@ -51,19 +66,40 @@ fn slab_at(unit: u32) -> &'static Slab {
     unsafe { WINDOW.slab(UnitIndex(unit)) }
 }
 
-fn remote_of(slab: &Slab) -> &'static Remote {
-    // SAFETY: as in `slab_at`.
-    unsafe { WINDOW.remote(slab.unit()) }
-}
-
-fn cell(cells: &[Cell<u32>; CLASSES], class: SizeClass) -> &Cell<u32> {
+fn of<T>(cells: &[T; CLASSES], class: SizeClass) -> &T {
     // SAFETY: class numbers come from the class table.
     unsafe { cells.get_unchecked(class.0 as usize) }
 }
 
+fn classes() -> impl Iterator<Item = SizeClass> {
+    (0..CLASSES as u8).map(SizeClass)
+}
+
 impl Heap {
+    pub(crate) fn bins(&self) -> &Bins {
+        &self.bins
+    }
+
+    fn name(&self) -> usize {
+        core::ptr::from_ref(self) as usize
+    }
+
+    /// Whether a unit with this owner is the heap's.
+    pub(crate) fn owns(&self, owner: usize) -> bool {
+        hot::belongs(owner, self.name())
+    }
+
+    /// See [`usage`].
+    pub(crate) fn usage(&self) -> &AtomicU32 {
+        &self.inbox.usage
+    }
+
+    /// From now on the heap counts in `row`.
     pub(crate) fn set_row(&self, row: &'static Row) {
         self.row.set(Some(row));
+        for (class, line) in classes().zip(&row.lines) {
+            self.bins.bin(class).start(class, line);
+        }
     }
 
     pub(crate) fn row(&self) -> Option<&'static Row> {
@@ -72,8 +108,7 @@ impl Heap {
 
     /// Empties all lists, for a heap whose record is used for the first time or whose thread vanished in a fork.
     pub(crate) fn reset(&self) {
-        self.inbox.store(0, Ordering::Relaxed);
-        self.batch.count.set(0);
+        self.forget_blocks();
         self.full.set(NO_UNIT);
         for list in [&self.current, &self.partial, &self.spare] {
             for entry in list {
@@ -82,56 +117,38 @@ impl Heap {
         }
     }
 
-    /// Takes up the hot record again after a fork zeroed it.
-    pub(crate) fn restore_current(&self, hot: &Hot) {
-        for class in (0..CLASSES as u8).map(SizeClass) {
-            let unit = cell(&self.current, class).get();
-            hot.set_current(class, (unit != NO_UNIT).then(|| slab_at(unit)));
-        }
-    }
-
     // ---- taking slabs ------------------------------------------------------------------------------------------
 
-    /// Makes sure that the class's current slab has a free block; `None` when memory is exhausted.
-    pub(crate) fn refill(&self, hot: &Hot, class: SizeClass) -> Option<&'static Slab> {
-        self.hand_over_batch();
-        let current = cell(&self.current, class);
-        if current.get() != NO_UNIT {
+    /// Fills the class's bin, which is empty, from its current slab or another in its place; `None` when memory is
+    /// exhausted.
+    fn fill_from_slabs(&self, class: SizeClass, bin: &Bin) -> Option<()> {
+        let current = of(&self.current, class);
+        loop {
+            if current.get() == NO_UNIT {
+                let slab = self.next_slab(class)?;
+                slab.state.set(State::Current);
+                current.set(slab.unit().0);
+            }
             let slab = slab_at(current.get());
-            self.collect(slab);
-            if self.provide(slab) {
-                return Some(slab);
+            if self.fill_from(slab, bin) {
+                return Some(());
             }
             current.set(NO_UNIT);
-            hot.set_current(class, None);
-            slab.used.set(slab.used.get() - 1);
-            self.set_full(hot, slab);
-        }
-        self.drain_inbox(hot);
-        loop {
-            let slab = self.next_slab(hot, class)?;
-            if self.provide(slab) {
-                slab.state.set(State::Current);
-                slab.used.set(slab.used.get() + 1);
-                slab.set_owner(hot.key.get());
-                current.set(slab.unit().0);
-                hot.set_current(class, Some(slab));
-                return Some(slab);
-            }
-            self.set_full(hot, slab);
+            self.set_full(slab);
         }
     }
 
-    /// Whether the slab has a block on its list, after carving if need be.
-    fn provide(&self, slab: &Slab) -> bool {
-        if slab.free.get() != NIL {
+    /// Moves blocks from the slab to its class's bin, carving some if need be; false if it has none.
+    fn fill_from(&self, slab: &Slab, bin: &Bin) -> bool {
+        // SAFETY: our slab and its bin.
+        if unsafe { slab.wake(bin) } {
             return true;
         }
         if slab.carved.get() == slab.capacity.get() {
             return false;
         }
-        // SAFETY: our slab, its list is empty and it is not wholly carved.
-        let carved = unsafe { slab.carve() };
+        // SAFETY: our slab, which is not wholly carved.
+        let carved = unsafe { slab.carve(bin) };
         if let Some(line) = self.line(slab) {
             line.capacity_in.add_owned(u64::from(carved));
         }
@@ -139,87 +156,88 @@ impl Heap {
     }
 
     /// A slab of this class that may have blocks, taken off its list: partial, spare, abandoned or fresh.
-    fn next_slab(&self, hot: &Hot, class: SizeClass) -> Option<&'static Slab> {
-        let partial = cell(&self.partial, class).get();
+    fn next_slab(&self, class: SizeClass) -> Option<&'static Slab> {
+        let partial = of(&self.partial, class).get();
         if partial != NO_UNIT {
             let slab = slab_at(partial);
             self.unlist(slab);
             return Some(slab);
         }
-        let spare = cell(&self.spare, class).replace(NO_UNIT);
+        let spare = of(&self.spare, class).replace(NO_UNIT);
         if spare != NO_UNIT {
             let slab = slab_at(spare);
             globals().cached.sub_shared(slab.touched_bytes() as u64);
             self.count_slab_in(slab);
             return Some(slab);
         }
-        if let Some(slab) = self.adopt_one(hot, class) {
+        if let Some(slab) = self.adopt_one(class) {
             return Some(slab);
         }
         let units = class.slab_units();
         let taken = central().spans.take(units, 1, false, options().huge)?;
         let slab = slab_at(taken.unit.0);
-        for unit in taken.unit.0..taken.unit.0 + units as u32 {
+        for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
             // SAFETY: units just taken.
             unsafe {
-                if !WINDOW.clear_ledger(UnitIndex(unit)) {
+                if !WINDOW.clear_ledger(unit) {
                     globals().metadata.add_shared(UNIT_GRANULES as u64);
                 }
-                WINDOW.unit(UnitIndex(unit)).set_head(slab);
+                WINDOW.set_head(unit, taken.unit);
             }
         }
-        slab.start(taken.unit, class);
-        remote_of(slab).set_class(class);
-        slab.set_owner(hot.key.get());
+        slab.start(class);
+        self.own(slab);
         self.count_slab_in(slab);
         Some(slab)
+    }
+
+    /// Writes this heap into the unit records of a slab that is new to it.
+    fn own(&self, slab: &Slab) {
+        slab.set_owner(hot::owner_for(&self.bins, slab.size_class()));
     }
 
     // ---- lists -------------------------------------------------------------------------------------------------
 
     fn list(&self, slab: &Slab) {
-        let head = cell(&self.partial, slab.size_class());
+        let head = of(&self.partial, slab.size_class());
         push_on(slab, head.get(), |unit| head.set(unit));
         slab.state.set(State::Partial);
     }
 
     fn unlist(&self, slab: &Slab) {
-        let head = if slab.state.get() == State::Full { &self.full } else { cell(&self.partial, slab.size_class()) };
+        let head = if slab.state.get() == State::Full { &self.full } else { of(&self.partial, slab.size_class()) };
         take_off(slab, |unit| head.set(unit));
         slab.state.set(State::None);
     }
 
     /// A slab of ours has no block to give.
-    fn set_full(&self, hot: &Hot, slab: &Slab) {
+    fn set_full(&self, slab: &Slab) {
         push_on(slab, self.full.get(), |unit| self.full.set(unit));
         slab.state.set(State::Full);
-        slab.set_owner(hot.key.get() | owner::FULL);
     }
 
     /// After blocks came back to a slab of ours: puts it where it belongs now.
-    pub(crate) fn relist(&self, hot: &Hot, slab: &Slab) {
+    pub(crate) fn relist(&self, slab: &Slab) {
         let state = slab.state.get();
         if !matches!(state, State::Partial | State::Full) {
             return;
         }
         if slab.used.get() == 0 {
-            self.emptied(hot, slab);
+            self.emptied(slab);
         } else if state == State::Full && slab.has_free() {
             self.unlist(slab);
-            slab.set_owner(hot.key.get());
             self.list(slab);
         }
     }
 
     /// A slab of ours that is not current has become wholly free.
     #[cold]
-    pub(crate) fn emptied(&self, hot: &Hot, slab: &Slab) {
+    fn emptied(&self, slab: &Slab) {
         debug_assert!(slab.used.get() == 0);
         self.unlist(slab);
-        slab.set_owner(hot.key.get());
         self.count_slab_out(slab);
-        let spare = cell(&self.spare, slab.size_class());
-        if spare.get() == NO_UNIT && self.in_use.load(Ordering::Relaxed) != 0 {
+        let spare = of(&self.spare, slab.size_class());
+        if spare.get() == NO_UNIT && self.usage().load(Ordering::Relaxed) == usage::USED {
             spare.set(slab.unit().0);
             slab.state.set(State::Spare);
             globals().cached.add_shared(slab.touched_bytes() as u64);
@@ -229,35 +247,34 @@ impl Heap {
     }
 
     /// After a fork out of several threads, when all slabs have been rebuilt: puts ours where they belong now.
-    pub(crate) fn relist_all(&self, hot: &Hot) {
-        self.inbox.store(0, Ordering::Relaxed);
-        self.batch.count.set(0);
+    pub(crate) fn relist_all(&self) {
         for list in core::iter::once(&self.full).chain(&self.partial) {
             let mut next = list.get();
             while next != NO_UNIT {
                 let slab = slab_at(next);
                 next = slab.next.get();
-                self.relist(hot, slab);
+                self.relist(slab);
             }
         }
     }
 
     // ---- now and then --------------------------------------------------------------------------------------------
 
-    /// What has to be done now and then: hand over, trim, purge.
-    pub(crate) fn tick(&self, hot: &Hot, now: u64) {
-        self.hand_over_batch();
+    /// What has to be done now and then: hand over, collect, trim, purge.
+    pub(crate) fn tick(&self, now: u64) {
+        self.hand_over();
+        self.drain_inbox();
         let Some(decay) = decay_ns() else { return };
         if now.saturating_sub(self.trimmed_at.get()) > decay {
             self.trimmed_at.set(now);
-            self.trim(hot);
+            self.trim();
         }
         central().spans.purge_older(now.saturating_sub(decay), PURGES);
     }
 
     /// Gives back the class's spare slab.
     fn release_spare(&self, class: SizeClass) {
-        let spare = cell(&self.spare, class).replace(NO_UNIT);
+        let spare = of(&self.spare, class).replace(NO_UNIT);
         if spare != NO_UNIT {
             let slab = slab_at(spare);
             globals().cached.sub_shared(slab.touched_bytes() as u64);
@@ -266,20 +283,14 @@ impl Heap {
     }
 
     /// Gives back what is wholly free.
-    pub(crate) fn trim(&self, hot: &Hot) {
-        self.drain_inbox(hot);
-        for class in (0..CLASSES as u8).map(SizeClass) {
+    pub(crate) fn trim(&self) {
+        self.drain_inbox();
+        for class in classes() {
+            self.empty_bin(class);
             self.release_spare(class);
-            let current = cell(&self.current, class).get();
-            if current == NO_UNIT {
-                continue;
-            }
-            let slab = slab_at(current);
-            self.collect(slab);
-            if slab.used.get() == 1 {
-                cell(&self.current, class).set(NO_UNIT);
-                hot.set_current(class, None);
-                slab.used.set(0);
+            let current = of(&self.current, class);
+            if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
+                let slab = slab_at(current.replace(NO_UNIT));
                 self.count_slab_out(slab);
                 release(slab);
             }
@@ -316,7 +327,6 @@ fn release(slab: &Slab) {
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
     slab.set_owner(owner::MARKED);
-    slab.extent.set(0);
     spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
 }
 

@@ -1,8 +1,9 @@
 //! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
 
+use crate::account;
 use crate::central::{central, decay_ns};
 use crate::heap::Heap;
-use crate::hot::Hot;
+use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
@@ -10,6 +11,7 @@ use crate::span::Run;
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, UNIT, bucket_of};
+use shm_layout::layout::ClassCounters;
 
 /// Blocks of at least this many bytes are moved by their pages instead of copied.
 const MOVE_FROM: usize = 256 << 10;
@@ -62,11 +64,9 @@ impl Large {
 
     /// Writes the unit records of units `from..to` of the span, and clears what the ledger says of former blocks.
     fn own(self, from: usize, to: usize) {
-        // SAFETY: the span's units are committed, and ours.
-        let head = unsafe { WINDOW.slab(self.unit) };
         for unit in self.unit.0 + from as u32..self.unit.0 + to as u32 {
             let unit = UnitIndex(unit);
-            // SAFETY: as above; the units were free.
+            // SAFETY: the span's units are committed, and ours; they were free.
             let (record, written) = unsafe { (WINDOW.unit(unit), WINDOW.clear_ledger(unit)) };
             // Of a span, only the first unit's ledger page is used.
             if written && unit != self.unit {
@@ -74,7 +74,8 @@ impl Large {
             } else if !written && unit == self.unit {
                 globals().metadata.add_shared(UNIT_GRANULES as u64);
             }
-            record.set_head(head);
+            // SAFETY: as above.
+            unsafe { WINDOW.set_head(unit, self.unit) };
             record.set_owner(owner::SPAN);
         }
     }
@@ -149,31 +150,26 @@ impl Large {
     }
 }
 
-/// Byte offset of the bucket's counters in a row's lines.
-pub(crate) fn line_of(allocated: usize) -> usize {
-    (CLASSES + bucket_of(allocated)) * 64
+/// Counters of the bucket that a block of so many bytes falls into.
+fn line_of(hot: &Hot, allocated: usize) -> &'static ClassCounters {
+    // SAFETY: callers have a ready heap, and a bucket has a line.
+    unsafe { hot.line(CLASSES + bucket_of(allocated)) }
 }
 
 /// Counts a large block as allocated.
 pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    let line = line_of(allocated);
-    // SAFETY: the heap has a key, and the offset is a line's.
-    unsafe {
-        hot.line(line).capacity_in.add_owned(allocated as u64);
-        if hot.count_allocation(line, requested, allocated) {
-            crate::account::settle(hot, heap);
-        }
-    }
+    let line = line_of(hot, allocated);
+    line.capacity_in.add_owned(allocated as u64);
+    hot::count_in(line, requested);
+    account::charge(hot, heap, requested, allocated);
 }
 
-/// Counts a large block as freed. The caller settles.
-pub(crate) fn count_out(hot: &Hot, requested: usize, allocated: usize) -> bool {
-    let line = line_of(allocated);
-    // SAFETY: the heap has a key, and the offset is a line's.
-    unsafe {
-        hot.line(line).capacity_out.add_owned(allocated as u64);
-        hot.count_free(line, requested, allocated).0
-    }
+/// Counts a large block as freed.
+pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
+    let line = line_of(hot, allocated);
+    hot::count_out(line, requested);
+    line.capacity_out.add_owned(allocated as u64);
+    account::credit(hot, heap, requested, allocated);
 }
 
 /// Marks a large block as freed; false if somebody else was faster.

@@ -3,25 +3,28 @@
 //! | byte        | meaning |
 //! |-------------|---------|
 //! | `0`         | no block starts here (also what fresh and purged memory reads as) |
-//! | `1..=0x7F`  | a live block starts here; slack = byte - 1 |
-//! | `0x80..=0xBF` | a digit (6 bits) of the wide slack of the block before it |
+//! | `0x10..=0x4F` | a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
 //! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
 //! | [`FREE`]    | a block starts here that was live once |
 //! | [`FRESH`]   | a carved block starts here that was never live |
+//! | `0x80..=0xFF` | a live block starts here; slack = byte - 0x80 |
 //!
-//! slack = block size - requested bytes.
+//! slack = block size - requested bytes. The sign tells nearly every live block, and the two largest positive values
+//! the free ones: either question is one comparison.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) const WIDE: u8 = 0xC0;
-pub(crate) const PENDING: u8 = 0xD0;
-pub(crate) const FREE: u8 = 0xE0;
-pub(crate) const FRESH: u8 = 0xE1;
+pub(crate) const WIDE: u8 = 0x50;
+pub(crate) const PENDING: u8 = 0x51;
+pub(crate) const FREE: u8 = 0x7E;
+pub(crate) const FRESH: u8 = 0x7F;
 
+/// Tag of a live block without slack; slack that fits in one byte is added to it.
+pub(crate) const NARROW: u8 = 0x80;
 /// Largest slack that fits in one byte.
-pub(crate) const NARROW_MAX: usize = 0x7E;
-const DIGIT: u8 = 0x80;
+pub(crate) const NARROW_MAX: usize = 0x7F;
+const DIGIT: u8 = 0x10;
 
 /// One entry of the ledger.
 #[repr(transparent)]
@@ -31,6 +34,59 @@ impl Entry {
     #[inline(always)]
     pub(crate) fn get(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Which of the [`LOOK`] entries from this one on call a block free, a bit for each.
+    ///
+    /// # Safety
+    /// This entry is the first of an aligned group in the caller's slab, whose ledger is committed.
+    #[inline(always)]
+    unsafe fn free_ones(&self) -> u32 {
+        use core::arch::x86_64::{_mm_cmpgt_epi8, _mm_load_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        // SAFETY: sixteen bytes of the ledger. What they say of the caller's resting blocks nobody else changes, and
+        // what others write to other entries does not call a block free.
+        unsafe {
+            let entries = _mm_load_si128(core::ptr::from_ref(self).cast());
+            _mm_movemask_epi8(_mm_cmpgt_epi8(entries, _mm_set1_epi8(FREE as i8 - 1))).cast_unsigned()
+        }
+    }
+
+    /// Shows `each` entry that calls a block free, by its distance from this one, a slab's first, from `from` up to
+    /// `end`, until it wants no more. Blocks begin `step` entries apart.
+    ///
+    /// # Safety
+    /// The entries belong to a slab of the caller's, and are committed.
+    #[inline(always)]
+    pub(crate) unsafe fn free_between(
+        &self,
+        mut from: usize,
+        end: usize,
+        step: usize,
+        mut each: impl FnMut(usize) -> bool,
+    ) {
+        if step >= LOOK {
+            while from < end {
+                // SAFETY: the caller's.
+                if is_free(unsafe { self.behind(from) }.get()) && !each(from) {
+                    return;
+                }
+                from += step;
+            }
+            return;
+        }
+        while from < end {
+            let group = from & !(LOOK - 1);
+            // SAFETY: the caller's; a slab's entries begin on a page.
+            let mut free = unsafe { self.behind(group).free_ones() } >> (from - group) << (from - group);
+            while free != 0 {
+                let found = group + free.trailing_zeros() as usize;
+                if found >= end || !each(found) {
+                    return;
+                }
+                free &= free - 1;
+            }
+            from = group + LOOK;
+        }
     }
 
     /// For the one thread that owns the block's slab, or holds the central lock for spans.
@@ -62,7 +118,7 @@ impl Entry {
     #[inline(always)]
     pub(crate) unsafe fn set_live(&self, slack: usize) {
         if slack <= NARROW_MAX {
-            self.set(slack as u8 + 1);
+            self.set(NARROW | slack as u8);
         } else {
             // SAFETY: a block with more than 126 bytes of slack has at least seven further granules.
             unsafe { self.set_wide(slack) };
@@ -73,24 +129,9 @@ impl Entry {
     unsafe fn set_wide(&self, slack: usize) {
         for n in 0..3 {
             // SAFETY: as in `set_live`.
-            unsafe { self.behind(n + 1) }.set(DIGIT | (slack >> (6 * n) & 0x3F) as u8);
+            unsafe { self.behind(n + 1) }.set(DIGIT + (slack >> (6 * n) & 0x3F) as u8);
         }
         self.set(WIDE);
-    }
-
-    /// As `set_live`; without `WIDE`, for slack that is known to fit in one byte.
-    ///
-    /// # Safety
-    /// As `set_live`.
-    #[inline(always)]
-    pub(crate) unsafe fn set_slack<const IS_WIDE: bool>(&self, slack: usize) {
-        debug_assert!(IS_WIDE || slack <= NARROW_MAX);
-        if IS_WIDE {
-            // SAFETY: the caller's.
-            unsafe { self.set_live(slack) };
-        } else {
-            self.set(slack as u8 + 1);
-        }
     }
 
     /// Slack of the live block that starts here with the wide tag.
@@ -100,7 +141,7 @@ impl Entry {
     #[inline(always)]
     pub(crate) unsafe fn wide_slack(&self) -> usize {
         // SAFETY: a wide tag is only ever set together with its three digits.
-        let digit = |n: usize| unsafe { self.behind(n + 1) }.get() as usize & 0x3F;
+        let digit = |n: usize| unsafe { self.behind(n + 1) }.get().wrapping_sub(DIGIT) as usize;
         digit(0) | digit(1) << 6 | digit(2) << 12
     }
 
@@ -111,12 +152,15 @@ impl Entry {
     #[inline]
     pub(crate) unsafe fn slack(&self, tag: u8) -> Option<usize> {
         if is_narrow(tag) {
-            return Some(tag as usize - 1);
+            return Some((tag - NARROW) as usize);
         }
         // SAFETY: the caller's.
         (tag == WIDE).then(|| unsafe { self.wide_slack() })
     }
 }
+
+/// Entries looked at together.
+const LOOK: usize = 16;
 
 /// Whether a live block starts at an entry with this tag.
 #[inline(always)]
@@ -127,13 +171,13 @@ pub(crate) fn is_live(tag: u8) -> bool {
 /// Whether a block that may be handed out starts at an entry with this tag.
 #[inline(always)]
 pub(crate) fn is_free(tag: u8) -> bool {
-    tag >= FREE
+    tag as i8 >= FREE as i8
 }
 
 /// A live tag whose slack stands in the tag itself.
 #[inline(always)]
 pub(crate) fn is_narrow(tag: u8) -> bool {
-    tag.wrapping_sub(1) <= NARROW_MAX as u8
+    (tag as i8) < 0
 }
 
 #[cfg(test)]
@@ -156,7 +200,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, FRESH, PENDING, 0x80, 0xBF] {
+        for tag in [0, FREE, FRESH, PENDING, DIGIT, DIGIT + 0x3F] {
             assert!(!is_live(tag));
         }
     }

@@ -11,7 +11,7 @@
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
 //! | heaps     | [`heap`], [`account`], [`hot`] | a thread's slabs, its peaks, its hot record |
 //! | shared    | [`central`], [`span`]       | free runs, abandoned slabs, idle heaps |
-//! | slabs     | [`slab`], [`ledger`]        | blocks of one class; one byte for every granule |
+//! | slabs     | [`slab`], [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
 //! | ground    | [`options`], [`clock`], [`lock`], [`print`], [`os`] | everything that leaves the process |
@@ -46,6 +46,7 @@ mod options;
 mod os;
 mod print;
 mod report;
+mod room;
 mod segment;
 mod slab;
 mod span;

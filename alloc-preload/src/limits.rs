@@ -1,5 +1,6 @@
-//! Programs that limit their own address space, like a shell's `ulimit -v`.
+//! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls.
 
+use crate::boot;
 use crate::central::central;
 use crate::fast::set_errno;
 use crate::os;
@@ -21,6 +22,22 @@ pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *
     // SAFETY: the caller's pointers, as the interface requires.
     match unsafe { os::set_limit(pid, resource, new, old) } {
         Ok(()) => 0,
+        Err(os::Errno(number)) => {
+            set_errno(number);
+            -1
+        }
+    }
+}
+
+/// What `prctl` does, noting that system calls are about to be filtered: a filter may end the process at any call that
+/// it does not expect, like that which removes the segment's name.
+pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
+    if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
+        boot::leave_name();
+    }
+    // SAFETY: the caller's arguments, as the interface requires.
+    match unsafe { os::control(operation, arguments) } {
+        Ok(result) => result,
         Err(os::Errno(number)) => {
             set_errno(number);
             -1

@@ -1,13 +1,28 @@
 //! Misuse of the heap: counted, recorded in the segment, and told or ended as the program's user chose.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`place`]   | what a pointer outside the heap points into: another allocator's block, or nobody's |
+//! | [`maps`]    | `/proc/self/maps` |
+//! | [`callers`] | who has been warned about |
+//! | [`message`] | the line |
+
+mod callers;
+mod maps;
+mod message;
+mod place;
+
+pub(crate) use place::pointers;
 
 use crate::options::{MisuseAction, options};
 use crate::os;
-use crate::print::Line;
 use crate::stats::globals;
+use callers::Callers;
 use core::sync::atomic::{Ordering, fence};
-use shm_layout::layout::{CALLS, Globals, MISUSES, MisuseKind};
+use message::Told;
+use shm_layout::layout::{Globals, MISUSES, MisuseKind};
 
-/// The call that was given a bad pointer, or that met the damage: an index into [`CALLS`].
+/// The call that was given a bad pointer, or that met the damage: an index into `CALLS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(crate) enum Call {
@@ -33,22 +48,47 @@ pub(crate) struct Event {
     pub(crate) enclosing_start: Option<usize>,
 }
 
-/// Counts and records `event`, then does what the options say. Returns unless that is to end the program, which
-/// foreign pointers never do: they may be another allocator's.
+/// Counts and records `event`, then does what the options say. Returns unless that is to end the program.
 #[cold]
 #[inline(never)]
 pub(crate) fn report(event: &Event) {
-    record(globals(), event);
-    match options().misuse {
-        MisuseAction::Count => {}
-        MisuseAction::Abort if event.kind == MisuseKind::Foreign => {}
-        MisuseAction::Warn => event.describe().print(),
-        MisuseAction::Abort => {
-            event.describe().print();
-            abort();
+    let actions = options().misuse;
+    let mut told = Told { event, place: None, module: None };
+    let mut kind = event.kind;
+    if kind == MisuseKind::Foreign {
+        let silent = actions.foreign == MisuseAction::Count || !WARNED.is_new(event.caller);
+        if silent && place::is_known_foreign(event.address) {
+            return record(globals(), event, kind);
         }
+        let (place, module) = place::look_up(event.address, event.caller);
+        if !place.may_be_foreign() {
+            kind = MisuseKind::NeverAllocated;
+        }
+        (told.place, told.module) = (Some(place), module);
+    }
+    record(globals(), event, kind);
+    let action = match kind {
+        MisuseKind::DoubleFree => actions.double,
+        MisuseKind::InteriorFree => actions.interior,
+        MisuseKind::NeverAllocated => actions.wild,
+        MisuseKind::Foreign => actions.foreign,
+        MisuseKind::CorruptFreeList => actions.list,
+    };
+    let once = kind == MisuseKind::Foreign && action == MisuseAction::Warn;
+    if action == MisuseAction::Count || (once && !WARNED.add(event.caller)) {
+        return;
+    }
+    if told.place.is_none() {
+        told.module = place::look_up(event.address, event.caller).1;
+    }
+    told.describe().print();
+    if action == MisuseAction::Abort {
+        abort();
     }
 }
+
+/// Callers whose foreign pointers have been told of.
+static WARNED: Callers = Callers::new();
 
 /// A free list led to `address`, which is no free block, in a slab of `block_size`.
 #[cold]
@@ -59,13 +99,20 @@ pub(crate) fn corrupt_list(address: usize, block_size: usize) {
         call: Call::Malloc,
         address,
         caller: 0,
-        block: Some((block_size, None)),
+        block: (block_size != 0).then_some((block_size, None)),
         enclosing_start: None,
     });
 }
 
-fn record(globals: &Globals, event: &Event) {
-    let counter = match event.kind {
+/// A block that was to return to its slab is not pending: freed twice at the same time, or written to after it was freed.
+#[cold]
+#[inline(never)]
+pub(crate) fn freed_twice_or_overwritten(address: usize) {
+    corrupt_list(address, 0);
+}
+
+fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
+    let counter = match kind {
         MisuseKind::DoubleFree => &globals.double_frees,
         MisuseKind::InteriorFree | MisuseKind::NeverAllocated => &globals.invalid_frees,
         MisuseKind::Foreign => &globals.foreign_frees,
@@ -76,7 +123,7 @@ fn record(globals: &Globals, event: &Event) {
     let Some(slot) = globals.misuse.get((number % MISUSES as u64) as usize) else { return };
     slot.stamp.set(0);
     fence(Ordering::Release);
-    slot.kind.store(event.kind as u32, Ordering::Relaxed);
+    slot.kind.store(kind as u32, Ordering::Relaxed);
     slot.call.store(event.call as u32, Ordering::Relaxed);
     slot.address.set(event.address as u64);
     slot.caller.set(event.caller as u64);
@@ -85,60 +132,6 @@ fn record(globals: &Globals, event: &Event) {
     slot.time_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
     slot.tid.store(os::tid(), Ordering::Relaxed);
     slot.stamp.set_release(number);
-}
-
-impl Event {
-    /// One line: what happened, the call, the block, where it was called from and by which thread.
-    fn describe(&self) -> Line {
-        let title = match (self.kind, self.call) {
-            (MisuseKind::DoubleFree, Call::Free | Call::FreeSized) => "double free",
-            (MisuseKind::DoubleFree, _) => "use after free",
-            (MisuseKind::InteriorFree | MisuseKind::NeverAllocated, _) => "invalid pointer",
-            (MisuseKind::Foreign, _) => "foreign pointer",
-            (MisuseKind::CorruptFreeList, _) => "corrupted free list",
-        };
-        let call = CALLS.get(self.call as usize).copied().unwrap_or_default();
-        let line = Line::new().text("statsalloc: ").text(title).text(": ").text(call);
-        let line = match self.kind {
-            MisuseKind::CorruptFreeList => line.text(" met ").hex(self.address as u64).text(", which is no free block"),
-            _ => line.text("(").hex(self.address as u64).text(")"),
-        };
-        let line = match self.kind {
-            MisuseKind::DoubleFree => self.block(line, " of a freed"),
-            MisuseKind::InteriorFree => {
-                let line = self.block(line, " points into a live");
-                match self.enclosing_start {
-                    Some(start) => line.text(" that begins at ").hex(start as u64),
-                    None => line,
-                }
-            }
-            MisuseKind::NeverAllocated => line.text(", where no block begins"),
-            MisuseKind::Foreign => line.text(", which is not from this heap and was left alone"),
-            MisuseKind::CorruptFreeList => {
-                self.block(line, ", on the list of a").text(": written to after it was freed, or overrun")
-            }
-        };
-        let line = match self.caller {
-            0 => line,
-            caller => line.text(", called from ").hex(caller as u64),
-        };
-        let mut line = line.text(", thread ").number(os::tid().into()).text(" (");
-        for &byte in os::thread_name().iter().take_while(|&&byte| byte != 0) {
-            line.push(&[if byte.is_ascii_control() { b'?' } else { byte }]);
-        }
-        line.text(")")
-    }
-
-    /// ` of a freed 64-byte block (40 requested)`, as far as known.
-    fn block(&self, line: Line, before: &str) -> Line {
-        let line = line.text(before);
-        let Some((size, requested)) = self.block else { return line.text(" block") };
-        let line = line.text(" ").number(size as u64).text("-byte block");
-        match requested {
-            Some(bytes) => line.text(" (").number(bytes as u64).text(" requested)"),
-            None => line,
-        }
-    }
 }
 
 /// Ends the program as `abort(3)` does: a handler of the program's runs first, a blocked or ignored signal does not
@@ -155,57 +148,7 @@ fn abort() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::String;
-
-    const EVENT: Event = Event {
-        kind: MisuseKind::DoubleFree,
-        call: Call::Free,
-        address: 0x7f00_0040,
-        caller: 0x55aa,
-        block: Some((64, Some(40))),
-        enclosing_start: None,
-    };
-
-    fn text(event: &Event) -> String {
-        String::from_utf8(event.describe().bytes().to_vec()).unwrap()
-    }
-
-    fn assert_starts(event: &Event, wanted: &str) {
-        let got = text(event);
-        assert!(got.starts_with(wanted), "{got}");
-        assert!(got.contains(", called from 0x55aa, thread "), "{got}");
-        assert!(got.len() < 300);
-    }
-
-    #[test]
-    fn every_kind_says_what_happened() {
-        assert_starts(
-            &EVENT,
-            "statsalloc: double free: free(0x7f000040) of a freed 64-byte block (40 requested), called",
-        );
-        assert_starts(
-            &Event { call: Call::Realloc, block: None, ..EVENT },
-            "statsalloc: use after free: realloc(0x7f000040) of a freed block, called",
-        );
-        assert_starts(
-            &Event { kind: MisuseKind::InteriorFree, enclosing_start: Some(0x7f00_0000), ..EVENT },
-            "statsalloc: invalid pointer: free(0x7f000040) points into a live 64-byte block (40 requested) that begins \
-             at 0x7f000000, called",
-        );
-        assert_starts(
-            &Event { kind: MisuseKind::NeverAllocated, call: Call::UsableSize, ..EVENT },
-            "statsalloc: invalid pointer: malloc_usable_size(0x7f000040), where no block begins, called",
-        );
-        assert_starts(
-            &Event { kind: MisuseKind::Foreign, ..EVENT },
-            "statsalloc: foreign pointer: free(0x7f000040), which is not from this heap and was left alone, called",
-        );
-        assert_starts(
-            &Event { kind: MisuseKind::CorruptFreeList, call: Call::Malloc, block: Some((64, None)), ..EVENT },
-            "statsalloc: corrupted free list: malloc met 0x7f000040, which is no free block, on the list of a 64-byte \
-             block: written to after it was freed, or overrun, called",
-        );
-    }
+    use shm_layout::layout::CALLS;
 
     #[test]
     fn every_call_has_its_name() {

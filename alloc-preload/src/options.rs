@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr::addr_of;
 
-/// What a double or invalid free does.
+/// What a misuse does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MisuseAction {
     /// One line on standard error, then `SIGABRT`.
@@ -15,6 +15,58 @@ pub(crate) enum MisuseAction {
     Warn,
     /// Only counted and recorded.
     Count,
+}
+
+/// What each kind of misuse does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MisuseActions {
+    /// A block that has been freed before.
+    pub(crate) double: MisuseAction,
+    /// A pointer into a live block.
+    pub(crate) interior: MisuseAction,
+    /// A pointer that was never anybody's block.
+    pub(crate) wild: MisuseAction,
+    /// A pointer that may be another allocator's block. A warning comes once for each caller.
+    pub(crate) foreign: MisuseAction,
+    /// A free list that does not hold together.
+    pub(crate) list: MisuseAction,
+}
+
+impl MisuseActions {
+    /// All do the same, but that foreign pointers never end the program unless that is asked for by their name.
+    const fn all(action: MisuseAction) -> Self {
+        let foreign = match action {
+            MisuseAction::Count => MisuseAction::Count,
+            MisuseAction::Abort | MisuseAction::Warn => MisuseAction::Warn,
+        };
+        Self { double: action, interior: action, wild: action, foreign, list: action }
+    }
+
+    fn of_kind(&mut self, kind: &[u8]) -> Option<&mut MisuseAction> {
+        match kind {
+            b"double" => Some(&mut self.double),
+            b"interior" => Some(&mut self.interior),
+            b"wild" => Some(&mut self.wild),
+            b"foreign" => Some(&mut self.foreign),
+            b"list" => Some(&mut self.list),
+            _ => None,
+        }
+    }
+
+    /// `action` and `kind=action`, separated by commas; a later one goes before an earlier one.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let mut actions = Options::DEFAULT.misuse;
+        for item in value.split(|&byte| byte == b',') {
+            match item.iter().position(|&byte| byte == b'=') {
+                None => actions = Self::all(misuse_action(item)?),
+                Some(at) => {
+                    let (kind, action) = item.split_at(at);
+                    *actions.of_kind(kind)? = misuse_action(action.get(1..)?)?;
+                }
+            }
+        }
+        Some(actions)
+    }
 }
 
 /// Whether huge pages are asked for.
@@ -30,7 +82,7 @@ pub(crate) enum Huge {
 /// How this program wants its heap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Options {
-    pub(crate) misuse: MisuseAction,
+    pub(crate) misuse: MisuseActions,
     /// Milliseconds until cached memory is handed back; `None`: never.
     pub(crate) decay_ms: Option<u32>,
     pub(crate) huge: Huge,
@@ -79,9 +131,9 @@ pub(crate) static OPTIONS: [Opt; 6] = [
     Opt {
         name: "STATSALLOC_MISUSE",
         default: "abort",
-        values: "abort|warn|count",
-        help: "what a double or invalid free does, beside being counted",
-        set: |options, value| store(&mut options.misuse, misuse_action(value)),
+        values: "abort|warn|count, and kind=abort|warn|count for the kinds double, interior, wild, foreign, list",
+        help: "what a wrong free does, beside being counted",
+        set: |options, value| store(&mut options.misuse, MisuseActions::parse(value)),
     },
     Opt {
         name: "STATSALLOC_DECAY_MS",
@@ -123,7 +175,7 @@ pub(crate) static OPTIONS: [Opt; 6] = [
 impl Options {
     /// As the table's defaults say.
     pub(crate) const DEFAULT: Self = Self {
-        misuse: MisuseAction::Abort,
+        misuse: MisuseActions::all(MisuseAction::Abort),
         decay_ms: Some(1000),
         huge: Huge::Auto,
         publish: true,
@@ -350,7 +402,7 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults() {
         let mut options = Options {
-            misuse: MisuseAction::Count,
+            misuse: MisuseActions::all(MisuseAction::Count),
             decay_ms: None,
             huge: Huge::Never,
             publish: false,
@@ -370,7 +422,7 @@ mod tests {
             STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0Z=\0";
         let (options, complaints) = parse(block);
         let wanted = Options {
-            misuse: MisuseAction::Warn,
+            misuse: MisuseActions::all(MisuseAction::Warn),
             decay_ms: Some(0),
             huge: Huge::Never,
             publish: false,
@@ -382,6 +434,27 @@ mod tests {
         assert_eq!(parse(b"STATSALLOC_DECAY_MS=-1\0").0.decay_ms, None);
         assert_eq!(parse(b"STATSALLOC_DECAY_MS=never\0").0.decay_ms, None);
         assert_eq!(parse(b"STATSALLOC_DECAY_MS=4294967295\0").0.decay_ms, Some(u32::MAX));
+    }
+
+    #[test]
+    fn each_kind_of_misuse_has_an_action_of_its_own() {
+        use MisuseAction::{Abort, Count, Warn};
+        let parsed = |value: &str| MisuseActions::parse(value.as_bytes());
+        let all = |action| MisuseActions { foreign: action, ..MisuseActions::all(action) };
+        assert_eq!(parsed("abort"), Some(MisuseActions { foreign: Warn, ..all(Abort) }));
+        assert_eq!(parsed("warn"), Some(all(Warn)));
+        assert_eq!(parsed("count"), Some(all(Count)));
+        assert_eq!(parsed("foreign=abort"), Some(all(Abort)));
+        assert_eq!(
+            parsed("warn,double=abort,list=count"),
+            Some(MisuseActions { double: Abort, list: Count, ..all(Warn) })
+        );
+        assert_eq!(parsed("interior=count,wild=warn,foreign=count"), {
+            Some(MisuseActions { interior: Count, wild: Warn, foreign: Count, ..all(Abort) })
+        });
+        for bad in ["", ",", "warn,", "double", "double=", "double=die", "=abort", "other=warn", "double=warn=abort"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
     }
 
     #[test]

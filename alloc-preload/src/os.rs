@@ -82,13 +82,29 @@ pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
     Err(Errno(libc::EEXIST))
 }
 
+/// Makes a mapping of ours accessible.
+///
+/// # Safety
+/// The range is a mapping of ours.
+pub(crate) unsafe fn make_accessible(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
+}
+
 /// Makes reserved address space accessible.
 ///
 /// # Safety
-/// The range lies in a reservation of ours.
+/// The range lies in a reservation of ours, and nothing in it is in use.
 pub(crate) unsafe fn commit(address: *mut u8, size: usize) -> Result<()> {
     // SAFETY: the caller's.
-    unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
+    match unsafe { make_accessible(address, size) } {
+        // A filter of system calls forbids it: a fresh mapping in the place of the reservation does the same.
+        Err(Errno(libc::EPERM | libc::EACCES | libc::ENOSYS)) => {
+            // SAFETY: the caller's.
+            unsafe { call!(SYS_mmap, address, size, READ_WRITE, PRIVATE | libc::MAP_FIXED, -1isize, 0) }.map(drop)
+        }
+        result => result,
+    }
 }
 
 /// # Safety
@@ -174,6 +190,22 @@ pub(crate) fn touch(word: &core::sync::atomic::AtomicU32) -> Result<()> {
     unsafe { call!(SYS_futex, address, operation, 0, 0, address, FUTEX_OP_ADD_NOTHING) }.map(drop)
 }
 
+/// Copies what lies at `address` in this process; an error, or less than was asked for, where that cannot be read.
+pub(crate) fn read_memory(address: usize, buffer: &mut [u8]) -> Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
+    // SAFETY: `buffer` is writable for its length; the kernel checks the other side.
+    unsafe { call!(SYS_process_vm_readv, pid(), &raw const local, 1, &raw const remote, 1, 0) }
+}
+
+/// Whether anything is mapped at `address`.
+pub(crate) fn is_mapped(address: usize) -> bool {
+    let mut resident = 0u8;
+    // SAFETY: writes one byte for the one page that is asked about.
+    let result = unsafe { call!(SYS_mincore, address & !(PAGE - 1), PAGE, &raw mut resident) };
+    result != Err(Errno(libc::ENOMEM))
+}
+
 // ---- waiting ---------------------------------------------------------------------------------------------------
 
 /// Sleeps while `word` holds `expected`. May wake early.
@@ -242,6 +274,16 @@ pub(crate) unsafe fn set_limit(
 ) -> Result<()> {
     // SAFETY: the caller's.
     unsafe { call!(SYS_prlimit64, pid, resource, new, old) }.map(drop)
+}
+
+/// `prctl`.
+///
+/// # Safety
+/// As the operation requires.
+pub(crate) unsafe fn control(operation: i32, arguments: [usize; 4]) -> Result<i32> {
+    let [b, c, d, e] = arguments;
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_prctl, operation, b, c, d, e) }.map(|result| result as i32)
 }
 
 /// The calling thread's name, NUL-padded.

@@ -1,34 +1,26 @@
-//! Slabs: runs of blocks of one size class. The record lies out of line; between the program's blocks there is
-//! nothing of ours, and inside them only the free list's links, in blocks that are not live.
+//! Slabs: runs of blocks of one size class. The record lies out of line, and so does all that tells which blocks are
+//! free: neither between the program's blocks nor inside them is there anything of ours.
 
+use crate::hot::Bin;
 use crate::ledger::{self, Entry};
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use crate::os::PAGE;
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW};
 use core::cell::Cell;
-use core::ptr::null;
-use core::sync::atomic::{AtomicU32, Ordering};
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
-/// End of a free list. Larger than any extent, so one comparison refuses it and every link out of range.
-pub(crate) const NIL: u32 = u32::MAX;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
 
-/// A slab's own record, written only by the thread whose heap owns it (or under the central lock while abandoned).
+/// A slab's own record, written only by the thread whose heap owns it, or under the central lock while abandoned.
 ///
-/// `live + listed + (capacity - carved) + pending == capacity`, where `used` counts live and pending blocks, plus
-/// one while the slab is its heap's current one of the class.
+/// `used + resting + (capacity - carved) == capacity`, where `used` counts blocks that are live, pending, or in a bin of
+/// the owner's. Resting blocks are found by the ledger: they are those it calls free, as long as the bin is empty.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// Granule (counted from the slab's start) of the first free block, or [`NIL`].
-    pub(crate) free: Cell<u32>,
-    /// Granules in the slab: every link is below. Zero in the sentinel, which therefore never has a block.
-    pub(crate) extent: Cell<u32>,
-    pub(crate) base: Cell<usize>,
-    pub(crate) ledger: Cell<*const Entry>,
+    /// No block of a lower granule, counted from the slab's start, is resting.
+    lowest: Cell<u32>,
     pub(crate) used: Cell<u32>,
     pub(crate) block_size: Cell<u32>,
-    /// Byte offset of the class's counters in a row's lines.
-    pub(crate) line: Cell<u32>,
     pub(crate) carved: Cell<u32>,
     pub(crate) capacity: Cell<u32>,
     /// Neighbours in the list the slab is on: unit numbers.
@@ -37,7 +29,7 @@ pub(crate) struct Slab {
     pub(crate) class: Cell<u8>,
     pub(crate) state: Cell<State>,
     pub(crate) units: Cell<u16>,
-    /// Left by a thread that vanished in a fork: list and `used` have to be rebuilt before use.
+    /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
 }
 
@@ -49,7 +41,7 @@ const _: () = assert!(size_of::<Slab>() == 64);
 pub(crate) enum State {
     /// Not a slab.
     None = 0,
-    /// Its heap allocates from it.
+    /// Its heap takes blocks from it.
     Current,
     /// Has blocks to give; on its heap's list for the class.
     Partial,
@@ -63,84 +55,14 @@ pub(crate) enum State {
     AbandonedFull,
 }
 
-/// What other threads write: a line of its own.
-#[repr(C, align(64))]
-pub(crate) struct Remote {
-    /// First block that others have freed: granule + 1, or 0.
-    head: AtomicU32,
-    /// Whether the slab is on some heap's inbox.
-    pub(crate) queued: AtomicU32,
-    /// The next slab there: unit + 1, or 0.
-    pub(crate) inbox_next: AtomicU32,
-    /// The slab's size class, for freers, who should not read the owner's line.
-    class: AtomicU32,
-}
-
-/// The sentinel's wrapper: all zero, never written.
-#[repr(transparent)]
-pub(crate) struct Sentinel(pub(crate) Slab);
-
-// SAFETY: nothing ever writes the sentinel: its extent is zero, so every path that would treats it as exhausted.
-unsafe impl Sync for Sentinel {}
-
-/// The slab of a heap that has none.
-pub(crate) static EMPTY: Sentinel = Sentinel(Slab {
-    free: Cell::new(0),
-    extent: Cell::new(0),
-    base: Cell::new(0),
-    ledger: Cell::new(null()),
-    used: Cell::new(0),
-    block_size: Cell::new(0),
-    line: Cell::new(0),
-    carved: Cell::new(0),
-    capacity: Cell::new(0),
-    next: Cell::new(0),
-    previous: Cell::new(0),
-    class: Cell::new(0),
-    state: Cell::new(State::None),
-    units: Cell::new(0),
-    stale: Cell::new(false),
-});
-
-/// Reads the link in a block that is not live.
-///
-/// # Safety
-/// The block is carved, not live, and the caller's.
-#[inline(always)]
-pub(crate) unsafe fn link(block: *mut u8) -> u32 {
-    // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
-    unsafe { block.cast::<u32>().read() }
-}
-
-/// # Safety
-/// As [`link`].
-#[inline(always)]
-pub(crate) unsafe fn set_link(block: *mut u8, next: u32) {
-    // SAFETY: as in `link`.
-    unsafe { block.cast::<u32>().write(next) }
-}
-
-/// A free list that does not hold together: something wrote to a freed block.
-#[derive(Debug)]
-pub(crate) struct Corrupt {
-    /// Where the bad link led, or the block that should have been free.
-    pub(crate) address: usize,
-}
-
 impl Slab {
-    /// Makes the record that of a fresh slab of `class` on `units` units from `unit`.
-    pub(crate) fn start(&self, unit: UnitIndex, class: SizeClass) {
-        let blocks = class.slab_blocks();
-        self.free.set(NIL);
-        self.extent.set((blocks * class.block_size() / GRANULE) as u32);
-        self.base.set(WINDOW.address(unit) as usize);
-        // SAFETY: the unit is committed, so its ledger is.
-        self.ledger.set(unsafe { WINDOW.entry(unit.0 as usize * UNIT_GRANULES) });
+    /// Makes the record that of a fresh slab of `class` on units from `unit`.
+    pub(crate) fn start(&self, class: SizeClass) {
+        self.lowest.set(0);
         self.used.set(0);
         self.block_size.set(class.block_size() as u32);
-        self.line.set(u32::from(class.0) * 64);
         self.carved.set(0);
-        self.capacity.set(blocks as u32);
+        self.capacity.set(class.slab_blocks() as u32);
         self.next.set(NO_UNIT);
         self.previous.set(NO_UNIT);
         self.class.set(class.0);
@@ -157,22 +79,34 @@ impl Slab {
         SizeClass(self.class.get())
     }
 
-    #[inline(always)]
-    pub(crate) fn block_at(&self, granule: u32) -> *mut u8 {
-        (self.base.get() + granule as usize * GRANULE) as *mut u8
+    /// Block number `index`, and its entry in the ledger.
+    ///
+    /// # Safety
+    /// `index < capacity`
+    unsafe fn block(&self, index: u32) -> (*mut u8, &'static Entry) {
+        debug_assert!(index < self.capacity.get());
+        let (unit, offset) = (self.unit(), index as usize * self.block_size.get() as usize);
+        // SAFETY: the slab's memory and its part of the ledger are committed.
+        unsafe { (WINDOW.address(unit).add(offset), WINDOW.entry(unit.0 as usize * UNIT_GRANULES + offset / GRANULE)) }
     }
 
-    /// # Safety
-    /// `granule < extent`
-    #[inline(always)]
-    pub(crate) unsafe fn entry(&self, granule: u32) -> &'static Entry {
-        debug_assert!(granule < self.extent.get());
-        // SAFETY: the slab's part of the ledger has an entry for each of its granules.
-        unsafe { &*self.ledger.get().add(granule as usize) }
+    /// Blocks that rest in the slab.
+    pub(crate) fn resting(&self) -> u32 {
+        self.carved.get().saturating_sub(self.used.get())
     }
 
     pub(crate) fn has_free(&self) -> bool {
-        self.free.get() != NIL || self.carved.get() < self.capacity.get()
+        self.used.get() < self.capacity.get()
+    }
+
+    /// Whether a block that came back has changed which list the slab belongs on.
+    #[inline]
+    pub(crate) fn is_misplaced(&self) -> bool {
+        match self.state.get() {
+            State::Full => true,
+            State::Partial => self.used.get() == 0,
+            _ => false,
+        }
     }
 
     /// Bytes of the carved blocks.
@@ -182,7 +116,7 @@ impl Slab {
 
     /// Bytes of the pages that carving has touched.
     pub(crate) fn touched_bytes(&self) -> usize {
-        self.carved_bytes().next_multiple_of(crate::os::PAGE).min(self.units.get() as usize * UNIT)
+        self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
     }
 
     /// Writes the owner into the unit records.
@@ -199,102 +133,104 @@ impl Slab {
         unsafe { WINDOW.unit(self.unit()) }.owner()
     }
 
-    /// Carves the next blocks, a page's worth, and puts them on the free list; how many.
+    /// Lays a block to rest, whose entry calls it free.
     ///
     /// # Safety
-    /// The caller owns the slab, whose list is empty, and `carved < capacity`.
-    pub(crate) unsafe fn carve(&self) -> u32 {
-        debug_assert!(self.free.get() == NIL && self.carved.get() < self.capacity.get());
-        let size = self.block_size.get();
-        let a_page = (crate::os::PAGE as u32).checked_div(size).unwrap_or(0);
-        let count = a_page.max(1).min(self.capacity.get() - self.carved.get());
-        let step = size / GRANULE as u32;
-        let first = self.carved.get() * step;
-        let mut granule = first;
-        for left in (0..count).rev() {
-            let next = if left == 0 { NIL } else { granule + step };
-            // SAFETY: uncarved blocks of our slab are nobody's.
-            unsafe {
-                set_link(self.block_at(granule), next);
-                self.entry(granule).set(ledger::FRESH);
-            }
-            granule += step;
+    /// The block is one of this slab, and the caller's like the slab.
+    #[inline]
+    pub(crate) unsafe fn put(&self, block: *mut u8) {
+        let granule = ((block as usize - WINDOW.address(self.unit()) as usize) / GRANULE) as u32;
+        self.lowest.set(self.lowest.get().min(granule));
+        self.used.set(self.used.get() - 1);
+    }
+
+    /// Moves resting blocks to the bin, the lowest address on top; false if there are none.
+    ///
+    /// # Safety
+    /// The caller owns the slab and the bin, which is empty.
+    pub(crate) unsafe fn wake(&self, bin: &Bin) -> bool {
+        let wanted = self.resting().min(bin.most.get());
+        if wanted == 0 {
+            return false;
         }
-        self.free.set(first);
-        self.carved.set(self.carved.get() + count);
+        let first = self.unit().0 as usize * UNIT_GRANULES;
+        let step = self.block_size.get() as usize / GRANULE;
+        let end = self.carved.get() as usize * step;
+        let base = WINDOW.base() + first * GRANULE;
+        let (mut left, mut next) = (wanted, end);
+        // SAFETY: the slab's part of the ledger is committed.
+        unsafe {
+            WINDOW.entry(first).free_between(self.lowest.get() as usize, end, step, |granule| {
+                left -= 1;
+                bin.set(left, (base + granule * GRANULE) as *mut u8);
+                next = granule + step;
+                left > 0
+            });
+        }
+        self.lowest.set(next as u32);
+        if left > 0 {
+            // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
+            self.used.set(self.carved.get());
+            return false;
+        }
+        bin.count.set(wanted);
+        self.used.set(self.used.get() + wanted);
+        true
+    }
+
+    /// Carves the next blocks straight into the bin; how many.
+    ///
+    /// # Safety
+    /// The caller owns the slab and the bin, and `carved < capacity`.
+    pub(crate) unsafe fn carve(&self, bin: &Bin) -> u32 {
+        debug_assert!(self.carved.get() < self.capacity.get());
+        let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
+        let first = self.carved.get();
+        let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most.get() - bin.count.get());
+        // The lowest address on top.
+        for index in (first..first + count).rev() {
+            // SAFETY: uncarved blocks of our slab are nobody's.
+            let (block, entry) = unsafe { self.block(index) };
+            entry.set(ledger::FRESH);
+            bin.push(block);
+        }
+        self.carved.set(first + count);
+        self.used.set(self.used.get() + count);
         count
     }
 
-    /// Takes back what others have freed; how many blocks.
-    ///
-    /// # Safety
-    /// The caller owns the slab.
-    pub(crate) unsafe fn collect(&self, remote: &Remote) -> Result<u32, Corrupt> {
-        let mut granule = remote.take();
-        let mut count = 0;
-        while granule != NIL {
-            if granule >= self.extent.get() {
-                return Err(Corrupt { address: self.block_at(granule) as usize });
-            }
-            // SAFETY: `granule < extent`; the list's blocks are ours since `take`.
-            let (entry, block) = unsafe { (self.entry(granule), self.block_at(granule)) };
-            if entry.get() != ledger::PENDING {
-                return Err(Corrupt { address: block as usize });
-            }
-            // SAFETY: a pending block of ours.
-            let next = unsafe { link(block) };
-            entry.set(ledger::FREE);
-            // SAFETY: as above.
-            unsafe { set_link(block, self.free.get()) };
-            self.free.set(granule);
-            self.used.set(self.used.get() - 1);
-            count += 1;
-            granule = next;
-        }
-        Ok(count)
-    }
-
-    /// Builds the free list and the count of used blocks anew from the ledger, for a slab whose owner vanished in a
-    /// fork. Returns the live blocks and their requested bytes.
+    /// Counts the used blocks anew, by the ledger, for a slab whose owner vanished in a fork, or whose owner's bins are
+    /// gone. Returns the live blocks and their requested bytes.
     ///
     /// # Safety
     /// Nobody else uses the slab.
     pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
-        let step = self.block_size.get() / GRANULE as u32;
         let (mut live, mut requested) = (0, 0);
-        self.free.set(NIL);
-        for index in (0..self.carved.get().min(self.capacity.get())).rev() {
-            let granule = index * step;
+        self.lowest.set(0);
+        for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             unsafe {
-                let entry = self.entry(granule);
+                let entry = self.block(index).1;
                 if let Some(slack) = entry.slack(entry.get()) {
                     live += 1;
                     requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
-                } else {
-                    if !ledger::is_free(entry.get()) {
-                        entry.set(ledger::FREE);
-                    }
-                    set_link(self.block_at(granule), self.free.get());
-                    self.free.set(granule);
+                } else if !ledger::is_free(entry.get()) {
+                    entry.set(ledger::FREE);
                 }
             }
         }
         self.used.set(live);
         (live, requested)
     }
-}
 
-impl Slab {
     /// Live blocks and their requested bytes, by the ledger. Changes nothing.
     pub(crate) fn count(&self) -> (u32, u64) {
-        let step = self.block_size.get() / GRANULE as u32;
         let (mut live, mut requested) = (0, 0);
         for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             let slack = unsafe {
-                let entry = self.entry(index * step);
+                let entry = self.block(index).1;
                 entry.slack(entry.get())
             };
             if let Some(slack) = slack {
@@ -309,56 +245,5 @@ impl Slab {
     pub(crate) fn set_stale(&self, live: u32) {
         self.stale.set(true);
         self.used.set(live);
-        self.free.set(if live < self.carved.get() { 0 } else { NIL });
     }
-}
-
-impl Remote {
-    /// Adds a chain of blocks, `first` to `last` (granules), whose inner links are set. True if the list was empty:
-    /// then the owner has to be told.
-    ///
-    /// # Safety
-    /// The blocks are pending, of one slab, and the caller's.
-    pub(crate) unsafe fn push(&self, slab: &Slab, first: u32, last: u32) -> bool {
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: nobody else has the chain yet.
-            unsafe { set_link(slab.block_at(last), head.wrapping_sub(1)) };
-            match self.head.compare_exchange_weak(head, first + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return head == 0,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    pub(crate) fn set_class(&self, class: SizeClass) {
-        self.class.store(u32::from(class.0), Ordering::Relaxed);
-    }
-
-    pub(crate) fn size_class(&self) -> SizeClass {
-        SizeClass(self.class.load(Ordering::Relaxed) as u8)
-    }
-
-    /// Forgets what a vanished thread may have left.
-    pub(crate) fn reset(&self) {
-        self.head.store(0, Ordering::Relaxed);
-        self.queued.store(0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.load(Ordering::Relaxed) == 0
-    }
-
-    /// Empties the list: the granule of its first block, or [`NIL`].
-    fn take(&self) -> u32 {
-        if self.is_empty() {
-            return NIL;
-        }
-        self.head.swap(0, Ordering::SeqCst).wrapping_sub(1)
-    }
-}
-
-/// Whether a unit's owner means that its slab belongs to the heap with this key.
-pub(crate) fn belongs(unit_owner: usize, key: usize) -> bool {
-    unit_owner & !owner::FULL == key
 }

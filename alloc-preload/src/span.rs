@@ -20,8 +20,8 @@ use shm_layout::class::UNIT;
 const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
-/// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than `CACHE` bytes,
-/// or four times the run, lie about.
+/// When a run of at least this many units is freed, the oldest dirty runs are purged until no more lie about than
+/// [`Spans::enough`].
 const LARGE: usize = 16;
 const CACHE: u64 = 8 << 20;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
@@ -67,6 +67,8 @@ pub(crate) struct Spans {
     oldest: u32,
     newest: u32,
     used_units: usize,
+    /// Units of the largest run given back of late.
+    largest: usize,
 }
 
 /// A run handed out.
@@ -78,7 +80,7 @@ pub(crate) struct Taken {
 
 impl Spans {
     pub(crate) const fn new() -> Self {
-        Self { dirty: Bins::new(), clean: Bins::new(), oldest: NO_UNIT, newest: NO_UNIT, used_units: 0 }
+        Self { dirty: Bins::new(), clean: Bins::new(), oldest: NO_UNIT, newest: NO_UNIT, used_units: 0, largest: 0 }
     }
 
     /// Takes `units` units whose first is a multiple of `align` units.
@@ -149,9 +151,16 @@ impl Spans {
         if decay_ns == Some(0) {
             self.purge(first);
         } else if units >= LARGE && decay_ns.is_some() {
-            let enough = CACHE.max((4 * units * UNIT) as u64);
+            self.largest = self.largest.max(units);
+            let enough = self.enough();
             while globals().cached.get() > enough && self.oldest != NO_UNIT && self.purge(self.oldest) {}
         }
+    }
+
+    /// Bytes that may lie about until they decay: four of the largest runs given back of late, or half as much as is in
+    /// use. A program that replaces large blocks would otherwise fault its pages in again and again.
+    fn enough(&self) -> u64 {
+        CACHE.max(((4 * self.largest).max(self.used_units / 2) * UNIT) as u64)
     }
 
     /// Lengthens a used run in place by `more` units, if they are free.
@@ -199,6 +208,7 @@ impl Spans {
 
     /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
     pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
+        self.largest -= self.largest / 16;
         for _ in 0..limit {
             if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
                 return false;
@@ -243,7 +253,7 @@ impl Spans {
                 Err(_) => return None,
             };
             globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
-            globals().metadata.add_shared((grown.units * 208) as u64);
+            globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
             let wanted = match huge {
                 Huge::Always => true,
                 Huge::Never => false,

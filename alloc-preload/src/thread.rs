@@ -5,8 +5,9 @@ use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::clock;
 use crate::fork;
-use crate::heap::Heap;
+use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
+use crate::misuse;
 use crate::os;
 use crate::segment;
 use crate::stats::globals;
@@ -95,7 +96,7 @@ fn set_state(state: usize) {
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
     let hot = hot();
-    if hot.key.get() != 0 {
+    if hot.is_ready() {
         // SAFETY: a record with a key has a heap.
         return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
     }
@@ -111,11 +112,11 @@ fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Opt
     let _guard = wiped().shared_heap.lock();
     // SAFETY: heap 0 always exists.
     let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
-    heap.in_use.store(1, Ordering::SeqCst);
+    heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     let result = work(hot, heap);
     account::close(hot, heap);
-    heap.abandon(hot);
+    heap.abandon();
     Some(result)
 }
 
@@ -125,7 +126,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     if wiped().ready.load(Ordering::Acquire) == 0 {
         // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
         unsafe { fork::recover(hot()) }?;
-        if hot().key.get() != 0 {
+        if hot().is_ready() {
             return Some(Some(hot()));
         }
     }
@@ -141,14 +142,12 @@ fn attach() -> Option<Option<&'static Hot>> {
     };
     // SAFETY: `claim` made sure there is room for it.
     let (hot, heap) = unsafe { (central::hot(id), central::heap(id)) };
-    heap.in_use.store(1, Ordering::SeqCst);
+    heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     if let Some(row) = heap.row() {
-        hot.attach_row(row);
         start_row(row);
+        hot.attach(id, heap.bins(), row);
     }
-    hot.id.set(id);
-    hot.key.set(core::ptr::from_ref(hot) as usize);
     globals().threads_started.add_shared(1);
     set_hot(hot);
     // After the heap is set: this may allocate.
@@ -169,6 +168,8 @@ fn claim() -> Option<u32> {
     let heap = unsafe { central::heap(id) };
     let row = segment.row(id as usize)?;
     if id == central.made {
+        // SAFETY: there is room for it.
+        unsafe { central::make_ready(id) }.ok()?;
         central.made += 1;
         heap.reset();
         globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
@@ -199,6 +200,9 @@ pub(crate) fn start_row(row: &Row) {
     for (base, sum) in row.base.iter().zip(sums) {
         base.set(sum);
     }
+    let (stack, thread) = misuse::pointers();
+    row.stack_pointer.set(stack as u64);
+    row.thread_pointer.set(thread as u64);
     row.tid.store(os::tid(), Ordering::Relaxed);
     row.started_ns.set(clock::read());
     row.ended_ns.set(0);
@@ -214,9 +218,7 @@ pub(crate) fn open_shared_heap() -> Option<()> {
     row.state.store(row_state::SHARED, Ordering::Relaxed);
     heap.reset();
     heap.set_row(row);
-    hot.attach_row(row);
-    hot.id.set(0);
-    hot.key.set(core::ptr::from_ref(hot) as usize);
+    hot.attach(0, heap.bins(), row);
     Some(())
 }
 
@@ -229,14 +231,14 @@ fn detach() {
         // A child whose only thread ends without having used the heap: nobody is left to count.
         return;
     }
-    if own.key.get() == 0 {
+    if !own.is_ready() {
         globals().threads_ended.add_shared(1);
         return;
     }
     let id = own.id.get();
     // SAFETY: a record with a key has a heap.
     let heap = unsafe { central::heap(id) };
-    heap.abandon(own);
+    heap.abandon();
     account::close(own, heap);
     if let Some(row) = heap.row() {
         row.ended_ns.set(clock::read());
@@ -263,7 +265,7 @@ pub(crate) fn watch_exits() {
     // SAFETY: `key` is writable and `thread_ends` stays loaded: a preloaded library is never unloaded.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0 {
         EXIT_KEY.store(key, Ordering::Relaxed);
-        if hot().key.get() != 0 {
+        if hot().is_ready() {
             hook_exit();
         }
     }
@@ -289,9 +291,9 @@ unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
 // ---- now and then ----------------------------------------------------------------------------------------------
 
 /// What slow paths do now and then.
-pub(crate) fn housekeeping(hot: &Hot, heap: &Heap) {
+pub(crate) fn housekeeping(heap: &Heap) {
     let Some(now) = clock::moved() else { return };
-    heap.tick(hot, now);
+    heap.tick(now);
     if let Some(segment) = boot::segment() {
         segment::tick(segment, now);
     }

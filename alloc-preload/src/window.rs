@@ -13,9 +13,9 @@ pub(crate) use growth::{grow, release};
 
 use crate::ledger::Entry;
 use crate::os;
-use crate::slab::{Remote, Slab};
+use crate::slab::Slab;
 use crate::span::Run;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
 use shm_layout::layout::ROWS;
 
@@ -29,26 +29,25 @@ pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 const LARGEST: usize = 1 << 40;
 const SMALLEST: usize = 1 << 30;
 
+/// Bytes of the records of one unit.
+pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
+
 /// A unit's number, counted from the start of the window.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct UnitIndex(pub(crate) u32);
 
-/// What a free needs to know about the unit its pointer lies in. Read-mostly: other threads read it.
-#[repr(C)]
+/// What a free needs to know about the unit its pointer lies in, one word. Read-mostly: other threads read it.
+#[repr(transparent)]
 pub(crate) struct Unit {
-    /// The key of the heap that owns the slab, with [`owner::FULL`] set while the slab has no free block; or one
-    /// of the other constants in [`owner`].
+    /// The address of the bin that the slab's blocks go to, which tells heap and class (see `hot`); or one of the
+    /// constants in [`owner`].
     owner: AtomicUsize,
-    /// The slab record of the slab or span this unit belongs to: that of its first unit.
-    head: AtomicUsize,
 }
 
-/// Values of [`Unit::owner`] besides heap keys, which are multiples of 64.
+/// Values of [`Unit::owner`] besides bins' addresses, which are larger than a page.
 pub(crate) mod owner {
     /// Free, and no entry of its ledger page has ever been set, or all have been cleared.
     pub(crate) const CLEAN: usize = 0;
-    /// Bit: the slab is its heap's, but has no free block.
-    pub(crate) const FULL: usize = 1;
     /// A slab whose thread has ended.
     pub(crate) const ABANDONED: usize = 2;
     /// Part of a large block's span.
@@ -75,15 +74,6 @@ impl Unit {
     pub(crate) fn is_used(&self) -> bool {
         !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE)
     }
-
-    #[inline(always)]
-    pub(crate) fn head(&self) -> *const Slab {
-        self.head.load(Ordering::Relaxed) as *const Slab
-    }
-
-    pub(crate) fn set_head(&self, head: &Slab) {
-        self.head.store(core::ptr::from_ref(head) as usize, Ordering::Relaxed);
-    }
 }
 
 /// Addresses and sizes; all zero until [`open`], so that every pointer lies outside.
@@ -93,8 +83,8 @@ pub(crate) struct Window {
     granules: AtomicUsize,
     ledger: AtomicUsize,
     units: AtomicUsize,
+    heads: AtomicUsize,
     slabs: AtomicUsize,
-    remotes: AtomicUsize,
     runs: AtomicUsize,
     bytes: AtomicUsize,
     tables: AtomicUsize,
@@ -115,8 +105,8 @@ pub(crate) static WINDOW: Window = Window {
     granules: AtomicUsize::new(0),
     ledger: AtomicUsize::new(0),
     units: AtomicUsize::new(0),
+    heads: AtomicUsize::new(0),
     slabs: AtomicUsize::new(0),
-    remotes: AtomicUsize::new(0),
     runs: AtomicUsize::new(0),
     bytes: AtomicUsize::new(0),
     tables: AtomicUsize::new(0),
@@ -167,6 +157,22 @@ impl Window {
         self.chunked.load(Ordering::Relaxed) != 0
     }
 
+    /// Granules that are committed.
+    #[inline(always)]
+    pub(crate) fn granules(&self) -> usize {
+        self.granules.load(Ordering::Acquire)
+    }
+
+    /// The ledger's start.
+    pub(crate) fn first_entry(&self) -> *const Entry {
+        self.ledger.load(Ordering::Relaxed) as *const Entry
+    }
+
+    /// The start of the unit records.
+    pub(crate) fn first_unit(&self) -> *const Unit {
+        self.units.load(Ordering::Relaxed) as *const Unit
+    }
+
     /// Units that are committed.
     pub(crate) fn end(&self) -> UnitIndex {
         UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)
@@ -214,8 +220,25 @@ impl Window {
 
     table!(unit, units, Unit);
     table!(slab, slabs, Slab);
-    table!(remote, remotes, Remote);
+    table!(head_number, heads, AtomicU32);
     table!(run, runs, Run);
+
+    /// The first unit of the slab or span that this one belongs to, or belonged to last.
+    ///
+    /// # Safety
+    /// The unit lies below the committed end.
+    #[inline]
+    pub(crate) unsafe fn head(&self, unit: UnitIndex) -> UnitIndex {
+        // SAFETY: the caller's.
+        UnitIndex(unsafe { self.head_number(unit) }.load(Ordering::Relaxed))
+    }
+
+    /// # Safety
+    /// The unit lies below the committed end, and is the caller's.
+    pub(crate) unsafe fn set_head(&self, unit: UnitIndex, head: UnitIndex) {
+        // SAFETY: the caller's.
+        unsafe { self.head_number(unit) }.store(head.0, Ordering::Relaxed);
+    }
 
     /// Clears what the ledger says of former blocks in a unit; true if its page had been written before.
     ///
@@ -242,9 +265,18 @@ impl Window {
     }
 }
 
-/// Reserves the window and its tables. `heap_area` tells how many bytes the records of so many heaps take. Called
-/// once, before anything else of this module.
-pub(crate) fn open(heap_area: fn(usize) -> usize) -> os::Result<()> {
+/// Bytes of the heaps' records in the tables.
+#[derive(Clone, Copy)]
+pub(crate) struct HeapArea {
+    /// All of them.
+    pub(crate) bytes: usize,
+    /// Those that are accessible from the start.
+    pub(crate) ready: usize,
+}
+
+/// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called once, before
+/// anything else of this module.
+pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let limit = os::limit(libc::RLIMIT_AS);
     if limit.is_none() {
         let mut bytes = LARGEST;
@@ -259,14 +291,15 @@ pub(crate) fn open(heap_area: fn(usize) -> usize) -> os::Result<()> {
     open_chunked(limit.clamp(CHUNK, LARGEST).next_multiple_of(CHUNK), heap_area)
 }
 
-fn try_reserved(bytes: usize, heap_area: fn(usize) -> usize) -> os::Result<()> {
-    let shape = Shape::new(bytes, heap_area(ROWS));
+fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
+    let area = heap_area(ROWS);
+    let shape = Shape::new(bytes, area.bytes);
     let window = os::reserve(bytes + CHUNK)?;
     match os::reserve(shape.total) {
         Ok(tables) => {
             let base = (window as usize).next_multiple_of(CHUNK);
             // SAFETY: the heap records lie in the reservation just made.
-            unsafe { os::commit(tables.add(shape.heaps), shape.total - shape.heaps) }?;
+            unsafe { os::commit(tables.add(shape.heaps), area.ready) }?;
             publish(base, bytes, tables as usize, &shape, ROWS, false);
             Ok(())
         }
@@ -280,9 +313,9 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> usize) -> os::Result<()> {
 
 /// Picks the window among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
 /// 48 TiB, moved about by the stack's random address.
-fn open_chunked(bytes: usize, heap_area: fn(usize) -> usize) -> os::Result<()> {
+fn open_chunked(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let heaps = (bytes >> 20).clamp(16, ROWS);
-    let shape = Shape::new(bytes, heap_area(heaps));
+    let shape = Shape::new(bytes, heap_area(heaps).bytes);
     let tables = os::map(shape.total)?;
     let random = (&raw const shape as usize).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
     publish((32 << 40) + (random << 32), bytes, tables as usize, &shape, heaps, true);
@@ -299,7 +332,7 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.ledger, tables);
     set(&window.units, tables + shape.units);
     set(&window.slabs, tables + shape.slabs);
-    set(&window.remotes, tables + shape.remotes);
+    set(&window.heads, tables + shape.heads);
     set(&window.runs, tables + shape.runs);
     set(&window.heaps, tables + shape.heaps);
     set(&window.heap_count, heaps);
@@ -309,8 +342,8 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
 /// Offsets of the tables in their reservation.
 struct Shape {
     units: usize,
+    heads: usize,
     slabs: usize,
-    remotes: usize,
     runs: usize,
     heaps: usize,
     total: usize,
@@ -322,10 +355,10 @@ impl Shape {
         let count = bytes / UNIT + 1;
         let after = |offset: usize, size: usize| (offset + size).next_multiple_of(os::PAGE);
         let units = after(0, bytes / GRANULE);
-        let slabs = after(units, count * size_of::<Unit>());
-        let remotes = after(slabs, count * size_of::<Slab>());
-        let runs = after(remotes, count * size_of::<Remote>());
+        let heads = after(units, count * size_of::<Unit>());
+        let slabs = after(heads, count * size_of::<AtomicU32>());
+        let runs = after(slabs, count * size_of::<Slab>());
         let heaps_at = after(runs, count * size_of::<Run>());
-        Self { units, slabs, remotes, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
+        Self { units, heads, slabs, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
     }
 }

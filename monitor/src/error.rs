@@ -20,8 +20,8 @@ pub(crate) enum Error {
     Ambiguous { name: String, pids: Vec<u32> },
     /// The process runs without the library.
     NotPreloaded { pid: u32, name: String },
-    /// The library is in the process, but there is no segment.
-    Unpublished { pid: u32 },
+    /// The library is in the process, but there is no segment, or none any more.
+    Unpublished { pid: u32, removed: bool },
     /// The segment belongs to another user.
     NotPermitted { pid: u32 },
     /// The segment has another version.
@@ -98,7 +98,12 @@ impl fmt::Display for Error {
                 name.escape_debug(),
                 name.escape_debug()
             ),
-            Self::Unpublished { pid } => write!(
+            Self::Unpublished { pid, removed: true } => write!(
+                out,
+                "process {pid} published its statistics, but its object in /dev/shm has been removed while it runs; only \
+                 a restart of the program brings it back"
+            ),
+            Self::Unpublished { pid, removed: false } => write!(
                 out,
                 "process {pid} has the library but publishes nothing: /dev/shm was full or missing when it started, or \
                  STATSALLOC_PUBLISH=0 was set; STATSALLOC_VERBOSE=1 makes it say why"

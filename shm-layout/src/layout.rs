@@ -333,8 +333,12 @@ pub struct Row {
     /// `allocations`, `frees`, `requested_in`, `requested_out`, `reallocations`, `remote_frees` (sums over all
     /// lines) when the present thread took the row.
     pub base: [Counter; 6],
+    /// Its stack pointer when it first used the heap; 0 if unknown. For the process itself.
+    pub stack_pointer: Counter,
+    /// Its thread pointer; as `stack_pointer`.
+    pub thread_pointer: Counter,
     /// Reserved, zero.
-    pub reserved2: [Counter; 14],
+    pub reserved2: [Counter; 12],
     /// Size classes, then buckets.
     pub lines: [ClassCounters; LINES],
 }

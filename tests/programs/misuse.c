@@ -135,12 +135,12 @@ static void misuse(const char *what) {
         malloc_trim(0);
         about_to(block + (32 << 20));
         free(block + (32 << 20));
-    } else if (strcmp(what, "foreign-stack") == 0) {
+    } else if (strcmp(what, "wild-stack") == 0) {
         char on_stack[64] = "stack";
         about_to(on_stack + 16);
         free(on_stack + 16);
         must(strcmp(on_stack, "stack") == 0);
-    } else if (strcmp(what, "foreign-data") == 0) {
+    } else if (strcmp(what, "wild-data") == 0) {
         about_to(in_data);
         free(in_data);
         must(strcmp(in_data, "data") == 0);
@@ -151,15 +151,15 @@ static void misuse(const char *what) {
         about_to(block + 4096);
         free(block + 4096);
         must(block[4096] == 'x');
-    } else if (strcmp(what, "foreign-realloc") == 0) {
+    } else if (strcmp(what, "wild-realloc") == 0) {
         about_to(in_data);
         void *copy = realloc(in_data, 100);
         must(copy != in_data && strcmp(in_data, "data") == 0);
         free(copy);
-    } else if (strcmp(what, "foreign-low") == 0) {
+    } else if (strcmp(what, "wild-low") == 0) {
         about_to((void *)16);
         free((void *)16);
-    } else if (strcmp(what, "foreign-high") == 0) {
+    } else if (strcmp(what, "wild-high") == 0) {
         about_to((void *)-16);
         free((void *)-16);
     } else {

@@ -1,11 +1,20 @@
 /* Calls whose instructions are counted, each between two marks, after enough of the same to warm everything up.
    Some blocks of the class stay live all the time, so that no slab empties or fills up at a mark.
-   Usage: warm malloc|free|realloc SIZE. Sixteen sections. */
+   Usage: warm malloc|free|realloc|pairs SIZE. Sixteen sections; of pairs, each is a loop of sixteen. */
 #include "handshake.h"
 
 #define MARK() __asm__ volatile("int3" ::: "memory")
 
-enum { KEPT = 3, WARM = 200, SECTIONS = 16 };
+enum { KEPT = 3, WARM = 200, SECTIONS = 16, PAIRS = 16 };
+
+/* As short as a loop can be that calls both. */
+__attribute__((noinline)) static void pairs(size_t size) {
+    for (int i = PAIRS; i > 0; i--) {
+        void *block = malloc(size);
+        __asm__ volatile("" : "+r"(block) : : "memory");
+        free(block);
+    }
+}
 
 int main(int count, char **arguments) {
     must(count == 3);
@@ -17,6 +26,16 @@ int main(int count, char **arguments) {
     }
     for (int round = 0; round < WARM + SECTIONS; round++) {
         int marked = round >= WARM;
+        if (strcmp(what, "pairs") == 0) {
+            if (marked) {
+                MARK();
+                pairs(size);
+                MARK();
+            } else {
+                pairs(size);
+            }
+            continue;
+        }
         char *block;
         if (marked && strcmp(what, "malloc") == 0) {
             MARK();

@@ -10,23 +10,28 @@ use std::sync::{Mutex, OnceLock};
 pub fn statsmon() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
+        let mut build = cargo();
         build.args(["build", "--release", "--quiet", "-p", "statsmon", "--target-dir"]).arg(directory());
-        build.current_dir(workspace());
-        // What the outer cargo says to this test must not reach the inner one.
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST") {
-                build.env_remove(&name);
-            }
-        }
         let status = build.status().expect("cargo can be started");
         assert!(status.success(), "building statsmon failed: {status}");
         let binary = directory().join("release/statsmon");
         assert!(binary.is_file(), "no {}", binary.display());
         binary
     })
+}
+
+/// Cargo, in the workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    // What the outer cargo says to this test must not reach the inner one.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// The preload library that lies beside [`statsmon`].
@@ -44,7 +49,7 @@ pub fn program(file: &str) -> PathBuf {
 /// As [`program`], with more arguments for the compiler; they become part of the binary's name.
 pub fn compiled(file: &str, arguments: &[&str]) -> PathBuf {
     static DONE: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    let key = format!("{file}{}", arguments.concat().replace(['/', ' '], "_"));
+    let key = format!("{file}{}", arguments.concat()).replace(['/', ' '], "_");
     let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let done = done.get_or_insert_default();
     if let Some(path) = done.get(&key) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`artefacts`] | `statsmon`, `libstatsalloc.so` and the test programs, each built once |
 //! | [`process`]   | commands with a deadline, and the handshake with a test program |
+//! | [`hazard`]    | one hazard in a process of its own, under any allocator, and what became of it |
 //! | [`gate`]      | where a shell script in the middle of something waits for the test |
 //! | [`terminal`]  | a screen of 80 by 24 characters |
 //! | [`sandbox`]   | mount namespaces of their own, limits |
@@ -15,6 +16,7 @@
 
 pub mod artefacts;
 pub mod gate;
+pub mod hazard;
 pub mod process;
 pub mod require;
 pub mod sandbox;

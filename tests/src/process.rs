@@ -208,7 +208,15 @@ impl Running {
 
     /// Closes its input, reads what it still writes and waits for its end.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        let name = self.name.clone();
+        let (finished, late) = self.end();
+        assert!(!late, "{name} hung and was killed: {finished:?}");
+        finished
+    }
+
+    /// As `finish`; also whether it hung and had to be killed.
+    pub fn end(mut self) -> (Finished, bool) {
         self.input = None;
         let mut stdout = Vec::new();
         if let Some(mut output) = self.output.take() {
@@ -219,9 +227,7 @@ impl Running {
         let status = self.child.wait().expect("waiting for a child");
         self.reaped = true;
         let stderr = std::mem::take(&mut *self.errors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        let finished = Finished { status, stdout, stderr };
-        assert!(!self.late.load(Ordering::Relaxed), "{} hung and was killed: {finished:?}", self.name);
-        finished
+        (Finished { status, stdout, stderr }, self.late.load(Ordering::Relaxed))
     }
 
     fn join_errors(&mut self) {

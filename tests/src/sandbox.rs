@@ -26,6 +26,8 @@ pub trait Sandbox {
     fn with_shm(&mut self, shm: Shm) -> &mut Self;
     /// Runs it in the mount namespace of process `pid`.
     fn beside(&mut self, pid: u32) -> &mut Self;
+    /// Runs it in a mount namespace of its own in which this folder is empty; needs root.
+    fn hiding(&mut self, folder: &str) -> &mut Self;
     /// Sets both limits of `resource`.
     fn limit(&mut self, resource: u32, value: u64) -> &mut Self;
     /// Runs it as another user.
@@ -49,6 +51,17 @@ impl Sandbox for Command {
         unsafe { self.pre_exec(move || done(libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS))) }
     }
 
+    fn hiding(&mut self, folder: &str) -> &mut Self {
+        let folder = CString::new(folder).expect("no NUL inside");
+        // SAFETY: the closure makes system calls only, and touches memory that was there before the fork.
+        unsafe {
+            self.pre_exec(move || {
+                own_mounts()?;
+                mount_empty(&folder, 0, c"mode=755")
+            })
+        }
+    }
+
     fn limit(&mut self, resource: u32, value: u64) -> &mut Self {
         let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
         // SAFETY: one system call on a value the closure owns.
@@ -61,21 +74,31 @@ impl Sandbox for Command {
 }
 
 fn enter_new_namespace(shm: Shm, options: &CStr) -> Result<()> {
-    // SAFETY: all pointers are NUL-terminated literals, or borrowed for the calls.
-    unsafe {
-        done(libc::unshare(libc::CLONE_NEWNS))?;
-        let keep_to_ourselves = libc::MS_REC | libc::MS_PRIVATE;
-        done(libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), keep_to_ourselves, std::ptr::null()))?;
-        let place = if shm == Shm::Absent { c"/dev" } else { c"/dev/shm" };
-        let flags = if shm == Shm::ReadOnly { libc::MS_RDONLY } else { 0 };
-        done(libc::mount(c"none".as_ptr(), place.as_ptr(), c"tmpfs".as_ptr(), flags, options.as_ptr().cast()))?;
-        if shm == Shm::Absent {
-            for (path, minor) in [(c"/dev/null", 3), (c"/dev/zero", 5), (c"/dev/urandom", 9)] {
-                done(libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(1, minor)))?;
-            }
+    own_mounts()?;
+    let place = if shm == Shm::Absent { c"/dev" } else { c"/dev/shm" };
+    mount_empty(place, if shm == Shm::ReadOnly { libc::MS_RDONLY } else { 0 }, options)?;
+    if shm == Shm::Absent {
+        for (path, minor) in [(c"/dev/null", 3), (c"/dev/zero", 5), (c"/dev/urandom", 9)] {
+            // SAFETY: the path is a NUL-terminated literal.
+            done(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(1, minor)) })?;
         }
     }
     Ok(())
+}
+
+/// A mount namespace whose changes stay inside.
+fn own_mounts() -> Result<()> {
+    let keep_to_ourselves = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: all pointers are NUL-terminated literals or null.
+    unsafe {
+        done(libc::unshare(libc::CLONE_NEWNS))?;
+        done(libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), keep_to_ourselves, std::ptr::null()))
+    }
+}
+
+fn mount_empty(place: &CStr, flags: libc::c_ulong, options: &CStr) -> Result<()> {
+    // SAFETY: all pointers are NUL-terminated, and borrowed for the call.
+    done(unsafe { libc::mount(c"none".as_ptr(), place.as_ptr(), c"tmpfs".as_ptr(), flags, options.as_ptr().cast()) })
 }
 
 fn done(result: i32) -> Result<()> {

@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 pub struct Section {
     /// Offsets in the library and instructions as `objdump` writes them, in the order they were executed.
     pub instructions: Vec<(u64, String)>,
-    /// Instructions executed elsewhere, outside the library and the program itself: there should be none.
+    /// Instructions executed in the program itself.
+    pub program: usize,
+    /// Instructions executed elsewhere: there should be none.
     pub elsewhere: usize,
 }
 
@@ -123,7 +125,9 @@ impl Tracee {
                 let offset = at - code.library.start;
                 let text = listing.get(&offset).unwrap_or_else(|| panic!("no instruction at {offset:#x}"));
                 section.instructions.push((offset, text.clone()));
-            } else if !code.program.contains(&at) {
+            } else if code.program.contains(&at) {
+                section.program += 1;
+            } else {
                 section.elsewhere += 1;
             }
             assert!(section.elsewhere < 100_000, "lost outside the library");

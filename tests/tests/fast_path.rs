@@ -11,6 +11,8 @@ use tests::{library, missing};
 const MALLOC_LIMIT: usize = 50;
 const FREE_LIMIT: usize = 60;
 const REALLOC_LIMIT: usize = 90;
+/// Instructions of a warm pair of calls for a small block, with its share of the loop around it.
+const PAIR_LIMIT: usize = 80;
 
 /// Sizes of small, middle and large classes; one byte more is in the same class.
 const SIZES: [usize; 6] = [1, 24, 100, 1000, 5100, 30_700];
@@ -50,6 +52,25 @@ fn warm_free_is_short_and_calls_nothing() {
 #[test]
 fn realloc_in_place_is_short_and_calls_nothing() {
     check("realloc", REALLOC_LIMIT);
+}
+
+#[test]
+fn a_warm_pair_with_its_loop_stays_within_its_instructions() {
+    if missing(&["objdump"]) {
+        return;
+    }
+    const PAIRS: usize = 16;
+    let program = compiled("warm.c", &["-O2", "-fno-plt", "-Wl,-z,now"]);
+    let sections = sections(Command::new(&program).args(["pairs", "64"]));
+    assert_eq!(sections.len(), 16);
+    for section in &sections {
+        assert_eq!((section.forbidden(), section.elsewhere), (vec![], 0));
+        // The mark's own instruction and the call of the loop are shared by all pairs.
+        let all = section.instructions.len() + section.program;
+        eprintln!("{PAIRS} pairs: {all} instructions, {} of them in the library", section.instructions.len());
+        assert!(section.instructions.len() > PAIRS * 20, "the calls did not come to us");
+        assert!(all.div_ceil(PAIRS) <= PAIR_LIMIT, "{all} instructions for {PAIRS} pairs");
+    }
 }
 
 /// Output of a tool on the library.

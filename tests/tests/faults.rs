@@ -104,6 +104,22 @@ fn an_address_space_limit_is_used_up_before_malloc_fails() {
     }
 }
 
+/// The C library's allocator maps what it needs and no more; ours needs tables beside its blocks.
+#[test]
+fn a_limited_heap_hands_out_seven_tenths_of_what_the_c_library_does() {
+    let mebibytes = |size: &str, limit: u64, command: &mut Command| -> u64 {
+        let finished = command.arg(size).limit(libc::RLIMIT_AS, limit << 20).finish().success();
+        finished.out().trim().parse().unwrap()
+    };
+    for limit in [64, 256, 1024] {
+        for size in ["100", "5000", "1000000"] {
+            let theirs = mebibytes(size, limit, &mut Command::new(program("exhaust.c")));
+            let ours = mebibytes(size, limit, Command::new(program("exhaust.c")).preload());
+            assert!(ours * 10 >= theirs * 7, "{ours} of {theirs} MiB in blocks of {size} under {limit} MiB");
+        }
+    }
+}
+
 #[test]
 fn a_program_under_an_address_space_limit_is_visible() {
     let mut command = worker();

@@ -1,6 +1,7 @@
 //! Wrong frees are recognised, counted and named; the allocator's own records stay whole.
 
 use std::process::Command;
+use tests::hazard::{self, Allocator, Outcome};
 use tests::{Finished, Run, Snapshot, program, snapshot};
 
 /// Name of a misuse in `misuse.c`, what the line on stderr must call it, its call, and, where a block is meant, its
@@ -33,11 +34,16 @@ const INVALID: [Case; 9] = [
     ("given-back", &["never", "no block", "double", "into"], "free", None),
 ];
 
-const FOREIGN: [&str; 6] =
-    ["foreign-stack", "foreign-data", "foreign-map", "foreign-realloc", "foreign-low", "foreign-high"];
+const WILD: [Case; 5] = [
+    ("wild-stack", &["main thread's stack"], "free", None),
+    ("wild-data", &["data of misuse_c"], "free", None),
+    ("wild-realloc", &["data of misuse_c"], "realloc", None),
+    ("wild-low", &["nothing is mapped"], "free", None),
+    ("wild-high", &["nothing is mapped"], "free", None),
+];
 
 fn cases() -> impl Iterator<Item = Case> {
-    DOUBLES.into_iter().chain(INVALID)
+    DOUBLES.into_iter().chain(INVALID).chain(WILD)
 }
 
 fn misuse(what: &str, mode: Option<&str>) -> Finished {
@@ -106,13 +112,49 @@ fn count_mode_is_silent_and_goes_on() {
 
 #[test]
 fn foreign_pointers_are_left_alone_in_every_mode() {
-    for what in FOREIGN {
-        for mode in ["abort", "warn", "count"] {
-            let finished = misuse(what, Some(mode));
-            assert_eq!(finished.status.code(), Some(0), "{what} {mode}: {finished:?}");
-            assert!(finished.out().ends_with("survived\n"), "{what} {mode}: {finished:?}");
-            assert!(mode != "count" || finished.stderr.is_empty(), "{what}: {finished:?}");
-        }
+    for mode in ["abort", "warn", "count"] {
+        let finished = misuse("foreign-map", Some(mode));
+        assert_eq!(finished.status.code(), Some(0), "{mode}: {finished:?}");
+        assert!(finished.out().ends_with("survived\n"), "{mode}: {finished:?}");
+        let lines = finished.err().lines().filter(|line| line.contains("left alone")).count();
+        assert_eq!(lines, usize::from(mode != "count"), "{mode}: {finished:?}");
+    }
+}
+
+#[test]
+fn foreign_pointers_are_told_of_once_for_each_caller() {
+    let ours = Allocator::ours();
+    for (name, callers) in [
+        ("from_a_deeply_bound_library", 1),
+        ("mixed_with_a_deeply_bound_library", 1),
+        ("from_threads", 1),
+        ("from_another_name_space", 1),
+    ] {
+        let case = hazard::cases().into_iter().find(|case| case.name == name).unwrap();
+        let (outcome, finished) = case.run(&ours);
+        assert_eq!(outcome, Outcome::Survived, "{name}: {finished:?}");
+        let err = finished.err();
+        assert_eq!(err.lines().count(), callers, "{name}: {err}");
+        assert!(err.contains("foreign pointer: free(0x") && err.contains(" (hazards_foreign_c+0x"), "{err}");
+    }
+}
+
+#[test]
+fn every_kind_of_misuse_has_an_action_of_its_own() {
+    for (what, value, code, lines) in [
+        ("double", "double=warn", Some(0), 1),
+        ("double", "double=count", Some(0), 0),
+        ("interior", "double=count", None, 1),
+        ("interior", "warn,interior=count", Some(0), 0),
+        ("wild-stack", "wild=warn", Some(0), 1),
+        ("wild-data", "count,wild=abort", None, 1),
+        ("never", "wild=count", Some(0), 0),
+        ("foreign-map", "foreign=abort", None, 1),
+        ("foreign-map", "foreign=count", Some(0), 0),
+    ] {
+        let finished = misuse(what, Some(value));
+        assert_eq!(finished.status.code(), code, "{what} {value}: {finished:?}");
+        assert_eq!(finished.err().lines().count(), lines, "{what} {value}: {finished:?}");
     }
 }
 
@@ -173,13 +215,11 @@ fn wrong_frees_are_counted_by_kind_and_count_as_no_free() {
 
 #[test]
 fn foreign_pointers_are_counted_and_count_as_no_free() {
-    for what in FOREIGN {
-        let (before, after, address) = around(what);
-        assert_eq!(counted(&before, &after), [0, 0, 1], "{what}");
-        check_record(&after, &address, what);
-        let change = &after.figures() - &before.figures();
-        assert_eq!((change.live_blocks, change.requested), (0, 0), "{what}: {change:?}");
-    }
+    let (before, after, address) = around("foreign-map");
+    assert_eq!(counted(&before, &after), [0, 0, 1]);
+    check_record(&after, &address, "foreign-map");
+    let change = &after.figures() - &before.figures();
+    assert_eq!((change.live_blocks, change.requested), (0, 0), "{change:?}");
 }
 
 #[test]

@@ -1,32 +1,28 @@
 //! Threads that end, and who comes after them: slabs are left, and taken over by whoever needs one or frees into one.
 
-use super::{Heap, cell, push_on, release, slab_at, take_off};
+use super::{Heap, classes, of, push_on, release, slab_at, take_off, usage};
 use crate::central::{Central, central};
-use crate::hot::Hot;
-use crate::misuse;
+use crate::ledger;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
-use crate::window::{UnitIndex, owner};
-use core::sync::atomic::{Ordering, fence};
-use shm_layout::class::{CLASSES, SizeClass};
+use crate::window::{UNIT_GRANULES, WINDOW, owner};
+use core::sync::atomic::Ordering;
+use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 
 impl Heap {
     /// Leaves all slabs: the wholly free ones go back, the others wait for another heap.
-    pub(crate) fn abandon(&self, hot: &Hot) {
-        self.hand_over_batch();
-        self.in_use.store(0, Ordering::SeqCst);
-        self.drain_inbox(hot);
-        for class in (0..CLASSES as u8).map(SizeClass) {
+    pub(crate) fn abandon(&self) {
+        self.usage().store(usage::LEAVING, Ordering::Relaxed);
+        self.drain_inbox();
+        self.empty_bins();
+        for class in classes() {
             self.release_spare(class);
-            let current = cell(&self.current, class).replace(NO_UNIT);
-            hot.set_current(class, None);
+            let current = of(&self.current, class).replace(NO_UNIT);
             if current != NO_UNIT {
-                let slab = slab_at(current);
-                slab.used.set(slab.used.get() - 1);
-                self.leave(slab);
+                self.leave(slab_at(current));
             }
-            while cell(&self.partial, class).get() != NO_UNIT {
-                let slab = slab_at(cell(&self.partial, class).get());
+            while of(&self.partial, class).get() != NO_UNIT {
+                let slab = slab_at(of(&self.partial, class).get());
                 self.unlist(slab);
                 self.leave(slab);
             }
@@ -36,36 +32,31 @@ impl Heap {
             self.unlist(slab);
             self.leave(slab);
         }
-        self.drain_inbox(hot);
+        // After the last slab has another owner: who pushes from now on sees it, and looks after the block itself.
+        self.usage().store(usage::IDLE, Ordering::SeqCst);
+        self.receive(self.inbox.take());
+        self.hand_over();
     }
 
-    pub(super) fn leave(&self, slab: &'static Slab) {
-        let mut central = central();
-        slab.set_owner(owner::ABANDONED);
-        // After the owner has changed: a freer that still saw us has pushed before.
-        fence(Ordering::SeqCst);
-        let collected = self.try_collect(slab);
+    fn leave(&self, slab: &'static Slab) {
         if slab.used.get() == 0 {
-            drop(central);
             self.count_slab_out(slab);
             release(slab);
             return;
         }
-        // Counted before anybody can take it over.
         let bytes = slab.carved_bytes() as u64;
+        // Counted before anybody can take it over.
         globals().stranded.add_shared(bytes);
-        put_abandoned(&mut central, slab);
-        drop(central);
         if let Some(row) = self.row.get() {
             row.abandoned.add_owned(bytes);
         }
-        if let Err(corrupt) = collected {
-            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
-        }
+        let mut central = central();
+        slab.set_owner(owner::ABANDONED);
+        put_abandoned(&mut central, slab);
     }
 
     /// Takes over an abandoned slab of this class that has blocks to give.
-    pub(super) fn adopt_one(&self, hot: &Hot, class: SizeClass) -> Option<&'static Slab> {
+    pub(super) fn adopt_one(&self, class: SizeClass) -> Option<&'static Slab> {
         loop {
             let slab = {
                 let mut central = central();
@@ -74,34 +65,33 @@ impl Heap {
                     return None;
                 }
                 let slab = slab_at(head);
-                self.take_over(hot, slab, &mut central);
+                self.take_over(slab, &mut central);
                 slab
             };
-            self.collect(slab);
             if slab.has_free() {
                 return Some(slab);
             }
-            self.set_full(hot, slab);
+            self.set_full(slab);
         }
     }
 
     /// Takes over this slab if it is (still) abandoned.
-    pub(crate) fn adopt(&self, hot: &Hot, slab: &'static Slab) {
-        let mut central = central();
-        if !is_abandoned(slab) {
-            return;
+    pub(crate) fn adopt(&self, slab: &'static Slab) {
+        {
+            let mut central = central();
+            if !is_abandoned(slab) {
+                return;
+            }
+            self.take_over(slab, &mut central);
         }
-        self.take_over(hot, slab, &mut central);
-        drop(central);
-        self.set_full(hot, slab);
-        self.collect(slab);
-        self.relist(hot, slab);
+        self.set_full(slab);
+        self.relist(slab);
     }
 
-    fn take_over(&self, hot: &Hot, slab: &Slab, central: &mut Central) {
+    fn take_over(&self, slab: &Slab, central: &mut Central) {
         take_abandoned(central, slab);
         refresh(slab);
-        slab.set_owner(hot.key.get());
+        self.own(slab);
         let bytes = slab.carved_bytes() as u64;
         globals().stranded.sub_shared(bytes);
         globals().adopted.add_shared(bytes);
@@ -110,28 +100,35 @@ impl Heap {
         }
     }
 
-    /// Takes back pending blocks of an abandoned slab, and gives the slab back if that was the last of it.
-    pub(super) fn visit_abandoned(&self, unit: UnitIndex) {
-        let slab = slab_at(unit.0);
+    /// Returns a pending block to an abandoned slab, and gives the slab back if that was the last one in use. False if
+    /// the slab is not abandoned any more.
+    pub(super) fn visit_abandoned(&self, slab: &'static Slab, block: *mut u8) -> bool {
         let mut central = central();
         if !is_abandoned(slab) {
-            return;
+            return false;
         }
         take_abandoned(&mut central, slab);
-        refresh(slab);
-        let collected = self.try_collect(slab);
+        if slab.stale.get() {
+            // Finds the block by its entry.
+            refresh(slab);
+        } else {
+            let unit = slab.unit();
+            let granule = (block as usize - WINDOW.address(unit) as usize) / GRANULE;
+            // SAFETY: a pending block of the slab, which is guarded by the lock.
+            unsafe {
+                WINDOW.entry(unit.0 as usize * UNIT_GRANULES + granule).set(ledger::FREE);
+                slab.put(block);
+            }
+        }
         if slab.used.get() > 0 {
             put_abandoned(&mut central, slab);
-            drop(central);
-            if let Err(corrupt) = collected {
-                misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
-            }
-            return;
+            return true;
         }
         globals().stranded.sub_shared(slab.carved_bytes() as u64);
         drop(central);
         self.count_slab_out(slab);
         release(slab);
+        true
     }
 }
 

@@ -1,163 +1,198 @@
-//! Frees of other heaps' blocks: gathered in a batch, pushed onto the slab's remote list, and told to its owner, who
-//! takes them back when it has reason to.
+//! Frees of other heaps' blocks: chained by owner, pushed into the owner's inbox with one compare-and-swap a chain, and
+//! taken back when the owner has reason to.
+//!
+//! A block is routed by its unit's owner as of the moment somebody looks at it. An idle heap owns nothing, and whoever
+//! pushes into its inbox empties it again: either the pusher sees that it is idle, or the thread that leaves it sees what
+//! was pushed.
 
-use super::{Heap, remote_of, slab_at};
-use crate::central::heap_of_key;
-use crate::hot::Hot;
+use super::{Heap, slab_at, usage};
+use crate::central::heap_of;
+use crate::ledger;
 use crate::misuse;
-use crate::os;
-use crate::slab::{Corrupt, Slab, State, belongs, set_link};
-use crate::window::{UnitIndex, WINDOW, owner};
+use crate::os::PAGE;
+use crate::slab::Slab;
+use crate::window::{WINDOW, Window, owner};
 use core::cell::Cell;
-use core::sync::atomic::Ordering;
-use shm_layout::class::GRANULE;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use shm_layout::class::SizeClass;
 
-/// Blocks of one other heap's slab, freed here and not yet handed over.
-#[repr(C)]
-pub(crate) struct Batch {
-    unit: Cell<u32>,
-    first: Cell<u32>,
-    last: Cell<u32>,
-    pub(super) count: Cell<u32>,
+/// What other threads write, on a line of its own.
+#[repr(C, align(64))]
+pub(super) struct Inbox {
+    /// The first of the pending blocks that others have freed, or null.
+    head: AtomicPtr<u8>,
+    /// See `usage`.
+    pub(super) usage: AtomicU32,
 }
 
-/// A batch is handed over when it holds this many bytes: so much an idle thread may keep from others.
-const BATCH: usize = 1024;
+/// Pending blocks on their way, chained for a few owners at a time.
+pub(super) type Outgoing = [Chain; CHAINS];
+const CHAINS: usize = 4;
+
+/// Pending blocks of one owner.
+#[repr(C)]
+pub(super) struct Chain {
+    /// The owner's name.
+    heap: Cell<usize>,
+    first: Cell<*mut u8>,
+    last: Cell<*mut u8>,
+    bytes: Cell<usize>,
+}
+
+/// A chain is handed over when it holds this many bytes: so much an idle thread may keep from each of a few others.
+const BATCH: usize = 4096;
 
 impl Heap {
-    /// Frees a block of another heap's slab. The block is pending.
+    /// Frees a block of another heap's slab, which is of this class. The block is pending.
     ///
     /// # Safety
-    /// `granule` (counted from the slab's first unit) starts a block of that slab, which this call alone frees.
-    pub(crate) unsafe fn free_remote(&self, unit: UnitIndex, granule: u32) {
-        let batch = &self.batch;
-        if batch.count.get() > 0 && batch.unit.get() == unit.0 {
-            // SAFETY: a pending block of ours.
-            unsafe { set_link(block_of(unit, granule), batch.first.get()) };
-        } else {
-            self.hand_over_batch();
-            batch.unit.set(unit.0);
-            batch.last.set(granule);
+    /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
+    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8, class: SizeClass) {
+        let heap = core::ptr::from_ref(heap_of(unit_owner)) as usize;
+        // SAFETY: the remainder is below the array's length.
+        let chain = unsafe { self.outgoing.get_unchecked(heap / size_of::<Self>() % CHAINS) };
+        if chain.heap.get() != heap {
+            self.hand_over_chain(chain);
+            chain.heap.set(heap);
         }
-        batch.first.set(granule);
-        batch.count.set(batch.count.get() + 1);
-        // SAFETY: a slab's unit is committed.
-        let block_size = unsafe { WINDOW.remote(unit) }.size_class().block_size();
-        if batch.count.get() as usize * block_size >= BATCH {
-            self.hand_over_batch();
+        // SAFETY: a pending block of ours.
+        unsafe { set_link(block, chain.first.get()) };
+        if chain.first.replace(block).is_null() {
+            chain.last.set(block);
+        }
+        let bytes = chain.bytes.get() + class.block_size();
+        chain.bytes.set(bytes);
+        if bytes >= BATCH {
+            self.hand_over_chain(chain);
         }
     }
 
-    pub(crate) fn hand_over_batch(&self) {
-        let batch = &self.batch;
-        if batch.count.replace(0) == 0 {
+    /// Hands over all chains.
+    pub(crate) fn hand_over(&self) {
+        self.outgoing.iter().for_each(|chain| self.hand_over_chain(chain));
+    }
+
+    fn hand_over_chain(&self, chain: &Chain) {
+        let first = chain.first.replace(null_mut());
+        chain.bytes.set(0);
+        if first.is_null() {
             return;
         }
-        let slab = slab_at(batch.unit.get());
-        // SAFETY: the batch is a chain of pending blocks of this slab.
-        let first = unsafe { remote_of(slab).push(slab, batch.first.get(), batch.last.get()) };
-        if first {
-            self.notify(UnitIndex(batch.unit.get()));
-        } else if slab.owner() == owner::ABANDONED {
-            self.visit_abandoned(UnitIndex(batch.unit.get()));
+        let heap = heap_of(chain.heap.get());
+        // SAFETY: a chain of pending blocks, which nobody else has.
+        unsafe { heap.inbox.push(first, chain.last.get()) };
+        if heap.usage().load(Ordering::SeqCst) == usage::IDLE {
+            self.receive(heap.inbox.take());
         }
     }
 
-    /// Takes back what others have freed in one of our slabs.
-    pub(super) fn collect(&self, slab: &Slab) {
-        if let Err(corrupt) = self.try_collect(slab) {
-            misuse::corrupt_list(corrupt.address, slab.block_size.get() as usize);
+    /// Takes back what others have freed.
+    #[inline]
+    pub(super) fn drain_inbox(&self) {
+        if !self.inbox.head.load(Ordering::Relaxed).is_null() {
+            self.receive(self.inbox.take());
         }
     }
 
-    /// As `collect`; what is wrong is the caller's to report, where a lock is held that a signal handler may want.
-    pub(super) fn try_collect(&self, slab: &Slab) -> Result<(), Corrupt> {
-        // SAFETY: our slab, or an abandoned one under the central lock.
-        let count = unsafe { slab.collect(remote_of(slab)) }?;
-        if let Some(row) = self.row.get() {
-            row.remote_collected.add_owned(u64::from(count));
+    pub(super) fn forget_remote(&self) {
+        self.inbox.head.store(null_mut(), Ordering::Relaxed);
+        for chain in &self.outgoing {
+            chain.first.set(null_mut());
+            chain.bytes.set(0);
         }
-        Ok(())
     }
 
-    /// Looks after all slabs that others have freed blocks of.
-    pub(crate) fn drain_inbox(&self, hot: &Hot) {
-        let mut next = self.inbox.swap(0, Ordering::SeqCst);
-        while next != 0 {
-            let unit = UnitIndex(next - 1);
-            // SAFETY: inboxes hold committed units.
-            let remote = unsafe { WINDOW.remote(unit) };
-            next = remote.inbox_next.load(Ordering::Relaxed);
-            remote.queued.store(0, Ordering::SeqCst);
-            let slab = slab_at(unit.0);
-            // The slab may have changed hands, or gone, since it was put here.
-            if is_slab(slab) && belongs(slab.owner(), hot.key.get()) {
-                self.collect(slab);
-                self.relist(hot, slab);
-            } else if !remote.is_empty() {
-                self.notify(unit);
+    /// Takes in a chain of pending blocks: those of this heap's slabs and of abandoned ones return to them, the others
+    /// are sent on.
+    pub(super) fn receive(&self, mut block: *mut u8) {
+        let mut collected = 0;
+        while !block.is_null() {
+            let Some((owner, slab, next)) = pending(block) else {
+                misuse::freed_twice_or_overwritten(block as usize);
+                break;
+            };
+            self.receive_block(block, owner, slab, &mut collected);
+            block = next;
+        }
+        if collected > 0
+            && let Some(row) = self.row.get()
+        {
+            row.remote_collected.add_owned(collected);
+        }
+    }
+
+    fn receive_block(&self, block: *mut u8, mut owner: usize, slab: &'static Slab, collected: &mut u64) {
+        let class = slab.size_class();
+        while owner == owner::ABANDONED {
+            if self.visit_abandoned(slab, block) {
+                return;
             }
+            // Somebody has taken it over.
+            owner = slab.owner();
         }
+        if !self.owns(owner) {
+            // SAFETY: a pending block of that heap's, which only this thread has.
+            return unsafe { self.free_remote(owner, block, class) };
+        }
+        if let Some(granule) = WINDOW.granule_of(block) {
+            // SAFETY: `granule_of` answers for the granule; a pending block of ours.
+            unsafe { WINDOW.entry(granule) }.set(ledger::FREE);
+        }
+        self.take_back(block, class);
+        *collected += 1;
     }
+}
 
-    /// Tells the owner of a slab, whoever that is by now, that blocks of it have been freed.
-    pub(super) fn notify(&self, unit: UnitIndex) {
-        let slab = slab_at(unit.0);
-        let remote = remote_of(slab);
-        let holder = slab.owner();
-        if holder == owner::ABANDONED {
-            return self.visit_abandoned(unit);
-        }
-        let key = holder & !owner::FULL;
-        if key < os::PAGE || remote.queued.swap(1, Ordering::SeqCst) != 0 {
-            // Released meanwhile (somebody else has collected the blocks), or told already.
-            return;
-        }
-        let heap = heap_of_key(key);
-        let mut head = heap.inbox.load(Ordering::Relaxed);
+/// The owner of a pending block's slab, the slab, and the block that hangs on it; `None` if it is not pending.
+fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
+    let granule = WINDOW.granule_of(block)?;
+    let index = Window::unit_of_granule(granule);
+    // SAFETY: `granule_of` answers for the granule.
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
+    let owner = unit.owner();
+    if entry.get() != ledger::PENDING || (owner < PAGE && owner != owner::ABANDONED) {
+        return None;
+    }
+    // SAFETY: a pending block has a link, and its unit a head, which is a slab.
+    unsafe { Some((owner, slab_at(WINDOW.head(index).0), link(block))) }
+}
+
+/// Reads the link in a pending block: the only thing that is ever kept in a block.
+///
+/// # Safety
+/// The block is pending, and the caller's.
+unsafe fn link(block: *mut u8) -> *mut u8 {
+    // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
+    unsafe { block.cast::<*mut u8>().read() }
+}
+
+/// # Safety
+/// As [`link`].
+unsafe fn set_link(block: *mut u8, next: *mut u8) {
+    // SAFETY: as in `link`.
+    unsafe { block.cast::<*mut u8>().write(next) }
+}
+
+impl Inbox {
+    /// Adds a chain of blocks, `first` to `last`, whose inner links are set.
+    ///
+    /// # Safety
+    /// The blocks are pending, and the caller's.
+    unsafe fn push(&self, first: *mut u8, last: *mut u8) {
+        let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            remote.inbox_next.store(head, Ordering::Relaxed);
-            match heap.inbox.compare_exchange_weak(head, unit.0 + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
+            // SAFETY: nobody else has the chain yet.
+            unsafe { set_link(last, head) };
+            match self.head.compare_exchange_weak(head, first, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return,
                 Err(now) => head = now,
             }
         }
-        if heap.in_use.load(Ordering::SeqCst) == 0 {
-            self.forward_inbox(heap);
-        }
     }
 
-    /// Empties the inbox of a heap that no thread uses: its slabs are abandoned or have new owners.
-    fn forward_inbox(&self, idle: &Heap) {
-        let mut next = idle.inbox.swap(0, Ordering::SeqCst);
-        while next != 0 {
-            let unit = UnitIndex(next - 1);
-            // SAFETY: inboxes hold committed units.
-            let remote = unsafe { WINDOW.remote(unit) };
-            next = remote.inbox_next.load(Ordering::Relaxed);
-            remote.queued.store(0, Ordering::SeqCst);
-            if !remote.is_empty() && !self.is_leaving(idle, unit) {
-                self.notify(unit);
-            }
-        }
+    /// Empties it: its first block, or null.
+    pub(super) fn take(&self) -> *mut u8 {
+        self.head.swap(null_mut(), Ordering::SeqCst)
     }
-
-    /// Whether the slab still belongs to this idle heap, whose thread is about to abandon it and will collect then.
-    fn is_leaving(&self, idle: &Heap, unit: UnitIndex) -> bool {
-        let holder = slab_at(unit.0).owner() & !owner::FULL;
-        // If the heap is in use again, its new thread has to be told after all.
-        holder >= os::PAGE && core::ptr::eq(heap_of_key(holder), idle) && idle.in_use.load(Ordering::SeqCst) == 0
-    }
-}
-
-/// Whether the record is that of a slab now.
-fn is_slab(slab: &Slab) -> bool {
-    // SAFETY: the record's own unit is committed.
-    let head = unsafe { WINDOW.unit(slab.unit()) }.head();
-    core::ptr::eq(head, slab) && slab.state.get() != State::None
-}
-
-fn block_of(unit: UnitIndex, granule: u32) -> *mut u8 {
-    // SAFETY: a granule of a committed slab.
-    unsafe { WINDOW.address(unit).add(granule as usize * GRANULE) }
 }

@@ -238,6 +238,14 @@ impl Segment {
     }
 }
 
+/// Rows in use of this process's present segment; none before there is one.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+    let base = PLACE[0].load(Ordering::Relaxed);
+    let rows = (0..populate::rows_end()).filter(move |&i| base != 0 && populate::has_row(i));
+    // SAFETY: these have memory behind them.
+    rows.map(move |i| unsafe { &*((base + ROWS_OFFSET) as *const Row).add(i) })
+}
+
 impl Refusal {
     fn print(self) {
         let line = Line::new().text("statsalloc: statsmon cannot see this process: ").text(self.what);

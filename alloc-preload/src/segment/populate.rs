@@ -36,7 +36,7 @@ pub(super) fn reset() {
 pub(super) fn start(segment: Segment) -> os::Result<()> {
     // SAFETY: the start of our mapping.
     unsafe {
-        os::commit(segment.base, accessible_end(0).min(segment.mapped))?;
+        os::make_accessible(segment.base, accessible_end(0).min(segment.mapped))?;
         memory(segment.base, START_BYTES)?;
     }
     segment.globals().metadata.add_shared(START_BYTES as u64);
@@ -69,7 +69,7 @@ pub(super) fn row(segment: Segment, i: usize) -> bool {
         let from = accessible_end(end).min(segment.mapped);
         let bytes = accessible_end(i + 1).min(segment.mapped) - from;
         // SAFETY: within our mapping.
-        if bytes != 0 && unsafe { os::commit(segment.base.add(from), bytes) }.is_err() {
+        if bytes != 0 && unsafe { os::make_accessible(segment.base.add(from), bytes) }.is_err() {
             return false;
         }
     }

@@ -2,9 +2,9 @@
 
 use super::{CHUNK, CHUNK_UNITS, UNIT_GRANULES, Unit, UnitIndex, WINDOW, owner};
 use crate::os;
-use crate::slab::{Remote, Slab};
+use crate::slab::Slab;
 use crate::span::Run;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::UNIT;
 
 /// Records become accessible for this many units at a time.
@@ -85,8 +85,8 @@ fn grow_records(needed: usize) -> os::Result<()> {
     let target = needed.next_multiple_of(RECORD_STEP).min(all);
     for (table, size) in [
         (&window.units, size_of::<Unit>()),
+        (&window.heads, size_of::<AtomicU32>()),
         (&window.slabs, size_of::<Slab>()),
-        (&window.remotes, size_of::<Remote>()),
         (&window.runs, size_of::<Run>()),
     ] {
         let start = table.load(Ordering::Relaxed);
@@ -143,9 +143,9 @@ pub(crate) fn release() {
     let unused = [
         (window.address(end) as usize, window.base() + at(&window.bytes)),
         (ledger as usize, at(&window.units)),
-        (record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.slabs)),
-        (record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.remotes)),
-        (record_end(at(&window.remotes), ready, size_of::<Remote>()), at(&window.runs)),
+        (record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.heads)),
+        (record_end(at(&window.heads), ready, size_of::<AtomicU32>()), at(&window.slabs)),
+        (record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.runs)),
         (record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
     ];
     for (from, to) in unused {

@@ -2,10 +2,11 @@
 
 use super::Context;
 use super::cgroup::Cgroup;
+use super::container;
 use super::directory::{self, Entry};
-use super::proc::{self, Present, Proc};
+use super::proc::{self, Library, Present, Proc};
 use super::residency::Residency;
-use super::segment::Segment;
+use super::segment::{ObjectId, Segment};
 use crate::error::Error;
 use crate::model::derive::{self, About, Detail, Look, Memory};
 use crate::model::following::Following;
@@ -22,6 +23,7 @@ pub(crate) struct Attached {
     segment: Segment,
     /// The segment's name.
     pub(crate) name: String,
+    here: bool,
     proc: Option<Proc>,
     about: About,
     residency: Residency,
@@ -61,8 +63,12 @@ impl Attached {
         match refused {
             Some(error @ Error::NotPermitted { .. }) => Ok(closed(&proc, present, State::NoAccess, error)),
             Some(error) => Err(error),
-            None if proc.has_library() == Some(true) => {
-                Ok(closed(&proc, present, State::Unpublished, Error::Unpublished { pid }))
+            None if let Some(library @ (Library::Loaded | Library::Nameless)) = proc.library() => {
+                if let Some(attached) = Self::inside(&proc, context) {
+                    return Ok(Found::Attached(Box::new(attached)));
+                }
+                let why = Error::Unpublished { pid, removed: library == Library::Nameless };
+                Ok(closed(&proc, present, State::Unpublished, why))
             }
             None => Err(Error::NotPreloaded { pid, name: present.name }),
         }
@@ -90,6 +96,26 @@ impl Attached {
             ErrorKind::PermissionDenied => Error::NotPermitted { pid },
             _ => Error::io(format!("opening the segment {}", entry.name), cause),
         })?;
+        Self::new(segment, entry, proc, (pid, context))
+    }
+
+    /// Attaches to the segment that a process has in a `/dev/shm` of its own, if there is one and we may see it.
+    pub(crate) fn inside(proc: &Proc, context: &mut Context) -> Option<Self> {
+        let attach = |(entry, file)| {
+            let segment = Segment::from_file(file).ok()?;
+            let mut attached = Self::new(segment, &entry, Proc::find(proc.pid), (proc.pid, &mut *context)).ok()?;
+            attached.here = false;
+            Some(attached)
+        };
+        container::objects(proc).into_iter().filter_map(attach).find(|attached| attached.proc.is_some())
+    }
+
+    fn new(
+        segment: Segment,
+        entry: &Entry,
+        proc: Option<Proc>,
+        (pid, context): (u32, &mut Context),
+    ) -> Result<Self, Error> {
         segment.read(pid, &mut context.copies)?;
         let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
@@ -98,6 +124,7 @@ impl Attached {
         Ok(Self {
             segment,
             name: entry.name.clone(),
+            here: true,
             proc,
             about,
             residency: Residency::default(),
@@ -132,9 +159,14 @@ impl Attached {
         self.about.pid
     }
 
-    /// Inode of its object.
-    pub(crate) fn inode(&self) -> u64 {
-        self.segment.inode
+    /// Its object.
+    pub(crate) fn id(&self) -> ObjectId {
+        self.segment.id
+    }
+
+    /// Whether its name is in our own `/dev/shm`.
+    pub(crate) fn is_here(&self) -> bool {
+        self.here
     }
 
     /// Whether it was dead when it was last looked at.

@@ -152,7 +152,7 @@ impl Family {
     fn adopt(&mut self, entry: Entry, segment: Segment) {
         let pid = entry.pid;
         // A name may be taken over between its first event and our look: then both events lead to the second object.
-        if self.seen.insert(pid, segment.inode) == Some(segment.inode) {
+        if self.seen.insert(pid, segment.id.inode) == Some(segment.id.inode) {
             return;
         }
         self.known.insert(pid);
@@ -195,7 +195,7 @@ impl Family {
             None if self.ended.contains_key(&pid) => {}
             None => self.missed += 1,
         }
-        member.entry.remove_dead(member.segment.inode);
+        member.entry.remove_dead(member.segment.id.inode);
     }
 
     fn finish(mut self) -> Followed {

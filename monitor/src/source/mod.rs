@@ -3,6 +3,7 @@
 pub(crate) mod against;
 mod attached;
 mod cgroup;
+mod container;
 mod directory;
 pub(crate) mod follow;
 mod mapping;
@@ -21,7 +22,7 @@ use attached::{Attached, Found};
 use directory::Entry;
 use proc::Proc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use segment::Copies;
+use segment::{Copies, ObjectId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use unpublished::Unpublished;
@@ -56,8 +57,7 @@ pub(crate) struct Look {
 /// Keeps what is needed to look at the same processes again and again: mappings stay attached, costs stay bounded.
 pub(crate) struct Watcher {
     selection: Selection,
-    /// By the inode of the object: PIDs and names are used again, inodes are not while something holds them.
-    attached: BTreeMap<u64, Attached>,
+    attached: BTreeMap<ObjectId, Attached>,
     /// What names turned out to mean.
     resolved: BTreeMap<String, u32>,
     unpublished: Unpublished,
@@ -144,23 +144,23 @@ impl Watcher {
 
     /// A process, and what is wrong with it.
     fn look_closely(&mut self, pid: u32) -> Result<(Process, Option<Error>), Error> {
-        let known = self.attached.values().find(|attached| attached.pid() == pid).map(Attached::inode);
+        let known = self.attached.values().find(|attached| attached.pid() == pid).map(Attached::id);
         self.context.among = 1;
-        let mut process = match known.and_then(|inode| self.attached.get_mut(&inode)) {
+        let mut process = match known.and_then(|id| self.attached.get_mut(&id)) {
             Some(attached) => Some(attached.refresh(&mut self.context, Detail::Full)?),
             None => None,
         };
         // What seems dead may have become another program, with another segment.
         if process.as_ref().is_none_or(|process| process.state.is_dead()) {
             match Attached::open(pid, &mut self.context) {
-                Ok(Found::Attached(mut attached)) if Some(attached.inode()) != known => {
-                    if let Some(before) = known.and_then(|inode| self.attached.get_mut(&inode)) {
+                Ok(Found::Attached(mut attached)) if Some(attached.id()) != known => {
+                    if let Some(before) = known.and_then(|id| self.attached.get_mut(&id)) {
                         attached.continues(before, &mut self.context);
                     }
                     let fresh = attached.refresh(&mut self.context, Detail::Full)?;
                     if process.is_none() || !fresh.state.is_dead() {
-                        known.map(|inode| self.attached.remove(&inode));
-                        self.attached.insert(attached.inode(), *attached);
+                        known.map(|id| self.attached.remove(&id));
+                        self.attached.insert(attached.id(), *attached);
                         process = Some(fresh);
                     }
                 }
@@ -212,29 +212,38 @@ impl Watcher {
         }
         let mut gone = Vec::new();
         self.context.among = self.attached.len().max(1);
-        for (&inode, attached) in &mut self.attached {
+        for (&id, attached) in &mut self.attached {
             match attached.refresh(&mut self.context, self.detail) {
                 Ok(process) => processes.push(process),
                 Err(error) => problems.push(error),
             }
-            if attached.is_dead() && !entries.iter().any(|entry| entry.name == attached.name) {
-                gone.push(inode);
+            let named = attached.is_here() && entries.iter().any(|entry| entry.name == attached.name);
+            if attached.is_dead() && !named {
+                gone.push(id);
             }
         }
-        gone.iter().for_each(|inode| drop(self.attached.remove(inode)));
+        gone.iter().for_each(|id| drop(self.attached.remove(id)));
         let known: Vec<u32> = processes.iter().map(|process| process.pid).collect();
-        processes.extend(self.unpublished.look(&known));
+        let unseen = self.unpublished.look(&known, &mut self.context);
+        processes.extend(unseen.processes);
+        for mut attached in unseen.attached {
+            match attached.refresh(&mut self.context, self.detail) {
+                Ok(process) => processes.push(process),
+                Err(error) if error.is_passing() => continue,
+                Err(error) => problems.push(error),
+            }
+            self.attached.insert(attached.id(), attached);
+        }
         processes.sort_by_key(|process| process.pid);
         Ok((processes, problems))
     }
 
     fn attach_new(&mut self, entry: &Entry, processes: &mut Vec<Process>, problems: &mut Vec<Error>) {
-        let inode = segment::inode_of(&entry.name);
-        if inode.is_some_and(|inode| self.attached.contains_key(&inode)) {
+        if segment::id_of(&entry.name).is_some_and(|id| self.attached.contains_key(&id)) {
             return;
         }
         match Attached::find(entry, &mut self.context, self.detail) {
-            Ok(attached) => drop(self.attached.insert(attached.inode(), attached)),
+            Ok(attached) => drop(self.attached.insert(attached.id(), attached)),
             Err(error @ Error::NotPermitted { .. }) => {
                 let Some(proc) = Proc::find(entry.pid) else { return };
                 let Some(present) = proc.present() else { return };

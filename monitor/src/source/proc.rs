@@ -6,6 +6,7 @@ use crate::model::time::NANOS;
 use procfs::process::{Process, Stat};
 use procfs::{ProcError, ProcResult};
 use rustix::time::{ClockId, clock_gettime};
+use shm_layout::name::{DIRECTORY, SegmentName};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
@@ -27,6 +28,17 @@ pub(crate) struct Proc {
     pub(crate) namespace_pid: u32,
     /// What it was when it was last asked in full, and when to ask again.
     known: Option<(Present, Instant)>,
+}
+
+/// What a process's mappings say about the library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Library {
+    /// It is not there.
+    Absent,
+    /// It is.
+    Loaded,
+    /// It is, and the segment that it made has lost its name since.
+    Nameless,
 }
 
 /// What may change while it runs: its program too.
@@ -143,23 +155,31 @@ impl Proc {
         (unified, path(&|group| group.controllers.iter().any(|controller| controller == "memory")))
     }
 
-    /// Whether the library is among its mappings; `None` where that may not be known.
-    pub(crate) fn has_library(&self) -> Option<bool> {
+    /// What its mappings say about the library; `None` where that may not be known.
+    pub(crate) fn library(&self) -> Option<Library> {
         let maps = match self.process.open_relative("maps") {
             Err(ProcError::PermissionDenied(_)) => return None,
             opened => opened.ok()?,
         };
         let mut maps = BufReader::with_capacity(64 << 10, maps);
         let mut line = Vec::new();
+        let (mut loaded, mut removed) = (false, false);
         while maps.read_until(b'\n', &mut line).ok()? > 0 {
-            let path = line.trim_ascii_end();
-            let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-            if path.ends_with(LIBRARY.as_bytes()) {
-                return Some(true);
-            }
+            let mapped = line.trim_ascii_end();
+            let path = mapped.strip_suffix(b" (deleted)").unwrap_or(mapped);
+            loaded |= path.ends_with(LIBRARY.as_bytes());
+            let name = path.iter().rposition(|&byte| byte == b'/').map(|slash| path.split_at(slash + 1));
+            let is_segment = name.is_some_and(|(folder, name)| {
+                folder.ends_with(DIRECTORY.as_bytes()) && SegmentName::parse(name).is_some()
+            });
+            removed |= is_segment && path.len() < mapped.len();
             line.clear();
         }
-        Some(false)
+        Some(match (loaded, removed) {
+            (false, _) => Library::Absent,
+            (true, false) => Library::Loaded,
+            (true, true) => Library::Nameless,
+        })
     }
 
     /// Its mappings with the memory behind them, as text.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use shm_layout::layout::{CLASS_RING_OFFSET, CLASSES_OFFSET, ROWS_OFFSET};
 use shm_layout::name::DIRECTORY;
 use shm_layout::reader::{ReadError, Reader};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -16,8 +16,8 @@ pub(crate) struct Segment {
     /// None where the object was opened by file alone.
     mapping: Option<Mapping>,
     file: File,
-    /// Inode of the object.
-    pub(crate) inode: u64,
+    /// Which object it is.
+    pub(crate) id: ObjectId,
     /// User who owns the object.
     pub(crate) owner: u32,
 }
@@ -37,6 +37,20 @@ impl Copies {
     }
 }
 
+/// What tells one object from all others while something holds it: names and PIDs are used again. Inodes alone repeat
+/// themselves from one `/dev/shm` to the next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ObjectId {
+    device: u64,
+    pub(crate) inode: u64,
+}
+
+impl ObjectId {
+    pub(crate) fn of(about: &Metadata) -> Self {
+        Self { device: about.dev(), inode: about.ino() }
+    }
+}
+
 /// Reads again while the counters move under the copy, so many times at most: a busy program never stands still.
 const TRIES: usize = 4;
 /// Bytes of rows above which one try must do.
@@ -49,7 +63,7 @@ impl Segment {
         let about = file.metadata()?;
         let mapping = Mapping::open(name)?;
         // The name may have changed hands between the two calls.
-        if open_object(name)?.metadata()?.ino() != about.ino() {
+        if ObjectId::of(&open_object(name)?.metadata()?) != ObjectId::of(&about) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Self::new(file, Some(mapping))
@@ -67,7 +81,7 @@ impl Segment {
 
     fn new(file: File, mapping: Option<Mapping>) -> io::Result<Self> {
         let about = file.metadata()?;
-        Ok(Self { mapping, file, inode: about.ino(), owner: about.uid() })
+        Ok(Self { mapping, file, id: ObjectId::of(&about), owner: about.uid() })
     }
 
     /// Whether the process that made it has ended: it holds a lock for as long as it lives.
@@ -154,7 +168,7 @@ pub(crate) fn is_unlocked(file: &File) -> bool {
     free
 }
 
-/// Inode of the object called `name`, readable or not.
-pub(crate) fn inode_of(name: &str) -> Option<u64> {
-    std::fs::symlink_metadata(format!("{DIRECTORY}{name}")).ok().map(|about| about.ino())
+/// The object called `name`, readable or not.
+pub(crate) fn id_of(name: &str) -> Option<ObjectId> {
+    std::fs::symlink_metadata(format!("{DIRECTORY}{name}")).ok().as_ref().map(ObjectId::of)
 }

@@ -1,0 +1,53 @@
+//! Filling and emptying bins.
+
+use super::{Heap, classes, slab_at};
+use crate::window::{WINDOW, Window};
+use shm_layout::class::SizeClass;
+
+impl Heap {
+    /// Fills the class's bin, which is empty; `None` when memory is exhausted.
+    pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
+        let bin = self.bins.bin(class);
+        debug_assert!(bin.count.get() == 0);
+        self.drain_inbox();
+        if bin.count.get() > 0 {
+            return Some(());
+        }
+        self.fill_from_slabs(class, bin)
+    }
+
+    /// Takes back a free block of ours, into its bin or its slab.
+    pub(crate) fn take_back(&self, block: *mut u8, class: SizeClass) {
+        if !self.bins.bin(class).push(block) {
+            self.put(block);
+        }
+    }
+
+    /// Returns a free block of ours to its slab.
+    fn put(&self, block: *mut u8) {
+        let Some(granule) = WINDOW.granule_of(block) else { return };
+        // SAFETY: `granule_of` answers for the unit, whose head is a slab of ours.
+        unsafe {
+            let slab = slab_at(WINDOW.head(Window::unit_of_granule(granule)).0);
+            slab.put(block);
+            self.relist(slab);
+        }
+    }
+
+    /// Returns all blocks of the class's bin to their slabs.
+    pub(super) fn empty_bin(&self, class: SizeClass) {
+        while let Some(block) = self.bins.bin(class).pop() {
+            self.put(block.as_ptr());
+        }
+    }
+
+    pub(super) fn empty_bins(&self) {
+        classes().for_each(|class| self.empty_bin(class));
+    }
+
+    /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
+    pub(crate) fn forget_blocks(&self) {
+        classes().for_each(|class| self.bins.bin(class).count.set(0));
+        self.forget_remote();
+    }
+}

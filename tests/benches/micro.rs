@@ -1,0 +1,33 @@
+//! One operation alone and warm, in nanoseconds: the rows of `programs/micro.c`.
+
+use crate::cases::{Case, Figure};
+use crate::compile;
+use crate::options::Options;
+
+/// The rows, by the names that `micro.c` knows.
+const ROWS: [&str; 13] = [
+    "pair-64",
+    "random-1k",
+    "random-100k",
+    "mixed-small",
+    "mixed-8k",
+    "pair-32k",
+    "pair-1m",
+    "calloc-64",
+    "realloc-doubling",
+    "realloc-alone",
+    "realloc-steps",
+    "across",
+    "thread",
+];
+
+/// Best of so many repetitions in a process, each of so many milliseconds.
+const REPETITIONS: (&str, &str) = ("7", "15");
+const QUICK: (&str, &str) = ("1", "1");
+
+pub(crate) fn cases(options: &Options) -> Result<Vec<Case>, String> {
+    let (repetitions, milliseconds) = if options.quick { QUICK } else { REPETITIONS };
+    let program = compile::program("micro.c")?;
+    let case = |row| Case::new(row, "micro", program.clone(), &[row, repetitions, milliseconds]);
+    Ok(ROWS.into_iter().map(|row| case(row).figure(Figure::Nanoseconds)).collect())
+}

@@ -1,0 +1,88 @@
+/* The same through the C++ operators. */
+#include "hazard.h"
+#include <initializer_list>
+#include <new>
+
+static char *volatile block;
+
+HAZARD(double, operator_delete, "") {
+    block = static_cast<char *>(operator new(100));
+    operator delete(block);
+    operator delete(block);
+}
+
+HAZARD(double, operator_delete_array, "") {
+    block = static_cast<char *>(operator new[](100));
+    operator delete[](block);
+    operator delete[](block);
+}
+
+HAZARD(double, sized_operator_delete, "") {
+    block = static_cast<char *>(operator new(100));
+    operator delete(block, size_t{100});
+    operator delete(block, size_t{100});
+}
+
+HAZARD(double, aligned_operator_delete, "") {
+    block = static_cast<char *>(operator new(100, std::align_val_t{256}));
+    operator delete(block, std::align_val_t{256});
+    operator delete(block, std::align_val_t{256});
+}
+
+HAZARD(interior, delete_inside, "") {
+    block = static_cast<char *>(operator new(100));
+    operator delete(block + 48);
+}
+
+/* An array of objects with destructors begins behind a count; deleting it as one object frees its inside. */
+struct Counted {
+    long number = 1;
+    ~Counted() { number = 0; }
+};
+
+HAZARD(interior, delete_of_an_array, "") {
+    Counted *volatile array = new Counted[10];
+    operator delete(static_cast<void *>(array));
+}
+
+HAZARD(wild, delete_of_a_local, "") {
+    char local[64] = "local";
+    block = local;
+    operator delete(block);
+}
+
+/* Sizes that no class has: the size is a hint at most. */
+HAZARD(life, sized_delete_of_another_class, "") {
+    for (size_t size : {size_t{1}, size_t{99}, size_t{5000}, size_t{1} << 20}) {
+        block = static_cast<char *>(operator new(100));
+        operator delete(block, size);
+    }
+}
+
+HAZARD(life, bad_alloc, "") {
+    bool thrown = false;
+    try {
+        block = static_cast<char *>(operator new(size_t{1} << 62));
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    must(thrown);
+    must(operator new(size_t{1} << 62, std::nothrow) == nullptr);
+}
+
+static void *throwing(void *unused) {
+    for (int i = 0; i < 200; i++) {
+        try {
+            throw i;
+        } catch (int caught) {
+            must(caught == i);
+        }
+    }
+    return unused;
+}
+
+HAZARD(life, exceptions_in_threads, "") {
+    for (int i = 0; i < 50; i++) {
+        in_a_thread(throwing, nullptr);
+    }
+}

@@ -1,0 +1,115 @@
+//! The benchmarks run, small and once; no time is judged here. They judge by means and intervals: these must be right.
+
+#[path = "../benches/stats.rs"]
+mod stats;
+
+use serde_json::Value;
+use stats::{geometric, median, student};
+use std::process::Command;
+use tests::artefacts::{Folder, cargo, compiled};
+use tests::{Finished, Run, missing};
+
+/// The benchmarks, built as this test is.
+fn peers(arguments: &[&str]) -> Finished {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap();
+    let profile = if built.ends_with("debug") { "dev" } else { "release" };
+    let mut bench: Command = cargo();
+    bench.args(["bench", "--quiet", "--locked", "-p", "tests", "--bench", "peers", "--profile", profile]);
+    bench.arg("--target-dir").arg(built.parent().unwrap()).arg("--").args(arguments);
+    bench.finish()
+}
+
+#[test]
+fn every_benchmark_runs_and_every_reading_is_there() {
+    if missing(&["gcc", "g++"]) {
+        return;
+    }
+    let folder = Folder::new();
+    let [json, page] = ["readings.json", "page.md"].map(|name| folder.path().join(name));
+    let modes = ["suite", "micro", "startup", "scaling", "heap", "giveback"];
+    let mut arguments = vec!["--quick", "--allocators", "glibc,statsalloc"];
+    arguments.extend(["--json", json.to_str().unwrap(), "--page", page.to_str().unwrap()]);
+    arguments.extend(modes);
+    let told = peers(&arguments).success();
+    let readings: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let seen: Vec<&str> =
+        readings["modes"].as_array().unwrap().iter().map(|mode| mode["mode"].as_str().unwrap()).collect();
+    assert_eq!(seen, modes);
+    for mode in readings["modes"].as_array().unwrap() {
+        let cases = mode["cases"].as_array().unwrap();
+        assert!(!cases.is_empty(), "{mode}");
+        for case in cases {
+            for allocator in ["glibc", "statsalloc"] {
+                let run = &case["runs"][allocator][0];
+                let figure = run["figure"].as_f64().unwrap_or_else(|| panic!("{case}"));
+                assert!(figure > 0.0 || case["unit"] == "KiB", "{case}");
+                assert!(run["peak_rss_kib"].as_f64().unwrap() > 100.0, "{case}");
+            }
+        }
+    }
+    for group in ["single", "multi", "real"] {
+        assert!(readings["modes"][0]["cases"].as_array().unwrap().iter().any(|case| case["group"] == group));
+    }
+    let page = std::fs::read_to_string(&page).unwrap();
+    for text in ["# Allocators compared", "| kernel | Linux", "## Whole programs", "| trees |"] {
+        assert!(page.contains(text), "{text} is not on the page:\n{page}\n{}", told.err());
+    }
+}
+
+#[test]
+fn a_program_that_fails_under_an_allocator_is_told_and_fails_the_run() {
+    if missing(&["gcc", "g++"]) {
+        return;
+    }
+    let broken = format!("broken={}", compiled("broken.c", &["-shared", "-fPIC"]).display());
+    let told =
+        peers(&["--quick", "--allocators", "glibc", "--library", &broken, "--only", "trees", "--only", "vectors"]);
+    assert_eq!(told.code(), 1, "{}{}", told.out(), told.err());
+    let lines = told.out();
+    let row = lines.lines().find(|line| line.starts_with("trees")).unwrap();
+    assert!(row.contains("FAILED"), "{lines}");
+    assert!(lines.lines().any(|line| line.contains("broken") && line.contains("exit status: 3")), "{lines}");
+}
+
+fn close(left: f64, right: f64) -> bool {
+    (left - right).abs() < 1e-3 * right.abs()
+}
+
+#[test]
+fn one_outlier_does_not_move_the_median() {
+    assert_eq!(median(&[3.0, 1.0, 1000.0]), 3.0);
+    assert_eq!(median(&[4.0, 1.0, 1000.0, 2.0]), 3.0);
+    assert!(median(&[]).is_nan());
+}
+
+#[test]
+fn a_ratio_and_its_inverse_cancel() {
+    let even = geometric(&[0.5, 2.0]);
+    assert!(close(even.mean, 1.0), "{even:?}");
+    // Mean 0, deviation ln 2 x sqrt 2, two values: half = 12.706 x ln 2.
+    assert!(close(even.high, (12.706 * 2f64.ln()).exp()), "{even:?}");
+    assert!(close(even.low * even.high, 1.0), "{even:?}");
+}
+
+#[test]
+fn equal_ratios_leave_no_doubt_and_one_alone_leaves_all() {
+    let sure = geometric(&[0.7; 15]);
+    assert!(close(sure.low, 0.7) && close(sure.high, 0.7), "{sure:?}");
+    let single = geometric(&[0.7]);
+    assert!(close(single.mean, 0.7) && single.low.is_nan() && single.high.is_nan(), "{single:?}");
+}
+
+#[test]
+fn more_runs_narrow_the_interval() {
+    let few = geometric(&[0.8, 0.9, 1.0]);
+    let many = geometric(&[0.8, 0.9, 1.0].repeat(5));
+    assert!(close(few.mean, many.mean));
+    assert!(few.low < many.low && many.high < few.high);
+}
+
+#[test]
+fn the_table_of_quantiles_only_falls() {
+    let all: Vec<f64> = (1..200).map(student).collect();
+    assert!(all.windows(2).all(|pair| pair[1] <= pair[0]));
+}

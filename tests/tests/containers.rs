@@ -1,0 +1,119 @@
+//! Processes in mount and PID namespaces of their own, seen from outside.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use tests::sandbox::Sandbox;
+use tests::{Run, Running, missing_privilege, program, snapshot, statsmon};
+
+/// A worker in a container of the simplest kind: PID 1, with a `/proc` and a `/dev/shm` of its own; and its PID here.
+/// `prepare` is done inside before it starts.
+fn contained(prepare: &str) -> (Running, u32) {
+    let script = format!(
+        "mount -t proc none /proc && mount -t tmpfs none /dev/shm && {prepare} && \
+         export LD_PRELOAD=\"$1\" && exec \"$0\" pause"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", &script]);
+    let mut running = command.arg(program("worker.c")).arg(tests::library()).begin();
+    assert_eq!(running.line(), "ready");
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    let inside = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    (running, inside)
+}
+
+fn let_go(mut running: Running) {
+    running.go();
+    assert_eq!(running.line(), "worked");
+    running.finish().success();
+}
+
+#[test]
+fn a_container_is_shown_under_its_pid_outside() {
+    if missing_privilege() {
+        return;
+    }
+    let (running, pid) = contained("true");
+    let seen = snapshot(pid);
+    assert_eq!((seen.text("/state"), seen.number("/namespace_pid")), ("live", 1));
+    assert!(seen.total("allocations") > 0 && seen.total("rss_bytes") > 0, "{}", seen.0["totals"]);
+    assert!(seen.text("/executable").ends_with("worker_c"), "{}", seen.0["executable"]);
+    let_go(running);
+}
+
+#[test]
+fn containers_are_listed_with_the_others() {
+    if missing_privilege() {
+        return;
+    }
+    let (one, first) = contained("true");
+    let (other, second) = contained("true");
+    let finished = Command::new(statsmon()).args(["--once", "--json"]).finish();
+    let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    for pid in [first, second] {
+        let listed = document["processes"].as_array().unwrap().iter().filter(|process| process["pid"] == pid);
+        let states: Vec<_> = listed.map(|process| process["state"].as_str().unwrap()).collect();
+        assert_eq!(states, ["live"], "{pid}");
+    }
+    let_go(one);
+    let_go(other);
+}
+
+#[test]
+fn a_containers_end_is_seen_while_it_is_watched() {
+    if missing_privilege() {
+        return;
+    }
+    let (running, pid) = contained("true");
+    let mut watch = Command::new(statsmon());
+    let mut watch = watch.args(["--json", "-n", "1000", "-d", "0.05"]).arg(pid.to_string()).begin();
+    let state = |line: String| serde_json::from_str::<Value>(&line).unwrap()["processes"][0]["state"].clone();
+    assert_eq!(state(watch.line()), "live");
+    running.signal(libc::SIGKILL);
+    let last = std::iter::repeat_with(|| state(watch.line())).find(|state| state != "live");
+    assert_eq!(last.unwrap(), "crashed");
+    drop(running);
+}
+
+/// Whoever is root inside may lay out the names as they like; statsmon never follows them out.
+#[test]
+fn a_container_cannot_lead_statsmon_out_of_its_root() {
+    if missing_privilege() {
+        return;
+    }
+    let victim = tests::artefacts::Folder::new();
+    std::fs::write(victim.path().join("statsalloc.1"), vec![0x41; 1 << 20]).unwrap();
+    let victim: PathBuf = victim.path().to_owned();
+    for prepare in [
+        format!("umount /dev/shm && mount -t tmpfs none /dev && ln -s {} /dev/shm", victim.display()),
+        "ln -s /proc/1/mem /dev/shm/statsalloc.1.7".into(),
+        "mkfifo /dev/shm/statsalloc.1.7".into(),
+        "mkdir /dev/shm/statsalloc.1.7".into(),
+        "head -c 3000000 /dev/urandom > /dev/shm/statsalloc.1.7".into(),
+        "truncate -s 900G /dev/shm/statsalloc.1.7".into(),
+    ] {
+        let (running, pid) = contained(&prepare);
+        let finished = Command::new(statsmon()).arg("--once").arg(pid.to_string()).finish();
+        assert!(matches!(finished.code(), 0 | 4), "{prepare}: {finished:?}");
+        assert!(!finished.err().contains("panicked"), "{prepare}: {finished:?}");
+        let_go(running);
+    }
+}
+
+#[test]
+fn a_user_without_the_rights_is_told_so() {
+    if missing_privilege() {
+        return;
+    }
+    // The monitor may lie where others cannot reach it.
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tests::artefacts::Folder::new();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let monitor = folder.path().join("statsmon");
+    std::fs::copy(statsmon(), &monitor).unwrap();
+    let (running, pid) = contained("true");
+    let finished = Command::new(&monitor).args(["--once"]).arg(pid.to_string()).as_user(65534).finish();
+    assert!(matches!(finished.code(), 3..=5), "{finished:?}");
+    assert_eq!(finished.err().lines().count(), 1, "{finished:?}");
+    let_go(running);
+}
