@@ -2,8 +2,11 @@
 
 use crate::run;
 use crate::source::{Selection, Target};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +18,23 @@ use std::time::Duration;
 ///   statsmon less
 ///
 /// On a terminal the screen opens; anywhere else one snapshot is printed as text.
+/// Without a process it lists all preloaded ones; with two it compares them.
+///
+/// The first line says what the heap suffers from, and the second where it comes from:
+///
+///   LEAK SUSPECTED  the floor rises, evenly, for five minutes or more
+///   WARMING UP      it rises ever more slowly; GROWING: not for long enough to tell
+///   FRAGMENTATION   free blocks are pinned between live ones
+///   ROUNDING        blocks are larger than what was asked for
+///   CACHE           free memory is kept for reuse, and says when it returns
+///   CHURN           as much is freed every second as the heap holds
+///   THREAD CHURN, STRANDED  threads come and go; ended ones left memory behind
+///   NOT THE HEAP    the memory, or its growth, lies elsewhere
+///   STABLE, VARYING none of these
+///
+/// Then the chain from what was requested to what is resident: requested + rounding
+/// = allocated, + pinned free + cached free + tables + other = resident, + not heap = RSS.
+/// `?` explains every key and word. It never stops the program or writes to it.
 #[derive(Parser, Debug)]
 #[command(name = "statsmon", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 #[command(after_help = AFTER_HELP)]
@@ -26,6 +46,15 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+
+  statsmon                        all preloaded processes
+  statsmon redis-server           one of them
+  statsmon 4711 4712              two, side by side
+  statsmon --json 4711 > before   a snapshot; later: statsmon 4711 --against before
+  statsmon --format openmetrics   for Prometheus
+  statsmon man | man -l -         the manual
+
 Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted, \
 6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all \
 are shown, and the first failure's code is returned. Without a process to look for, only 1 and 2 occur.";
@@ -38,23 +67,92 @@ pub(crate) struct LookArgs {
     /// Print one snapshot as text and end; the default where stdout is no terminal
     #[arg(long)]
     once: bool,
+    /// Print in this form
+    #[arg(long, value_name = "FORM", value_enum)]
+    format: Option<Form>,
     /// Print JSON: one object per snapshot and line
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(long, conflicts_with_all = ["csv", "format"])]
     json: bool,
     /// Print CSV: a line of names, then one line per process and snapshot
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     csv: bool,
+    /// Compare the process with what an earlier `--json` has written to FILE
+    #[arg(long, value_name = "FILE", requires = "targets")]
+    against: Option<PathBuf>,
+    /// OpenMetrics: one series for each process, by its PID, instead of one for each name
+    #[arg(long)]
+    label_pid: bool,
     /// Print this many snapshots
     #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Time between two snapshots, or two looks of the screen [default: 1]; alone, it prints until interrupted
     #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds)]
     delay: Option<Duration>,
+    #[command(flatten)]
+    terminal: TerminalArgs,
+}
+
+/// How the screen looks and what it listens to.
+#[derive(Args, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct TerminalArgs {
+    /// Draw with ASCII characters only; the default where the locale is not UTF-8
+    #[arg(long)]
+    pub(crate) ascii: bool,
+    /// Use no colours, as with NO_COLOR set
+    #[arg(long)]
+    pub(crate) no_color: bool,
+    /// Let the mouse choose tabs, rows and columns (the terminal's own selection then needs Shift)
+    #[arg(long)]
+    pub(crate) mouse: bool,
 }
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Run(RunArgs),
+    /// Print the manual page; try `statsmon man | man -l -`
+    Man {
+        /// The page about a subcommand
+        page: Option<Page>,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// The manual's pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Page {
+    /// statsmon-run(1)
+    Run,
+}
+
+/// Prints the manual's page about everything, or about a subcommand.
+pub(crate) fn print_manual(page: Option<Page>) -> io::Result<()> {
+    let whole = Cli::command();
+    let command = match page {
+        None => whole,
+        Some(Page::Run) => RunArgs::augment_args(clap::Command::new("statsmon-run")),
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    print(&text)
+}
+
+/// Prints completions.
+pub(crate) fn print_completions(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "statsmon", &mut script);
+    print(&script)
+}
+
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Start a program with the library.
@@ -72,6 +170,8 @@ pub(crate) struct RunArgs {
     /// Time between two looks of the screen [default: 1]
     #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds, requires = "watch")]
     pub(crate) delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
@@ -99,20 +199,40 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
 const USAGE: u8 = 2;
 
 /// How to show the processes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Form {
+    /// Aligned, for people
     Text,
+    /// One object per snapshot and line
     Json,
+    /// A line of names, then one line per process and snapshot
     Csv,
+    /// For Prometheus and its like; processes of one name are summed
+    #[value(name = "openmetrics")]
+    OpenMetrics,
 }
 
 /// What to do, all defaults settled.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Plan {
     /// Open the screen.
-    Screen { selection: Selection, interval: Duration },
+    Screen { selection: Selection, interval: Duration, against: Option<PathBuf>, terminal: TerminalArgs },
     /// Print snapshots.
-    Print { selection: Selection, form: Form, snapshots: Option<u64>, interval: Duration },
+    Print(Print),
+}
+
+/// What to print.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Print {
+    pub(crate) selection: Selection,
+    pub(crate) form: Form,
+    /// Without end where unknown.
+    pub(crate) snapshots: Option<u64>,
+    pub(crate) interval: Duration,
+    /// An earlier snapshot to compare with.
+    pub(crate) against: Option<PathBuf>,
+    /// OpenMetrics: one series for each process.
+    pub(crate) label_pid: bool,
 }
 
 /// Time between two looks.
@@ -122,19 +242,22 @@ impl LookArgs {
     /// Settles the defaults.
     pub(crate) fn plan(self, stdout_is_terminal: bool) -> Plan {
         let interval = self.delay.unwrap_or(DEFAULT_INTERVAL);
-        let prints = self.once || self.json || self.csv || self.count.is_some() || !stdout_is_terminal;
-        let selection = if self.targets.is_empty() { Selection::All } else { Selection::Targets(self.targets) };
-        if !prints {
-            return Plan::Screen { selection, interval };
-        }
-        let form = match (self.json, self.csv) {
-            (true, _) => Form::Json,
-            (_, true) => Form::Csv,
-            _ => Form::Text,
+        let form = match (self.format, self.json, self.csv) {
+            (Some(form), ..) => Some(form),
+            (_, true, _) => Some(Form::Json),
+            (.., true) => Some(Form::Csv),
+            _ => None,
         };
+        let prints = self.once || form.is_some() || self.label_pid || self.count.is_some() || !stdout_is_terminal;
+        let selection = if self.targets.is_empty() { Selection::All } else { Selection::Targets(self.targets) };
+        let against = self.against;
+        if !prints {
+            return Plan::Screen { selection, interval, against, terminal: self.terminal };
+        }
+        let form = form.unwrap_or(if self.label_pid { Form::OpenMetrics } else { Form::Text });
         let endless = self.delay.is_some() && !self.once;
         let snapshots = self.count.or(if endless { None } else { Some(1) });
-        Plan::Print { selection, form, snapshots, interval }
+        Plan::Print(Print { selection, form, snapshots, interval, against, label_pid: self.label_pid })
     }
 }
 
@@ -164,7 +287,6 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn plan(arguments: &[&str], terminal: bool) -> Plan {
         let arguments = std::iter::once("statsmon").chain(arguments.iter().copied());
@@ -172,7 +294,8 @@ mod tests {
     }
 
     fn print(form: Form, snapshots: Option<u64>) -> Plan {
-        Plan::Print { selection: Selection::All, form, snapshots, interval: DEFAULT_INTERVAL }
+        let selection = Selection::All;
+        Plan::Print(Print { selection, form, snapshots, interval: DEFAULT_INTERVAL, against: None, label_pid: false })
     }
 
     #[test]
@@ -182,7 +305,15 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_the_screen_and_a_pipe_one_snapshot() {
-        assert_eq!(plan(&[], true), Plan::Screen { selection: Selection::All, interval: DEFAULT_INTERVAL });
+        let screen = Plan::Screen {
+            selection: Selection::All,
+            interval: DEFAULT_INTERVAL,
+            against: None,
+            terminal: TerminalArgs::default(),
+        };
+        assert_eq!(plan(&[], true), screen);
+        assert_eq!(plan(&["--format", "openmetrics"], true), print(Form::OpenMetrics, Some(1)));
+        assert_eq!(plan(&["--format", "json"], true), plan(&["--json"], true));
         assert_eq!(plan(&[], false), print(Form::Text, Some(1)));
         assert_eq!(plan(&["--once"], true), print(Form::Text, Some(1)));
         assert_eq!(plan(&["--json"], true), print(Form::Json, Some(1)));
@@ -193,7 +324,7 @@ mod tests {
 
     #[test]
     fn numbers_are_pids_and_the_rest_are_names() {
-        let Plan::Print { selection, .. } = plan(&["12", "less", "1a"], false) else { panic!() };
+        let Plan::Print(Print { selection, .. }) = plan(&["12", "less", "1a"], false) else { panic!() };
         let names = ["less", "1a"].map(|name| Target::Name(name.into()));
         assert_eq!(selection, Selection::Targets([&[Target::Pid(12)], &names[..]].concat()));
         for wrong in ["0", "99999999999", ""] {

@@ -29,13 +29,17 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
     };
+    let printed =
+        |result: std::io::Result<()>| result.map(|()| 0).map_err(|cause| error::Error::io("writing to stdout", cause));
     let outcome = match cli.command {
         Some(Command::Run(run)) => run::run(run),
+        Some(Command::Man { page }) => printed(cli::print_manual(page)),
+        Some(Command::Completions { shell }) => printed(cli::print_completions(shell)),
         None => match cli.look.plan(std::io::stdout().is_terminal()) {
-            Plan::Screen { selection, interval } => view::tui::run(view::tui::Options { selection, interval }),
-            Plan::Print { selection, form, snapshots, interval } => {
-                print::snapshots(selection, form, snapshots, interval)
+            Plan::Screen { selection, interval, against, terminal } => {
+                view::tui::run(view::tui::Options { selection, interval, against, terminal })
             }
+            Plan::Print(print) => print::snapshots(print),
         },
     };
     ExitCode::from(outcome.unwrap_or_else(|error| {

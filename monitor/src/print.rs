@@ -1,28 +1,29 @@
 //! Snapshots on stdout.
 
-use crate::cli::Form;
+use crate::cli::{Form, Print};
 use crate::error::{self, Error};
+use crate::model::compare::{Side, compare};
+use crate::model::{Comparison, Process, Snapshot};
+use crate::source::against::Against;
 use crate::source::{Look, Selection, Watcher};
-use crate::view::{csv, json, text};
+use crate::view::{comparison, csv, json, openmetrics, text};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Prints `snapshots` snapshots, or without end, `interval` apart. Returns the exit code.
-pub(crate) fn snapshots(
-    selection: Selection,
-    form: Form,
-    snapshots: Option<u64>,
-    interval: Duration,
-) -> Result<u8, Error> {
-    let all = selection == Selection::All;
-    let mut watcher = Watcher::new(selection);
+/// Prints snapshots. Returns the exit code.
+pub(crate) fn snapshots(print: Print) -> Result<u8, Error> {
+    let all = print.selection == Selection::All;
+    let two = matches!(&print.selection, Selection::Targets(targets) if targets.len() == 2);
+    let against = print.against.as_deref().map(Against::read).transpose()?;
+    let mut watcher = Watcher::new(print.selection.clone());
     let mut printed = 0;
     let mut next = Instant::now();
     let mut code = 0;
     let mut told = Vec::new();
     loop {
-        let look = watcher.look()?;
-        match print(&look, all, form, printed) {
+        let mut look = watcher.look()?;
+        look.snapshot.comparison = compared(&look.snapshot, two, against.as_ref())?;
+        match write(&look, all, &print, printed) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
             result => result.map_err(|cause| Error::io("writing to stdout", cause))?,
         }
@@ -32,18 +33,29 @@ pub(crate) fn snapshots(
             code = look.problems.first().map_or(0, Error::exit_code);
         }
         let nothing_left = !all && look.snapshot.processes.iter().all(|process| process.state.is_dead());
-        if snapshots.is_some_and(|wanted| printed >= wanted) || nothing_left {
+        if print.snapshots.is_some_and(|wanted| printed >= wanted) || nothing_left {
             return Ok(code);
         }
-        next += interval;
+        next += print.interval;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 
-fn print(look: &Look, all: bool, form: Form, printed: u64) -> io::Result<()> {
+/// The two processes of a snapshot side by side, or one and what it was.
+fn compared(snapshot: &Snapshot, two: bool, against: Option<&Against>) -> Result<Option<Comparison>, Error> {
+    let side = |process: &Process| Side::of(process, snapshot.timestamp);
+    Ok(match (&snapshot.processes[..], against) {
+        ([process, ..], Some(against)) => Some(compare(&against.side(&process.name)?, &side(process))),
+        ([left, right], None) if two => Some(compare(&side(left), &side(right))),
+        _ => None,
+    })
+}
+
+fn write(look: &Look, all: bool, print: &Print, printed: u64) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    match form {
+    match print.form {
         Form::Json => json::write(&look.snapshot, &mut out)?,
+        Form::OpenMetrics => openmetrics::write(&look.snapshot, print.label_pid, &mut out)?,
         Form::Csv => {
             if printed == 0 {
                 csv::write_names(&mut out)?;
@@ -58,6 +70,9 @@ fn print(look: &Look, all: bool, form: Form, printed: u64) -> io::Result<()> {
                 text::write_list(&look.snapshot, &mut out)?;
             } else {
                 text::write_details(&look.snapshot, &mut out)?;
+            }
+            if let Some(compared) = &look.snapshot.comparison {
+                comparison::write(compared, &mut out)?;
             }
         }
     }

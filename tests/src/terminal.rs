@@ -41,6 +41,11 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p", "-t", "t"])
     }
 
+    /// The same with its colours and modifiers, as escape sequences.
+    pub fn styled(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-e", "-t", "t"])
+    }
+
     /// Waits until the screen shows what `accepts` likes, and returns it.
     #[track_caller]
     pub fn wait(&self, what: &str, accepts: impl Fn(&str) -> bool) -> String {

@@ -143,3 +143,146 @@ fn a_watched_program_runs_beside_the_screen() {
     terminal.wait("the end", |screen| screen.contains("code="));
     assert!(!std::fs::exists(format!("/proc/{watched}")).unwrap(), "it was to be ended");
 }
+
+/// Presses keys and waits until the screen shows a text.
+#[track_caller]
+fn after(terminal: &Terminal, keys: &[&str], text: &str) -> String {
+    terminal.keys(keys);
+    terminal.wait(text, |screen| screen.contains(text))
+}
+
+#[test]
+fn every_view_can_be_reached_and_left() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let cat = cat();
+    let pid = cat.pid().to_string();
+    let folder = tests::artefacts::Folder::new();
+    let statsmon = format!("cd {} && {}", folder.path().display(), statsmon().display());
+    let terminal = open_with(&statsmon, &format!("-d 0.2 {pid}"));
+    terminal.wait("the chain of bytes", |screen| screen.contains("= RSS") && screen.contains("since mark"));
+    after(&terminal, &["2"], "FREE");
+    after(&terminal, &["a"], "ALLOC/S");
+    after(&terminal, &["a"], "SLABS");
+    after(&terminal, &["p"], "AT THE PEAK");
+    after(&terminal, &["p", "/"], "/_");
+    after(&terminal, &["1024", "Enter"], "/1024");
+    let filtered = after(&terminal, &["Enter"], "Size class 1024");
+    assert!(filtered.contains("ALLOC BY"), "{filtered}");
+    terminal.keys(&["Escape"]);
+    terminal.wait("the classes", |screen| screen.contains("SLABS"));
+    // Esc and a digit sent at once would be Alt and the digit.
+    terminal.keys(&["Escape"]);
+    terminal.wait("all classes", |screen| !screen.contains("/1024"));
+    after(&terminal, &["3"], "R.OUT");
+    after(&terminal, &["4"], "purges gave");
+    after(&terminal, &["5"], "misuse: 0 double");
+    after(&terminal, &["6"], "watched from here on");
+    after(&terminal, &["1", "M"], "marked");
+    after(&terminal, &["]"], "window 10m");
+    after(&terminal, &["["], "window 2m");
+    after(&terminal, &["Space"], "FROZEN");
+    terminal.keys(&["Space"]);
+    terminal.wait("going on", |screen| !screen.contains("FROZEN"));
+    after(&terminal, &["s"], "saved to");
+    let saved = std::fs::read_dir(folder.path()).unwrap().flatten().next().expect("a file");
+    let saved = std::fs::read(saved.path()).unwrap();
+    let saved: serde_json::Value = serde_json::from_slice(&saved).unwrap();
+    assert_eq!(saved["processes"][0]["pid"].to_string(), pid);
+    after(&terminal, &["?"], "freeze the screen");
+    terminal.keys(&["?"]);
+    terminal.wait("the overview", |screen| screen.contains("= RSS"));
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
+#[test]
+fn the_mouse_is_left_alone_unless_it_is_wanted_and_given_back() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let cat = cat();
+    let pid = cat.pid().to_string();
+    for (option, mouse) in [("", "0"), ("--mouse", "1")] {
+        let terminal = open(&format!("{option} {pid}"));
+        terminal.wait("the process", |screen| screen.contains(&pid) && screen.contains("= RSS"));
+        assert_eq!(terminal.ask("#{mouse_any_flag}"), mouse);
+        terminal.keys(&["q"]);
+        is_sane_after(&terminal, "0");
+    }
+}
+
+#[test]
+fn ascii_and_monochrome_screens_hold_nothing_else() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let cat = cat();
+    let pid = cat.pid().to_string();
+    let terminal = open(&format!("--ascii --no-color {pid}"));
+    let screen = terminal.wait("the process", |screen| screen.contains(&pid) && screen.contains("= RSS"));
+    assert!(screen.is_ascii(), "{screen}");
+    let styled = terminal.styled();
+    let colours = (30..=38).chain(40..=48).chain(90..=107);
+    for code in colours {
+        assert!(!styled.contains(&format!("[{code}m")) && !styled.contains(&format!("[{code};")), "{styled:?}");
+    }
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
+#[test]
+fn a_crash_keeps_the_last_frame_and_names_the_likely_cause() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let mut victim = Command::new(tests::program("misuse.c")).args(["double", "pause"]).preload().begin();
+    victim.line();
+    while victim.next_line().is_none_or(|line| line != "before") {}
+    let pid = victim.pid().to_string();
+    let terminal = open(&format!("-d 0.1 {pid}"));
+    terminal.wait("the process", |screen| screen.contains(&pid) && screen.contains("LIVE"));
+    victim.go();
+    let screen = terminal.wait("its end", |screen| screen.contains("CRASHED  likely cause"));
+    assert!(screen.contains("double free") && screen.contains("= allocated"), "{screen}");
+    after(&terminal, &["6"], "ended without a word");
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
+#[test]
+fn a_process_that_becomes_another_program_is_followed() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let mut shell = Command::new("bash").args(["-c", "read -r line; exec cat"]).preload().begin();
+    let pid = shell.pid();
+    tests::visible(pid, "bash");
+    let terminal = open(&format!("-d 0.1 {pid}"));
+    terminal.wait("the shell", |screen| screen.contains(&format!("bash {pid}")) && screen.contains("LIVE"));
+    shell.send(b"go\nready\n");
+    assert_eq!(shell.line(), "ready");
+    terminal.wait("the other program", |screen| screen.contains(&format!("cat {pid}")) && screen.contains("LIVE"));
+    terminal.wait("what happened", |screen| screen.contains("exec: bash became cat"));
+    after(&terminal, &["6"], "watched from here on");
+    terminal.wait("what happened, in the log", |screen| screen.contains("exec: bash became cat"));
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
+#[test]
+fn two_processes_open_side_by_side() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let (one, other) = (cat(), cat());
+    let terminal = open(&format!("{} {}", one.pid(), other.pid()));
+    let screen = terminal.wait("the comparison", |screen| screen.contains("DIFFERENCE"));
+    assert!(screen.contains("LEFT cat") && screen.contains("RIGHT cat"), "{screen}");
+    terminal.keys(&["Escape"]);
+    terminal.wait("the list", |screen| screen.contains("PID") && screen.contains("DIAGNOSIS"));
+    after(&terminal, &["Enter"], "= RSS");
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}

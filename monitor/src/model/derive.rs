@@ -1,13 +1,17 @@
 //! Figures from a read segment and what is known around it.
 
+mod threads;
+
+use super::history::ClassSeries;
 use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Scale, Slot};
 use super::rates::{self, Sample};
 use super::time::Time;
 use super::{
-    History, Large, LargeClass, Misuse, MisuseEvent, Point, Process, SizeClass, State, Thread, ThreadState, Threads,
+    ClassHistory, History, Large, LargeClass, Limits, Line, Misuse, MisuseEvent, Point, Process, SizeClass, State,
     Totals,
 };
-use shm_layout::layout::{MisuseKind, row_state};
+use shm_layout::class::LINES;
+use shm_layout::layout::MisuseKind;
 use shm_layout::reader::{LineTotals, Reader, Ring, RowView};
 use std::collections::BTreeMap;
 
@@ -24,6 +28,11 @@ pub(crate) struct About {
     pub(crate) executable: Option<String>,
     pub(crate) start_time: Option<Time>,
     pub(crate) memory: Memory,
+    /// Limit and use of the control group, in bytes.
+    pub(crate) cgroup: Option<(u64, u64)>,
+    pub(crate) children: Vec<u32>,
+    /// What could not be read, and why.
+    pub(crate) unread: Vec<String>,
 }
 
 /// Memory as the system counts it, in bytes.
@@ -66,7 +75,25 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         size_classes: None,
         large: None,
         history: None,
+        diagnosis: None,
+        last_minute: None,
+        limits: about.cgroup.map(|(limit, used)| Limits::at_growth(limit, used, None)),
+        decay_seconds: None,
+        class_history: None,
+        log: Vec::new(),
+        unread: about.unread,
+        children: about.children,
+        history_written: None,
     }
+}
+
+/// How much of a segment is made something of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Detail {
+    /// What one line among many shows.
+    Line,
+    /// Everything.
+    Full,
 }
 
 /// What a look at a segment needs besides its bytes.
@@ -77,6 +104,10 @@ pub(crate) struct Look<'a> {
     pub(crate) thread_names: &'a BTreeMap<u32, String>,
     /// Earlier looks, for the rates.
     pub(crate) earlier: &'a [Sample],
+    /// How much is wanted.
+    pub(crate) detail: Detail,
+    /// The classes' minutes, where they are wanted and known.
+    pub(crate) class_history: Option<&'a ClassHistory>,
 }
 
 /// A process with everything its segment says. `floor` reads the same two copies the other way round: its live
@@ -89,11 +120,16 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let dead = about.state.is_dead();
     let (history, slots) = history(reader, look.now, dead);
     let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
+    let written = slots.last().map(|slot| history::end_of(slot.0, EVERY_SECOND, clock.created));
+    let decay_ms = reader.identity().decay_ms;
     Process {
+        class_history: look.class_history.cloned(),
+        history_written: written,
+        decay_seconds: (decay_ms != u32::MAX).then(|| f64::from(decay_ms) / 1000.0),
         forked_from: Some(reader.identity().forked_from).filter(|&pid| pid != 0),
         rates,
         misuse: Some(misuse(reader, &clock)),
-        threads: Some(threads(reader, &rows, &clock, look.thread_names)),
+        threads: Some(threads::threads(reader, &rows, &clock, look)),
         size_classes: Some(lines.iter().filter(|line| !line.is_bucket).map(size_class).collect()),
         large: Some(large(reader, &lines)),
         history: Some(history),
@@ -209,6 +245,10 @@ fn size_class(line: &LineTotals) -> SizeClass {
         slabs: line.slabs(),
         slab_bytes: line.slab_bytes.into(),
         cumulative_requested_bytes: line.requested_in,
+        allocations_per_second: None,
+        frees_per_second: None,
+        growth_bytes_per_second: None,
+        recent_bytes: Vec::new(),
     }
 }
 
@@ -219,6 +259,7 @@ fn large(reader: &Reader<'_>, lines: &[LineTotals]) -> Large {
         requested_bytes: sum(&buckets, LineTotals::requested),
         allocated_bytes: sum(&buckets, LineTotals::allocated),
         page_moves: reader.globals().page_moves,
+        purges: reader.globals().purges,
         classes: buckets
             .iter()
             .map(|line| LargeClass {
@@ -228,52 +269,45 @@ fn large(reader: &Reader<'_>, lines: &[LineTotals]) -> Large {
                 allocated_bytes: line.allocated(),
                 allocations: line.allocations,
                 frees: line.frees,
+                allocations_per_second: None,
+                frees_per_second: None,
+                growth_bytes_per_second: None,
+                recent_bytes: Vec::new(),
             })
             .collect(),
     }
 }
 
-fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, present_names: &BTreeMap<u32, String>) -> Threads {
-    let globals = reader.globals();
-    Threads {
-        live: globals.threads_started.saturating_sub(globals.threads_ended),
-        started: globals.threads_started,
-        ended: globals.threads_ended,
-        without_row: globals.threads_without_row,
-        stranded_bytes: globals.stranded,
-        adopted_bytes: globals.adopted,
-        rows: rows.iter().filter_map(|row| thread(row, clock, present_names)).collect(),
-    }
+/// The newest minute in the history, counted from the start.
+pub(crate) fn newest_minute(reader: &Reader<'_>) -> Option<u64> {
+    reader.totals_ring(Ring::Minutes).last().map(|(minute, _)| minute)
 }
 
-fn thread(row: &RowView<'_>, clock: &Clock, present_names: &BTreeMap<u32, String>) -> Option<Thread> {
-    let state = match row.state {
-        row_state::LIVE => ThreadState::Live,
-        row_state::ENDED => ThreadState::Ended,
-        row_state::SHARED if row.allocations != 0 || row.frees != 0 => ThreadState::Shared,
-        _ => return None,
-    };
-    let [allocations, frees, requested_in, requested_out, reallocations, remote_frees] = row.base;
-    let tid = Some(row.tid).filter(|_| state != ThreadState::Shared);
-    let present_name = tid.filter(|_| state == ThreadState::Live).and_then(|tid| present_names.get(&tid));
-    let name_at_start = row.name.split(|&byte| byte == 0).next().unwrap_or_default();
-    Some(Thread {
-        tid,
-        name: match present_name {
-            Some(name) => name.clone(),
-            None if state == ThreadState::Shared => "(shared)".into(),
-            None => String::from_utf8_lossy(name_at_start).into_owned(),
-        },
-        state,
-        allocations: row.allocations.saturating_sub(allocations),
-        frees: row.frees.saturating_sub(frees),
-        allocated_by_bytes: row.requested_in.saturating_sub(requested_in),
-        freed_by_bytes: row.requested_out.saturating_sub(requested_out),
-        reallocations: row.reallocations.saturating_sub(reallocations),
-        remote_frees: row.remote_frees.saturating_sub(remote_frees),
-        start_time: Some(row.started_ns).filter(|&ns| ns != 0).map(|ns| clock.time_of_day(ns)),
-        end_time: Some(row.ended_ns).filter(|&ns| ns != 0).map(|ns| clock.time_of_day(ns)),
-    })
+/// The classes' minutes that had ended before the newest one began: that is written still. Periods that were skipped
+/// hold the values before them.
+pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
+    let created = Time(reader.identity().created_realtime_ns);
+    let Some(newest) = newest_minute(reader) else { return ClassHistory::default() };
+    let first = reader.totals_ring(Ring::Minutes).next().map_or(newest, |(minute, _)| minute);
+    let minutes = first.max(newest.saturating_sub(EVERY_MINUTE.slots))..newest;
+    let times = minutes.clone().map(|minute| history::end_of(minute, EVERY_MINUTE, created)).collect();
+    let mut classes = Vec::new();
+    for at in 0..LINES {
+        let mut slots = reader.class_minutes(at).peekable();
+        let mut held = (0, 0);
+        let (mut allocated_bytes, mut pinned_bytes) = (Vec::new(), Vec::new());
+        for minute in minutes.clone() {
+            while let Some(slot) = slots.next_if(|slot| slot.0 <= minute) {
+                held = (slot.1, slot.2);
+            }
+            allocated_bytes.push(held.0);
+            pinned_bytes.push(held.1);
+        }
+        if allocated_bytes.iter().chain(&pinned_bytes).any(|&bytes| bytes != 0) {
+            classes.push(ClassSeries { line: Line::at(at), allocated_bytes, pinned_bytes });
+        }
+    }
+    ClassHistory { times, classes }
 }
 
 fn misuse(reader: &Reader<'_>, clock: &Clock) -> Misuse {
@@ -330,6 +364,7 @@ fn point(totals: &shm_layout::reader::TotalsCopy) -> Point {
         cached_bytes: totals.cached,
         allocations: totals.allocations,
         frees: totals.frees,
+        cumulative_requested_bytes: totals.cumulative_requested,
     }
 }
 

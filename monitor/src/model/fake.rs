@@ -125,6 +125,19 @@ impl Fake {
         }
     }
 
+    /// Writes the minutes' slot of period `number`, with one line of the class ring.
+    pub(crate) fn minute(&mut self, number: u64, line: usize, allocated: u64, pinned: u64) {
+        let slot = number as usize % MINUTES;
+        let start = TOTALS_OFFSET + (SECONDS + slot) * size_of::<TotalsSlot>();
+        let values = [number + 1, allocated, allocated, pinned, 0, number, 0, allocated];
+        for (position, value) in values.into_iter().enumerate() {
+            self.word(start + 8 * position, value);
+        }
+        let entry = CLASS_RING_OFFSET + (slot * LINES + line) * size_of::<ClassSlot>();
+        self.word(entry, allocated);
+        self.word(entry + 8, pinned);
+    }
+
     /// Writes misuse event `number`: a double free.
     pub(crate) fn double_free(&mut self, number: u64) {
         let slot = number as usize % MISUSES;
@@ -147,7 +160,14 @@ impl Fake {
     /// What the model makes of it, `seconds` after it was made.
     pub(crate) fn process(&self, about: About, seconds: u64) -> Process {
         let reader = Reader::new(&self.bytes, &self.bytes).unwrap();
-        let look = derive::Look { now: CREATED.plus_seconds(seconds), thread_names: &BTreeMap::new(), earlier: &[] };
+        let classes = derive::class_history(&reader);
+        let look = derive::Look {
+            now: CREATED.plus_seconds(seconds),
+            thread_names: &BTreeMap::new(),
+            earlier: &[],
+            detail: derive::Detail::Full,
+            class_history: Some(&classes),
+        };
         derive::with_segment(&reader, &reader, about, &look)
     }
 }
@@ -165,6 +185,9 @@ pub(crate) fn about(state: State) -> About {
         executable: Some("/usr/bin/less".into()),
         start_time: Some(CREATED),
         memory: Memory { rss: Some(3 << 20), peak_rss: Some(4 << 20), swap: Some(0), resident: Some((1 << 20, 0.25)) },
+        cgroup: None,
+        children: Vec::new(),
+        unread: Vec::new(),
     }
 }
 

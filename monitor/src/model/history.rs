@@ -1,5 +1,6 @@
 //! Totals over time, from the segment's rings.
 
+use super::Line;
 use super::time::{NANOS, Time};
 use serde::Serialize;
 use shm_layout::layout::{HOURS, MINUTES, SECONDS};
@@ -32,6 +33,47 @@ pub(crate) struct Point {
     pub(crate) allocations: u64,
     /// As in the totals.
     pub(crate) frees: u64,
+    /// As in the totals.
+    pub(crate) cumulative_requested_bytes: u64,
+}
+
+/// Bytes of the size classes and buckets at the end of each past minute, those that ever had any.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub(crate) struct ClassHistory {
+    /// The ends of the minutes, oldest first.
+    pub(crate) times: Vec<Time>,
+    /// The size classes, then the buckets.
+    pub(crate) classes: Vec<ClassSeries>,
+}
+
+/// One size class or bucket over time: a figure for each of the [`ClassHistory::times`].
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct ClassSeries {
+    /// Which.
+    #[serde(flatten)]
+    pub(crate) line: Line,
+    /// As in the class.
+    pub(crate) allocated_bytes: Vec<u64>,
+    /// As in the class; nothing for a bucket.
+    pub(crate) pinned_bytes: Vec<u64>,
+}
+
+impl ClassHistory {
+    /// The series of a line.
+    pub(crate) fn of(&self, line: Line) -> Option<&ClassSeries> {
+        self.classes.iter().find(|series| series.line == line)
+    }
+
+    /// The minute at whose end most was allocated: its place among the times.
+    pub(crate) fn highest(&self) -> Option<usize> {
+        let sum = |at: usize| self.classes.iter().map(|series| series.allocated_bytes[at]).fold(0, u64::saturating_add);
+        (0..self.times.len()).max_by_key(|&at| sum(at))
+    }
+
+    /// The last minute that had ended by `time`: its place among the times.
+    pub(crate) fn at(&self, time: Time) -> Option<usize> {
+        self.times.iter().rposition(|&end| end <= time)
+    }
 }
 
 /// One of the three rings.
@@ -96,6 +138,7 @@ mod tests {
             cached_bytes: 0,
             allocations: 0,
             frees: 0,
+            cumulative_requested_bytes: 0,
         };
         (number, zero)
     }

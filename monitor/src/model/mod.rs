@@ -3,17 +3,31 @@
 //! The names of the fields are those of the JSON: a contract. A field may be added, none renamed or removed.
 //! Unknown is `None` (`null`), never 0.
 
+pub(crate) mod chain;
+pub(crate) mod compare;
 pub(crate) mod derive;
+pub(crate) mod diagnosis;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod following;
 pub(crate) mod history;
+pub(crate) mod limits;
+pub(crate) mod lines;
+pub(crate) mod log;
 pub(crate) mod rates;
 #[cfg(test)]
 mod tests;
+pub(crate) mod threads;
 pub(crate) mod time;
 
-pub(crate) use history::{History, Point};
+pub(crate) use chain::Chain;
+pub(crate) use compare::Comparison;
+pub(crate) use diagnosis::Diagnosis;
+pub(crate) use history::{ClassHistory, History, Point};
+pub(crate) use limits::Limits;
+pub(crate) use lines::{Line, ThreadLine};
 use serde::Serialize;
+pub(crate) use threads::{Thread, ThreadState, Threads};
 pub(crate) use time::Time;
 
 /// Version of the JSON.
@@ -28,6 +42,15 @@ pub(crate) struct Snapshot {
     pub(crate) timestamp: Time,
     /// The processes, in the order asked for, else by PID.
     pub(crate) processes: Vec<Process>,
+    /// Two of them side by side, or one and what it was: where that was asked for.
+    pub(crate) comparison: Option<Comparison>,
+}
+
+impl Snapshot {
+    /// A look at these processes.
+    pub(crate) fn of(timestamp: Time, processes: Vec<Process>) -> Self {
+        Self { schema_version: SCHEMA_VERSION, timestamp, processes, comparison: None }
+    }
 }
 
 /// One process and its heap. All counters come from one read of its segment.
@@ -69,6 +92,26 @@ pub(crate) struct Process {
     pub(crate) large: Option<Large>,
     /// Totals over time.
     pub(crate) history: Option<History>,
+    /// What is to be said of the heap.
+    pub(crate) diagnosis: Option<Diagnosis>,
+    /// How the chain of bytes has changed over the last minute.
+    pub(crate) last_minute: Option<Chain>,
+    /// The memory limit it runs under.
+    pub(crate) limits: Option<Limits>,
+    /// How long freed memory is kept; never given back where unknown.
+    pub(crate) decay_seconds: Option<f64>,
+    /// Bytes of every size over time.
+    pub(crate) class_history: Option<ClassHistory>,
+    /// What has happened to it, oldest first.
+    pub(crate) log: Vec<log::Entry>,
+    /// What could not be read, and why.
+    pub(crate) unread: Vec<String>,
+    /// Its children at present, where known.
+    #[serde(skip)]
+    pub(crate) children: Vec<u32>,
+    /// The end of the last period that is in the history as it was written.
+    #[serde(skip)]
+    pub(crate) history_written: Option<Time>,
 }
 
 /// What can be said about a process.
@@ -217,75 +260,6 @@ pub(crate) struct MisuseEvent {
     pub(crate) time: Time,
 }
 
-/// Threads that used the heap.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub(crate) struct Threads {
-    /// Started and not ended.
-    pub(crate) live: u64,
-    /// Since the start.
-    pub(crate) started: u64,
-    /// Since the start.
-    pub(crate) ended: u64,
-    /// Threads that found every row taken and count in the shared one, since the start.
-    pub(crate) without_row: u64,
-    /// Bytes of slabs that ended threads left and nobody has taken over.
-    pub(crate) stranded_bytes: u64,
-    /// Bytes of such slabs that were taken over, since the start.
-    pub(crate) adopted_bytes: u64,
-    /// One row per live thread, and ended ones whose row no other has continued.
-    pub(crate) rows: Vec<Thread>,
-}
-
-/// One thread. Its figures are cumulative, and its own.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub(crate) struct Thread {
-    /// In the process's PID namespace; unknown for the shared row.
-    pub(crate) tid: Option<u32>,
-    /// `comm`, present or at the start.
-    pub(crate) name: String,
-    /// Of the row.
-    pub(crate) state: ThreadState,
-    /// Blocks it was handed.
-    pub(crate) allocations: u64,
-    /// Blocks it gave back, whoever allocated them.
-    pub(crate) frees: u64,
-    /// Bytes its calls requested.
-    pub(crate) allocated_by_bytes: u64,
-    /// Requested bytes of the blocks it gave back.
-    pub(crate) freed_by_bytes: u64,
-    /// Reallocations of live blocks.
-    pub(crate) reallocations: u64,
-    /// Blocks it gave back that another thread owns.
-    pub(crate) remote_frees: u64,
-    /// When it first used the heap.
-    pub(crate) start_time: Option<Time>,
-    /// When it ended.
-    pub(crate) end_time: Option<Time>,
-}
-
-/// State of a thread's row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ThreadState {
-    /// It runs.
-    Live,
-    /// It has ended; the next thread continues its row.
-    Ended,
-    /// The row of all threads without one of their own.
-    Shared,
-}
-
-impl ThreadState {
-    /// As in the JSON.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Ended => "ended",
-            Self::Shared => "shared",
-        }
-    }
-}
-
 /// Small blocks of one size.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct SizeClass {
@@ -311,6 +285,22 @@ pub(crate) struct SizeClass {
     pub(crate) slab_bytes: u64,
     /// Bytes requested since the start.
     pub(crate) cumulative_requested_bytes: u64,
+    /// Blocks handed out, over the last few seconds.
+    pub(crate) allocations_per_second: Option<f64>,
+    /// Blocks taken back, likewise.
+    pub(crate) frees_per_second: Option<f64>,
+    /// Change of `allocated_bytes`, likewise.
+    pub(crate) growth_bytes_per_second: Option<f64>,
+    /// Its `allocated_bytes` at the looks of the last minute, oldest first.
+    #[serde(skip)]
+    pub(crate) recent_bytes: Vec<u64>,
+}
+
+impl SizeClass {
+    /// What the blocks have beyond what was asked for, and what is free among them.
+    pub(crate) fn waste_bytes(&self) -> u64 {
+        self.allocated_bytes.saturating_sub(self.requested_bytes).saturating_add(self.pinned_bytes)
+    }
 }
 
 /// Blocks above the largest size class.
@@ -324,6 +314,8 @@ pub(crate) struct Large {
     pub(crate) allocated_bytes: u64,
     /// Blocks whose pages were moved instead of copied, since the start.
     pub(crate) page_moves: u64,
+    /// Times that free memory was handed back to the system, since the start.
+    pub(crate) purges: u64,
     /// By size, smallest first, also unused ones.
     pub(crate) classes: Vec<LargeClass>,
 }
@@ -343,4 +335,13 @@ pub(crate) struct LargeClass {
     pub(crate) allocations: u64,
     /// Blocks taken back since the start.
     pub(crate) frees: u64,
+    /// Blocks handed out, over the last few seconds.
+    pub(crate) allocations_per_second: Option<f64>,
+    /// Blocks taken back, likewise.
+    pub(crate) frees_per_second: Option<f64>,
+    /// Change of `allocated_bytes`, likewise.
+    pub(crate) growth_bytes_per_second: Option<f64>,
+    /// Its `allocated_bytes` at the looks of the last minute, oldest first.
+    #[serde(skip)]
+    pub(crate) recent_bytes: Vec<u64>,
 }

@@ -1,7 +1,7 @@
 //! What is made of a made-up segment.
 
-use super::State;
-use super::fake::{Fake, about, busy};
+use super::fake::{CREATED, Fake, about, busy};
+use super::{Line, State};
 use shm_layout::class::{BUCKETS, CLASSES};
 use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET};
 
@@ -53,6 +53,24 @@ fn the_history_of_the_dead_ends_with_their_last_sign() {
     assert_eq!(dead_history.seconds.len(), 8);
     assert_eq!(dead_history.seconds[2].requested_bytes, 1_000);
     assert_eq!((dead.uptime_seconds, dead.rates.allocations_per_second), (None, None));
+}
+
+#[test]
+fn the_minutes_of_a_class_hold_their_values_and_leave_out_the_one_that_is_written() {
+    let mut fake = busy();
+    for (minute, allocated) in [(1, 100), (2, 200), (5, 500), (6, 999)] {
+        fake.minute(minute, 3, allocated, 7);
+    }
+    let history = fake.process(about(State::Live), 400).class_history.unwrap();
+    let series = history.of(Line::class(64)).unwrap();
+    assert_eq!(series.allocated_bytes, [100, 200, 200, 200, 500]);
+    assert_eq!(series.pinned_bytes, [7; 5]);
+    assert_eq!((history.classes.len(), history.times[0]), (1, CREATED.plus_seconds(120)));
+    assert_eq!((history.highest(), history.at(CREATED.plus_seconds(190))), (Some(4), Some(1)));
+    // Whatever a slot claims, there are no more minutes than slots.
+    fake.minute(u64::MAX - 1, 3, 1, 1);
+    let history = fake.process(about(State::Live), 400).class_history.unwrap();
+    assert!(history.times.len() <= 120 && history.classes.iter().all(|one| one.pinned_bytes.len() <= 120));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn start(arguments: RunArgs) -> Result<u8, Error> {
     if arguments.report {
         report::run(command, &program)
     } else if arguments.watch {
-        watch::run(command, &program, arguments.delay.unwrap_or(DEFAULT_INTERVAL))
+        watch::run(command, &program, arguments.delay.unwrap_or(DEFAULT_INTERVAL), arguments.terminal)
     } else {
         Err(program.cannot_start(&command.exec()))
     }

@@ -2,6 +2,7 @@
 
 use super::program::Program;
 use super::{exit_code, failure};
+use crate::cli::TerminalArgs;
 use crate::error::Error;
 use crate::view::tui;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,7 +57,12 @@ impl Watched {
 }
 
 /// Starts the program and shows the screen on it. Returns the exit code.
-pub(crate) fn run(mut command: Command, program: &Program, interval: Duration) -> Result<u8, Error> {
+pub(crate) fn run(
+    mut command: Command,
+    program: &Program,
+    interval: Duration,
+    terminal: TerminalArgs,
+) -> Result<u8, Error> {
     if !std::io::stdout().is_terminal() {
         return Err(failure("--watch needs a terminal for its screen; elsewhere use --report"));
     }
@@ -66,7 +72,7 @@ pub(crate) fn run(mut command: Command, program: &Program, interval: Duration) -
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
     let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
     let watched = Watched { child, log: path.clone(), command: program.line() };
-    let code = tui::watch(watched, interval)?;
+    let code = tui::watch(watched, interval, terminal)?;
     eprintln!("statsmon: the output of {} is in {}", program.name(), path.display());
     Ok(code)
 }

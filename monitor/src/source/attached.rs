@@ -1,14 +1,17 @@
 //! One process whose segment is mapped.
 
+use super::Context;
+use super::cgroup::Cgroup;
 use super::container;
 use super::directory::{self, Entry};
 use super::proc::{self, Library, Present, Proc};
 use super::residency::Residency;
 use super::segment::{ObjectId, Segment};
 use crate::error::Error;
-use crate::model::derive::{self, About, Look, Memory};
+use crate::model::derive::{self, About, Detail, Look, Memory};
+use crate::model::following::Following;
 use crate::model::rates::Sample;
-use crate::model::{Process, State, Time};
+use crate::model::{ClassHistory, Process, State, Time};
 use shm_layout::reader::{Identity, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -24,9 +27,14 @@ pub(crate) struct Attached {
     proc: Option<Proc>,
     about: About,
     residency: Residency,
-    names: ThreadNames,
+    cgroup: Cgroup,
+    tasks: Tasks,
     earlier: VecDeque<Sample>,
-    last: Option<Process>,
+    following: Following,
+    /// The newest minute in the history, and the classes' minutes up to it.
+    classes: Option<(Option<u64>, ClassHistory)>,
+    /// How it ended, once it has: what was read since is final.
+    ended: Option<State>,
 }
 
 /// What is found where a process is looked for.
@@ -39,13 +47,13 @@ pub(crate) enum Found {
 
 impl Attached {
     /// Attaches to the process that has `pid` here; where there is none, to what a dead one left.
-    pub(crate) fn open(pid: u32) -> Result<Found, Error> {
+    pub(crate) fn open(pid: u32, context: &mut Context) -> Result<Found, Error> {
         let entries = directory::entries()?;
-        let Some(proc) = Proc::find(pid) else { return Self::left_behind(pid, &entries) };
+        let Some(proc) = Proc::find(pid) else { return Self::left_behind(pid, &entries, context) };
         let mut refused = None;
         let namespace_pid = proc.namespace_pid;
         for entry in entries.iter().filter(|entry| entry.pid == namespace_pid) {
-            match Self::at(entry, Proc::find(pid)) {
+            match Self::at(entry, Proc::find(pid), context, Detail::Full) {
                 Ok(attached) if attached.proc.is_some() => return Ok(Found::Attached(Box::new(attached))),
                 Ok(_) => {}
                 Err(error) => refused = refused.or(Some(error)),
@@ -56,7 +64,7 @@ impl Attached {
             Some(error @ Error::NotPermitted { .. }) => Ok(closed(&proc, present, State::NoAccess, error)),
             Some(error) => Err(error),
             None if let Some(library @ (Library::Loaded | Library::Nameless)) = proc.library() => {
-                if let Some(attached) = Self::inside(&proc) {
+                if let Some(attached) = Self::inside(&proc, context) {
                     return Ok(Found::Attached(Box::new(attached)));
                 }
                 let why = Error::Unpublished { pid, removed: library == Library::Nameless };
@@ -67,10 +75,10 @@ impl Attached {
     }
 
     /// Attaches to what a process that is dead, or hidden from us, has under its name.
-    fn left_behind(pid: u32, entries: &[Entry]) -> Result<Found, Error> {
+    fn left_behind(pid: u32, entries: &[Entry], context: &mut Context) -> Result<Found, Error> {
         let mut refused = Error::NoSuchPid(pid);
         for entry in entries.iter().filter(|entry| entry.pid == pid) {
-            match Self::at(entry, None) {
+            match Self::at(entry, None, context, Detail::Full) {
                 Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
                 Err(Error::NoSuchPid(_)) => {}
                 Err(error) => refused = error,
@@ -80,30 +88,36 @@ impl Attached {
     }
 
     /// Attaches to the segment of this name. It keeps `proc` only if the segment is that process's.
-    pub(crate) fn at(entry: &Entry, proc: Option<Proc>) -> Result<Self, Error> {
+    pub(crate) fn at(entry: &Entry, proc: Option<Proc>, context: &mut Context, detail: Detail) -> Result<Self, Error> {
         let pid = proc.as_ref().map_or(entry.pid, |proc| proc.pid);
-        let segment = Segment::open(&entry.name).map_err(|cause| match cause.kind() {
+        let open = if detail == Detail::Full { Segment::open } else { Segment::open_file };
+        let segment = open(&entry.name).map_err(|cause| match cause.kind() {
             ErrorKind::NotFound => Error::NoSuchPid(pid),
             ErrorKind::PermissionDenied => Error::NotPermitted { pid },
             _ => Error::io(format!("opening the segment {}", entry.name), cause),
         })?;
-        Self::new(segment, entry, proc, pid)
+        Self::new(segment, entry, proc, (pid, context))
     }
 
     /// Attaches to the segment that a process has in a `/dev/shm` of its own, if there is one and we may see it.
-    pub(crate) fn inside(proc: &Proc) -> Option<Self> {
+    pub(crate) fn inside(proc: &Proc, context: &mut Context) -> Option<Self> {
         let attach = |(entry, file)| {
             let segment = Segment::from_file(file).ok()?;
-            let mut attached = Self::new(segment, &entry, Proc::find(proc.pid), proc.pid).ok()?;
+            let mut attached = Self::new(segment, &entry, Proc::find(proc.pid), (proc.pid, &mut *context)).ok()?;
             attached.here = false;
             Some(attached)
         };
         container::objects(proc).into_iter().filter_map(attach).find(|attached| attached.proc.is_some())
     }
 
-    fn new(mut segment: Segment, entry: &Entry, proc: Option<Proc>, pid: u32) -> Result<Self, Error> {
-        segment.read(pid)?;
-        let (reader, _) = segment.readers(pid)?;
+    fn new(
+        segment: Segment,
+        entry: &Entry,
+        proc: Option<Proc>,
+        (pid, context): (u32, &mut Context),
+    ) -> Result<Self, Error> {
+        segment.read(pid, &mut context.copies)?;
+        let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
         let proc = proc.filter(|proc| belongs(&identity, segment.owner, proc));
         let about = about_from_segment(&identity, pid);
@@ -114,17 +128,20 @@ impl Attached {
             proc,
             about,
             residency: Residency::default(),
-            names: ThreadNames::default(),
+            cgroup: Cgroup::default(),
+            tasks: Tasks::default(),
             earlier: VecDeque::new(),
-            last: None,
+            following: Following::new(context.rules),
+            classes: None,
+            ended: None,
         })
     }
 
     /// Attaches to the segment of this name and finds its process, also in another PID namespace.
-    pub(crate) fn find(entry: &Entry) -> Result<Self, Error> {
-        let mut attached = Self::at(entry, Proc::find(entry.pid))?;
+    pub(crate) fn find(entry: &Entry, context: &mut Context, detail: Detail) -> Result<Self, Error> {
+        let mut attached = Self::at(entry, Proc::find(entry.pid), context, detail)?;
         if attached.proc.is_none() && !attached.segment.is_orphaned() {
-            let (reader, _) = attached.segment.readers(entry.pid)?;
+            let (reader, _) = context.copies.readers(entry.pid)?;
             let (identity, owner) = (reader.identity(), attached.segment.owner);
             let elsewhere = identity.pid_namespace != 0 && Some(identity.pid_namespace) != proc::own_pid_namespace();
             if elsewhere {
@@ -154,37 +171,72 @@ impl Attached {
 
     /// Whether it was dead when it was last looked at.
     pub(crate) fn is_dead(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.state.is_dead())
+        self.ended.is_some()
+    }
+
+    /// Takes over what is known of the same process before it replaced its program.
+    pub(crate) fn continues(&mut self, before: &mut Self, context: &mut Context) {
+        let known = std::mem::replace(&mut before.following, Following::new(context.rules));
+        let name = self.proc.as_ref().and_then(Proc::present).map_or(self.about.name.clone(), |present| present.name);
+        self.following = Following::after_exec(known, &before.about.name, &name, Time::now());
     }
 
     /// Reads the process's present state; the last one where it has ended, however often asked.
-    pub(crate) fn refresh(&mut self) -> Result<Process, Error> {
-        if let Some(last) = self.last.as_ref().filter(|last| last.state.is_dead()) {
-            return Ok(last.clone());
-        }
+    pub(crate) fn refresh(&mut self, context: &mut Context, detail: Detail) -> Result<Process, Error> {
         // The order matters: what is read after the owner is known to be dead is final.
-        let orphaned = self.segment.is_orphaned();
+        let orphaned = self.ended.is_some() || self.segment.is_orphaned();
         let pid = self.pid();
-        self.segment.read(pid)?;
-        let (reader, floor) = self.segment.readers(pid)?;
-        let now = Time::now();
-        let present = self.proc.as_ref().and_then(Proc::present);
-        self.about.state = match orphaned {
-            false => State::Live,
-            true if reader.globals().ended != 0 => State::Exited,
-            // The process has memory, but not this segment's: it has become another program.
-            true if present.as_ref().is_some_and(|present| present.memory.peak_rss.is_some()) => State::Exited,
-            true => State::Crashed,
-        };
-        if let (Some(present), Some(proc), false) = (present, &self.proc, orphaned) {
-            let resident = self.residency.of(proc, &heap_ranges(&reader));
-            update(&mut self.about, proc, present, resident);
-            self.names.update(proc);
+        self.segment.read(pid, &mut context.copies)?;
+        if detail == Detail::Full {
+            self.read_classes(context)?;
         }
-        let look = Look { now, thread_names: &self.names.names, earlier: self.earlier.make_contiguous() };
-        let process = derive::with_segment(&reader, &floor, self.about.clone(), &look);
+        let (reader, floor) = context.copies.readers(pid)?;
+        let now = Time::now();
+        if orphaned && self.ended.is_none() {
+            let present = self.proc.as_ref().and_then(Proc::present);
+            self.ended = Some(match reader.globals().ended {
+                // The process has memory, but not this segment's: it has become another program.
+                0 if present.is_some_and(|present| present.memory.peak_rss.is_some()) => State::Exited,
+                0 => State::Crashed,
+                _ => State::Exited,
+            });
+        }
+        self.about.state = self.ended.unwrap_or(State::Live);
+        if let (Some(proc), None) = (&mut self.proc, self.ended)
+            && let Some(present) = if detail == Detail::Full { proc.present() } else { proc.present_in_short() }
+        {
+            let resident = self.residency.of(proc, &heap_ranges(&reader), context.among);
+            update(&mut self.about, proc, present, resident);
+            if detail == Detail::Full {
+                self.about.cgroup = self.cgroup.of(proc);
+                self.tasks.update(proc);
+                self.about.children.clone_from(&self.tasks.children);
+            }
+            self.about.unread = unread(&self.about, proc);
+        }
+        let earlier = self.earlier.make_contiguous();
+        let class_history = self.classes.as_ref().map(|(_, classes)| classes).filter(|_| detail == Detail::Full);
+        let look = Look { now, thread_names: &self.tasks.names, earlier, detail, class_history };
+        let mut process = derive::with_segment(&reader, &floor, self.about.clone(), &look);
         self.remember(&process, now);
+        self.following.take(&mut process, now, detail);
+        if detail == Detail::Line {
+            shorten(&mut process);
+        }
         Ok(process)
+    }
+
+    /// Reads the minutes of the classes where another minute has begun: they are many bytes.
+    fn read_classes(&mut self, context: &mut Context) -> Result<(), Error> {
+        let pid = self.pid();
+        let (reader, _) = context.copies.readers(pid)?;
+        let minute = derive::newest_minute(&reader);
+        if self.classes.as_ref().is_none_or(|(known, _)| *known != minute) {
+            self.segment.read_class_ring(pid, &mut context.copies)?;
+            let (reader, _) = context.copies.readers(pid)?;
+            self.classes = Some((minute, derive::class_history(&reader)));
+        }
+        Ok(())
     }
 
     fn remember(&mut self, process: &Process, now: Time) {
@@ -196,8 +248,28 @@ impl Attached {
         {
             self.earlier.pop_front();
         }
-        self.last = Some(process.clone());
     }
+}
+
+/// Leaves what one line among many shows.
+fn shorten(process: &mut Process) {
+    (process.history, process.size_classes, process.large) = (None, None, None);
+    process.log = Vec::new();
+    if let Some(threads) = &mut process.threads {
+        (threads.rows, threads.gone) = (Vec::new(), Vec::new());
+    }
+}
+
+/// What could not be read of a living process, and why.
+fn unread(about: &About, proc: &Proc) -> Vec<String> {
+    let mut unread = Vec::new();
+    if about.memory.resident.is_none() {
+        unread.push(format!("the heap's resident memory: /proc/{}/smaps may not be read", proc.pid));
+    }
+    if proc.pid != proc.namespace_pid {
+        unread.push("present names of threads: they have other IDs in the process's PID namespace".to_owned());
+    }
+    unread
 }
 
 /// A process that shows nothing of its heap.
@@ -223,6 +295,9 @@ fn about_from_proc(proc: &Proc, present: Present, state: State) -> About {
         executable: None,
         start_time: Some(proc.start_time),
         memory: Memory::default(),
+        cgroup: None,
+        children: Vec::new(),
+        unread: Vec::new(),
     };
     update(&mut about, proc, present, None);
     about
@@ -255,6 +330,9 @@ pub(crate) fn about_from_segment(identity: &Identity<'_>, pid: u32) -> About {
         command: if executable.is_empty() { "?".into() } else { executable.clone() },
         name: if name.is_empty() { "?".into() } else { name },
         executable: Some(executable).filter(|path| !path.is_empty()),
+        cgroup: None,
+        children: Vec::new(),
+        unread: Vec::new(),
         start_time: Some(started),
         memory: Memory::default(),
     }
@@ -275,20 +353,21 @@ fn heap_ranges(reader: &Reader<'_>) -> [Range<u64>; 2] {
     [range(identity.window_address, identity.window_bytes), range(identity.tables_address, identity.tables_bytes)]
 }
 
-/// Present names of threads, read now and then.
+/// Names of threads, and the children they have, read now and then.
 #[derive(Default)]
-struct ThreadNames {
+struct Tasks {
     names: BTreeMap<u32, String>,
+    children: Vec<u32>,
     due: Option<Instant>,
 }
 
-impl ThreadNames {
+impl Tasks {
     fn update(&mut self, proc: &Proc) {
         const EVERY: Duration = Duration::from_secs(2);
         const MOST: usize = 256;
         // In another namespace the segment has other thread IDs than we see.
         if proc.pid == proc.namespace_pid && self.due.is_none_or(|due| Instant::now() >= due) {
-            self.names = proc.thread_names(MOST);
+            (self.names, self.children) = proc.tasks(MOST);
             self.due = Some(Instant::now() + EVERY);
         }
     }

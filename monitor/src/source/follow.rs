@@ -8,9 +8,9 @@
 use super::attached;
 use super::directory::{self, Entry};
 use super::proc::{Proc, parent};
-use super::segment::{Segment, open_object};
+use super::segment::{Copies, Segment, open_object};
 use crate::error::Error;
-use crate::model::derive::{self, About, Look};
+use crate::model::derive::{self, About, Detail, Look};
 use crate::model::{Process, State, Time};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -120,8 +120,8 @@ impl Family {
             opened.extend(entry.map(|entry| (open_object(&entry.name).ok(), parent(entry.pid), entry)));
         }
         for (file, parent, entry) in opened {
-            let mut segment = file.and_then(|file| Segment::from_file(file).ok());
-            let parent = parent.or_else(|| segment.as_mut().and_then(parent_of_the_dead));
+            let segment = file.and_then(|file| Segment::from_file(file).ok());
+            let parent = parent.or_else(|| segment.as_ref().and_then(parent_of_the_dead));
             match (segment, self.descends(entry.pid, parent)) {
                 (Some(segment), Some(true)) => self.adopt(entry, segment),
                 (_, Some(false)) => {}
@@ -188,8 +188,8 @@ impl Family {
     }
 
     fn conclude(&mut self, pid: u32) {
-        let Some(mut member) = self.living.remove(&pid) else { return };
-        match last_state(pid, &mut member.segment, member.about) {
+        let Some(member) = self.living.remove(&pid) else { return };
+        match last_state(pid, &member.segment, member.about) {
             Some(process) => drop(self.ended.insert(pid, process)),
             // Its segment was never completed. What it was before it became that program still counts.
             None if self.ended.contains_key(&pid) => {}
@@ -207,23 +207,31 @@ impl Family {
 }
 
 /// The parent of a process that `/proc` does not know any more.
-fn parent_of_the_dead(segment: &mut Segment) -> Option<u32> {
-    segment.read(0).ok()?;
-    let (reader, _) = segment.readers(0).ok()?;
+fn parent_of_the_dead(segment: &Segment) -> Option<u32> {
+    let mut copies = Copies::default();
+    segment.read(0, &mut copies).ok()?;
+    let (reader, _) = copies.readers(0).ok()?;
     Some(reader.identity().parent).filter(|&parent| parent != 0)
 }
 
-fn last_state(pid: u32, segment: &mut Segment, about: Option<About>) -> Option<Process> {
+fn last_state(pid: u32, segment: &Segment, about: Option<About>) -> Option<Process> {
     let orphaned = segment.is_orphaned();
-    segment.read(pid).ok()?;
-    let (reader, floor) = segment.readers(pid).ok()?;
+    let mut copies = Copies::default();
+    segment.read(pid, &mut copies).ok()?;
+    let (reader, floor) = copies.readers(pid).ok()?;
     let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader.identity(), pid));
     about.state = match orphaned {
         false => State::Live,
         true if reader.globals().ended != 0 => State::Exited,
         true => State::Crashed,
     };
-    let look = Look { now: Time::now(), thread_names: &BTreeMap::new(), earlier: &[] };
+    let look = Look {
+        now: Time::now(),
+        thread_names: &BTreeMap::new(),
+        earlier: &[],
+        detail: Detail::Line,
+        class_history: None,
+    };
     let mut process = derive::with_segment(&reader, &floor, about, &look);
     // Thousands of them may be kept: only what a report shows.
     process.history = None;

@@ -1,6 +1,8 @@
 //! Where the figures come from: `/dev/shm` and `/proc`. Hands out [`crate::model`] types only.
 
+pub(crate) mod against;
 mod attached;
+mod cgroup;
 mod container;
 mod directory;
 pub(crate) mod follow;
@@ -13,12 +15,14 @@ mod tests;
 mod unpublished;
 
 use crate::error::Error;
-use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, Time};
+use crate::model::derive::Detail;
+use crate::model::diagnosis::rules::Rules;
+use crate::model::{Process, Snapshot, State, Time};
 use attached::{Attached, Found};
 use directory::Entry;
 use proc::Proc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use segment::ObjectId;
+use segment::{Copies, ObjectId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use unpublished::Unpublished;
@@ -58,14 +62,42 @@ pub(crate) struct Watcher {
     resolved: BTreeMap<String, u32>,
     unpublished: Unpublished,
     swept: Option<Instant>,
+    context: Context,
+    /// How much is wanted of a process among all.
+    detail: Detail,
+}
+
+/// What all attached processes share.
+pub(crate) struct Context {
+    /// Room for the copies of their segments.
+    copies: Copies,
+    /// Seconds in a minute of the diagnosis's rules.
+    rules: Rules,
+    /// How many share the time for what is costly.
+    among: usize,
+}
+
+/// Shortens the minute of the diagnosis's rules, in seconds: for tests that have none to wait.
+const MINUTE: &str = "STATSMON_MINUTE_SECONDS";
+
+fn rules() -> Rules {
+    let minute = std::env::var(MINUTE).ok().and_then(|value| value.parse().ok());
+    minute.filter(|minute| (0.5..=3600.0).contains(minute)).map_or(Rules::default(), |minute| Rules { minute })
 }
 
 impl Watcher {
-    /// A watcher of `selection`. Touches no process yet.
+    /// A watcher of `selection`, of which everything is wanted. Touches no process yet.
     pub(crate) fn new(selection: Selection) -> Self {
+        Self::with_detail(selection, Detail::Full)
+    }
+
+    /// A watcher of `selection`. `detail` is how much is wanted of processes that are not looked at alone.
+    pub(crate) fn with_detail(selection: Selection, detail: Detail) -> Self {
         raise_descriptor_limit();
         Self {
             selection,
+            context: Context { copies: Copies::default(), rules: rules(), among: 1 },
+            detail,
             attached: BTreeMap::new(),
             resolved: BTreeMap::new(),
             unpublished: Unpublished::default(),
@@ -82,7 +114,7 @@ impl Watcher {
             Selection::Targets(targets) => self.look_at_targets(&targets),
         };
         self.sweep();
-        Ok(Look { snapshot: Snapshot { schema_version: SCHEMA_VERSION, timestamp, processes }, problems })
+        Ok(Look { snapshot: Snapshot::of(timestamp, processes), problems })
     }
 
     /// Looks at one process, selected or not: the cheap way to follow one of many.
@@ -113,15 +145,19 @@ impl Watcher {
     /// A process, and what is wrong with it.
     fn look_closely(&mut self, pid: u32) -> Result<(Process, Option<Error>), Error> {
         let known = self.attached.values().find(|attached| attached.pid() == pid).map(Attached::id);
+        self.context.among = 1;
         let mut process = match known.and_then(|id| self.attached.get_mut(&id)) {
-            Some(attached) => Some(attached.refresh()?),
+            Some(attached) => Some(attached.refresh(&mut self.context, Detail::Full)?),
             None => None,
         };
         // What seems dead may have become another program, with another segment.
         if process.as_ref().is_none_or(|process| process.state.is_dead()) {
-            match Attached::open(pid) {
+            match Attached::open(pid, &mut self.context) {
                 Ok(Found::Attached(mut attached)) if Some(attached.id()) != known => {
-                    let fresh = attached.refresh()?;
+                    if let Some(before) = known.and_then(|id| self.attached.get_mut(&id)) {
+                        attached.continues(before, &mut self.context);
+                    }
+                    let fresh = attached.refresh(&mut self.context, Detail::Full)?;
                     if process.is_none() || !fresh.state.is_dead() {
                         known.map(|id| self.attached.remove(&id));
                         self.attached.insert(attached.id(), *attached);
@@ -175,8 +211,9 @@ impl Watcher {
             self.attach_new(entry, &mut processes, &mut problems);
         }
         let mut gone = Vec::new();
+        self.context.among = self.attached.len().max(1);
         for (&id, attached) in &mut self.attached {
-            match attached.refresh() {
+            match attached.refresh(&mut self.context, self.detail) {
                 Ok(process) => processes.push(process),
                 Err(error) => problems.push(error),
             }
@@ -187,10 +224,10 @@ impl Watcher {
         }
         gone.iter().for_each(|id| drop(self.attached.remove(id)));
         let known: Vec<u32> = processes.iter().map(|process| process.pid).collect();
-        let unseen = self.unpublished.look(&known);
+        let unseen = self.unpublished.look(&known, &mut self.context);
         processes.extend(unseen.processes);
         for mut attached in unseen.attached {
-            match attached.refresh() {
+            match attached.refresh(&mut self.context, self.detail) {
                 Ok(process) => processes.push(process),
                 Err(error) if error.is_passing() => continue,
                 Err(error) => problems.push(error),
@@ -205,7 +242,7 @@ impl Watcher {
         if segment::id_of(&entry.name).is_some_and(|id| self.attached.contains_key(&id)) {
             return;
         }
-        match Attached::find(entry) {
+        match Attached::find(entry, &mut self.context, self.detail) {
             Ok(attached) => drop(self.attached.insert(attached.id(), attached)),
             Err(error @ Error::NotPermitted { .. }) => {
                 let Some(proc) = Proc::find(entry.pid) else { return };

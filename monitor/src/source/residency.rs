@@ -7,7 +7,7 @@ use std::io::BufRead;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The share of a core that measuring may take.
+/// The share of a core that measuring may take, for all processes together.
 const SHARE: f64 = 0.002;
 
 /// The last measurement, and when the next is due.
@@ -24,14 +24,14 @@ struct Measurement {
 
 impl Residency {
     /// Resident bytes of the address ranges and of the segment, and the seconds since they were measured. Unknown where
-    /// this user may not know.
-    pub(crate) fn of(&mut self, proc: &Proc, ranges: &[Range<u64>]) -> Option<(u64, f64)> {
+    /// this user may not know. `among` is the number of processes that share the time.
+    pub(crate) fn of(&mut self, proc: &Proc, ranges: &[Range<u64>], among: usize) -> Option<(u64, f64)> {
         if self.due.is_none_or(|due| Instant::now() >= due) {
             let started = thread_cpu_time();
             let measured = proc.smaps().ok().and_then(|smaps| resident(smaps, ranges));
             let when = Instant::now();
             let cost = thread_cpu_time().saturating_sub(started);
-            self.due = Some(when + cost.div_f64(SHARE));
+            self.due = Some(when + cost.div_f64(SHARE) * u32::try_from(among).unwrap_or(u32::MAX));
             self.last = measured.map(|bytes| Measurement { bytes, when });
         }
         self.last.as_ref().map(|last| (last.bytes, last.when.elapsed().as_secs_f64()))

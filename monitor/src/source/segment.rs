@@ -20,9 +20,21 @@ pub(crate) struct Segment {
     pub(crate) id: ObjectId,
     /// User who owns the object.
     pub(crate) owner: u32,
-    /// Two copies, taken one after the other.
+}
+
+/// Room for two copies of a segment, taken one after the other. One serves all segments in turn.
+#[derive(Default)]
+pub(crate) struct Copies {
     first: Vec<u8>,
     second: Vec<u8>,
+}
+
+impl Copies {
+    /// What was read last: never below the truth where live figures are concerned, and never above it.
+    pub(crate) fn readers(&self, pid: u32) -> Result<(Reader<'_>, Reader<'_>), Error> {
+        let both = |one, other| Reader::new(one, other).map_err(|cause: ReadError| Error::unreadable(pid, cause));
+        Ok((both(&self.first, &self.second)?, both(&self.second, &self.first)?))
+    }
 }
 
 /// What tells one object from all others while something holds it: names and PIDs are used again. Inodes alone repeat
@@ -40,7 +52,7 @@ impl ObjectId {
 }
 
 /// Reads again while the counters move under the copy, so many times at most: a busy program never stands still.
-const TRIES: usize = 16;
+const TRIES: usize = 4;
 /// Bytes of rows above which one try must do.
 const CHEAP: usize = 256 << 10;
 
@@ -57,6 +69,11 @@ impl Segment {
         Self::new(file, Some(mapping))
     }
 
+    /// Opens the object called `name` without mapping it: of many at once the mapped pages would be much memory.
+    pub(crate) fn open_file(name: &str) -> io::Result<Self> {
+        Self::new(open_object(name)?, None)
+    }
+
     /// A segment whose object is open already. Its name may be gone.
     pub(crate) fn from_file(file: File) -> io::Result<Self> {
         Self::new(file, None)
@@ -64,8 +81,7 @@ impl Segment {
 
     fn new(file: File, mapping: Option<Mapping>) -> io::Result<Self> {
         let about = file.metadata()?;
-        let (id, owner) = (ObjectId::of(&about), about.uid());
-        Ok(Self { mapping, file, id, owner, first: Vec::new(), second: Vec::new() })
+        Ok(Self { mapping, file, id: ObjectId::of(&about), owner: about.uid() })
     }
 
     /// Whether the process that made it has ended: it holds a lock for as long as it lives.
@@ -73,43 +89,43 @@ impl Segment {
         is_unlocked(&self.file)
     }
 
-    /// Reads the segment. What is read stays the same until the next call.
-    pub(crate) fn read(&mut self, pid: u32) -> Result<(), Error> {
+    /// Reads the segment without the ring of the classes.
+    pub(crate) fn read(&self, pid: u32, copies: &mut Copies) -> Result<(), Error> {
         let mut head = [0; CLASSES_OFFSET];
         self.copy(pid, &mut [(0, &mut head)])?;
         let unreadable = |cause| Error::unreadable(pid, cause);
         let mut used = Reader::used_bytes(&head).map_err(unreadable)?;
         for _ in 0..TRIES {
-            self.copy_twice(pid, used)?;
-            let reader = Reader::new(&self.first, &self.second).map_err(unreadable)?;
+            self.copy_twice(pid, used, copies)?;
+            let reader = Reader::new(&copies.first, &copies.second).map_err(unreadable)?;
             if reader.rows_missing() > 0 {
-                used = Reader::used_bytes(&self.second).map_err(unreadable)?;
-            } else if used - ROWS_OFFSET > CHEAP || self.first[ROWS_OFFSET..] == self.second[ROWS_OFFSET..] {
+                used = Reader::used_bytes(&copies.second).map_err(unreadable)?;
+            } else if used - ROWS_OFFSET > CHEAP || copies.first[ROWS_OFFSET..] == copies.second[ROWS_OFFSET..] {
                 break;
             }
         }
         Ok(())
     }
 
-    /// What was read last: never below the truth where live figures are concerned, and never above it.
-    pub(crate) fn readers(&self, pid: u32) -> Result<(Reader<'_>, Reader<'_>), Error> {
-        let both = |one, other| Reader::new(one, other).map_err(|cause: ReadError| Error::unreadable(pid, cause));
-        Ok((both(&self.first, &self.second)?, both(&self.second, &self.first)?))
+    /// Copies the rows twice with nothing between, and what comes before them once before and once after.
+    fn copy_twice(&self, pid: u32, used: usize, copies: &mut Copies) -> Result<(), Error> {
+        copies.first.resize(used, 0);
+        copies.second.resize(used, 0);
+        let (head, rows) = copies.first.split_at_mut(ROWS_OFFSET);
+        let (head_again, rows_again) = copies.second.split_at_mut(ROWS_OFFSET);
+        let (head, head_again) = (&mut head[..CLASS_RING_OFFSET], &mut head_again[..CLASS_RING_OFFSET]);
+        self.copy(pid, &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)])
     }
 
-    /// Copies the rows twice with nothing between, and what comes before them once before and once after. The ring
-    /// of the classes is left out: it is large, and no view shows it.
-    fn copy_twice(&mut self, pid: u32, used: usize) -> Result<(), Error> {
-        self.first.resize(used, 0);
-        self.second.resize(used, 0);
-        let (mut first, mut second) = (std::mem::take(&mut self.first), std::mem::take(&mut self.second));
-        let (head, rows) = first.split_at_mut(ROWS_OFFSET);
-        let (head_again, rows_again) = second.split_at_mut(ROWS_OFFSET);
-        let (head, head_again) = (&mut head[..CLASS_RING_OFFSET], &mut head_again[..CLASS_RING_OFFSET]);
-        let parts = &mut [(0, head), (ROWS_OFFSET, rows), (ROWS_OFFSET, rows_again), (0, head_again)];
-        let copied = self.copy(pid, parts);
-        (self.first, self.second) = (first, second);
-        copied
+    /// Reads the ring of the classes into what has just been read. From the file: reading its holes through the mapping
+    /// would fill them. Slots of minutes that have ended stay as they are for two hours, so once is enough.
+    pub(crate) fn read_class_ring(&self, pid: u32, copies: &mut Copies) -> Result<(), Error> {
+        let ring = CLASS_RING_OFFSET..ROWS_OFFSET;
+        self.file.read_exact_at(&mut copies.first[ring.clone()], CLASS_RING_OFFSET as u64).map_err(|_| {
+            Error::unreadable(pid, ReadError::TooShort { needed: ROWS_OFFSET, got: self.present_len() })
+        })?;
+        copies.second[ring.clone()].copy_from_slice(&copies.first[ring]);
+        Ok(())
     }
 
     fn copy(&self, pid: u32, parts: &mut [(usize, &mut [u8])]) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Processes that have the library but no segment here: none at all, or one in a `/dev/shm` of their own.
 
+use super::Context;
 use super::attached::{Attached, Found, closed};
 use super::proc::{Library, Proc, all_pids};
 use crate::error::Error;
@@ -29,7 +30,7 @@ pub(crate) struct Unseen {
 
 impl Unpublished {
     /// Those there are, apart from the ones that are `known` otherwise.
-    pub(crate) fn look(&mut self, known: &[u32]) -> Unseen {
+    pub(crate) fn look(&mut self, known: &[u32], context: &mut Context) -> Unseen {
         let mut unseen = Unseen::default();
         if self.due.is_none_or(|due| Instant::now() >= due) {
             let unknown = all_pids().filter(|pid| !known.contains(pid) && *pid != std::process::id());
@@ -39,7 +40,7 @@ impl Unpublished {
                     None | Some(Library::Absent) => continue,
                     Some(library) => library == Library::Nameless,
                 };
-                match Attached::inside(&proc) {
+                match Attached::inside(&proc, context) {
                     Some(attached) => unseen.attached.push(attached),
                     None => drop(self.found.insert(proc.pid, (proc, removed))),
                 }

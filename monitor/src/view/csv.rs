@@ -10,7 +10,7 @@ use std::io::{self, Write};
 const IDENTITY: [&str; 9] =
     ["timestamp", "pid", "ppid", "uid", "namespace_pid", "state", "name", "command", "uptime_seconds"];
 /// What stands behind the rates.
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 13] = [
     "foreign_frees",
     "double_frees",
     "invalid_frees",
@@ -19,6 +19,11 @@ const COUNTS: [&str; 8] = [
     "threads_started",
     "threads_ended",
     "stranded_bytes",
+    "thread_ends_per_second",
+    "cgroup_limit_bytes",
+    "cgroup_used_bytes",
+    "diagnosis",
+    "diagnosis_also",
 ];
 
 /// Writes the line of names: those of the JSON's totals and rates, with the parts of its other objects around them.
@@ -69,6 +74,11 @@ fn counts(process: &Process) -> [String; COUNTS.len()] {
         known(threads.map(|threads| threads.started)),
         known(threads.map(|threads| threads.ended)),
         known(threads.map(|threads| threads.stranded_bytes)),
+        known(threads.and_then(|threads| threads.ends_per_second)),
+        known(process.limits.map(|limits| limits.cgroup_limit_bytes)),
+        known(process.limits.map(|limits| limits.cgroup_used_bytes)),
+        known(process.diagnosis.as_ref().map(|diagnosis| diagnosis.finding.kind.as_str())),
+        known(process.diagnosis.as_ref().and_then(|diagnosis| Some(diagnosis.also.as_ref()?.kind.as_str()))),
     ]
 }
 

@@ -23,6 +23,15 @@ pub(crate) fn signed_bytes(figure: i64) -> String {
     format!("{sign}{}", bytes(figure.unsigned_abs()))
 }
 
+/// A change in bytes: always with its sign, except where there is none.
+pub(crate) fn signed_change(bytes: i64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        1.. => format!("+{}", signed_bytes(bytes)),
+        _ => signed_bytes(bytes),
+    }
+}
+
 /// A count with thin groups: `1234567` is `1,234,567`.
 pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();

@@ -1,8 +1,9 @@
 //! What a fixed model looks like in every form.
 
-use super::{csv, json, report, text};
+use super::{csv, json, openmetrics, report, text, verdict};
+use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
 use crate::model::fake::{CREATED, about, busy};
-use crate::model::{Process, SCHEMA_VERSION, Snapshot, State, derive};
+use crate::model::{Diagnosis, Line, Process, Snapshot, State, derive};
 use serde_json::Value;
 use std::io;
 
@@ -12,7 +13,7 @@ fn snapshot() -> Snapshot {
     let mut closed = derive::without_segment(about(State::NoAccess), now);
     closed.pid = 2000;
     closed.command = "evil\x1b]0;title\x07 \"quoted\", text".into();
-    Snapshot { schema_version: SCHEMA_VERSION, timestamp: now, processes: vec![live, closed] }
+    Snapshot::of(now, vec![live, closed])
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
@@ -113,4 +114,75 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
     };
     insta::assert_snapshot!("report", written(|out| report::write(&ending, &processes, 2, out)));
     insta::assert_snapshot!("report_without_statistics", written(|out| report::write(&ending, &[], 0, out)));
+}
+
+#[test]
+fn openmetrics_keep_their_names_and_labels() {
+    let written = written(|out| openmetrics::write(&snapshot(), true, out));
+    // Of the many sizes two say it all.
+    let kept = |line: &&str| !line.contains("block_bytes=") || line.contains("=\"64\"") || line.contains("+Inf");
+    let kept: Vec<&str> = written.lines().filter(kept).collect();
+    insta::assert_snapshot!("openmetrics", kept.join("\n"));
+    assert!(!written.contains("pid=\"2000\""), "what cannot be read has no figures");
+}
+
+#[test]
+fn a_name_cannot_break_out_of_its_label() {
+    let mut process = busy().process(about(State::Live), 12);
+    process.name = "a\"} 1\n\\b\x1b".into();
+    let snapshot = Snapshot::of(CREATED, vec![process]);
+    let written = written(|out| openmetrics::write(&snapshot, false, out));
+    assert!(written.contains("malloc_processes{process=\"a\\\"} 1\\\\n\\\\b\\\\x1b\"} 1\n"), "{written}");
+}
+
+#[test]
+fn every_diagnosis_has_its_words() {
+    let kinds = [
+        Kind::NotHeap,
+        Kind::LeakSuspected,
+        Kind::WarmingUp,
+        Kind::Growing,
+        Kind::Fragmentation,
+        Kind::Rounding,
+        Kind::Cache,
+        Kind::Churn,
+        Kind::ThreadChurn,
+        Kind::Stranded,
+        Kind::Stable,
+        Kind::Varying,
+    ];
+    let finding = |kind: Kind| Finding {
+        kind,
+        since: Some(CREATED),
+        numbers: Numbers {
+            bytes: Some(211 << 20),
+            share: Some(0.42),
+            bytes_per_second: (kind != Kind::NotHeap).then_some(1.2e6),
+            seconds: Some(1020.0),
+            low_bytes: Some(10 << 20),
+            high_bytes: Some(20 << 20),
+            allocations_per_second: Some(1.3e6),
+            thread_ends_per_second: Some(12.0),
+            live_blocks: (kind == Kind::Fragmentation).then_some(12),
+            carved_blocks: Some(480),
+            slabs: Some(31),
+        },
+        classes: vec![
+            ClassShare { line: Line::class(4096), share: 0.6, bytes: 600 },
+            ClassShare { line: Line::bucket(Some(131_072)), share: 0.3, bytes: 300 },
+        ],
+        threads: vec![ThreadShare { tid: Some(7), name: "evil\x1b[2J".into(), share: 0.71, allocated_by_bytes: 1 }],
+    };
+    let mut words = Vec::new();
+    for kind in kinds {
+        let mut process = busy().process(about(State::Live), 12);
+        let also = (kind == Kind::LeakSuspected).then(|| finding(Kind::Cache));
+        process.diagnosis = Some(Diagnosis { finding: finding(kind), also });
+        let verdict = verdict::verdict(&process).unwrap();
+        words.push(format!("{}  {}\n  {}", verdict.title, verdict.text, verdict.place.join("\n  ")));
+        words.extend(verdict.also.as_ref().map(|also| format!("  also {also}")));
+        assert!(verdict.title.len() + verdict.text.len() + 4 <= 80, "{verdict:?} does not fit");
+        assert!(verdict::word(&process).len() <= 9);
+    }
+    insta::assert_snapshot!("diagnoses", words.join("\n"));
 }

@@ -1,7 +1,9 @@
 //! Snapshots as plain text: aligned, for people and `grep`, without a single escape sequence.
 
-use super::format::{bytes, count, duration, harmless, percent, short, signed_bytes};
-use crate::model::{LargeClass, Process, SizeClass, Snapshot, State, ThreadState, Totals};
+use super::format::{bytes, count, duration, harmless, percent, short, signed_bytes, signed_change};
+use super::log;
+use super::verdict::{self, span};
+use crate::model::{Chain, LargeClass, Process, SizeClass, Snapshot, State, ThreadState, Totals};
 use std::io::{self, Write};
 
 /// Unknown.
@@ -24,6 +26,7 @@ pub(crate) fn write_list(snapshot: &Snapshot, out: &mut impl Write) -> io::Resul
         ("BLOCKS", Align::Right),
         ("ALLOC/S", Align::Right),
         ("THREADS", Align::Right),
+        ("DIAGNOSIS", Align::Left),
         ("COMMAND", Align::Left),
     ]);
     for process in &snapshot.processes {
@@ -40,6 +43,7 @@ pub(crate) fn write_list(snapshot: &Snapshot, out: &mut impl Write) -> io::Resul
             totals.live_blocks.map_or(DASH.into(), count),
             process.rates.allocations_per_second.map_or(DASH.into(), short),
             process.threads.as_ref().map_or(DASH.into(), |threads| count(threads.live)),
+            verdict::word(process).into(),
             harmless(&process.command).into_owned(),
         ]);
     }
@@ -70,12 +74,40 @@ fn write_process(process: &Process, out: &mut impl Write) -> io::Result<()> {
         State::Unpublished => writeln!(out, "its heap is not shown: it publishes nothing")?,
         _ => {}
     }
+    write_verdict(process, out)?;
     writeln!(out)?;
     write_totals(process, out)?;
     write_classes(process, out)?;
     write_large(process, out)?;
     write_threads(process, out)?;
-    write_misuse(process, out)
+    write_misuse(process, out)?;
+    for unread in &process.unread {
+        writeln!(out, "not read: {unread}")?;
+    }
+    write_log(process, out)
+}
+
+fn write_verdict(process: &Process, out: &mut impl Write) -> io::Result<()> {
+    let Some(verdict) = verdict::verdict(process) else { return Ok(()) };
+    writeln!(out, "\n{}  {}", verdict.title, verdict.text)?;
+    for place in verdict.place {
+        writeln!(out, "  {place}")?;
+    }
+    match verdict.also {
+        Some(also) => writeln!(out, "  also {also}"),
+        None => Ok(()),
+    }
+}
+
+fn write_log(process: &Process, out: &mut impl Write) -> io::Result<()> {
+    if process.log.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nlog")?;
+    for entry in &process.log {
+        writeln!(out, "{}  {}", entry.time, log::words(&entry.event))?;
+    }
+    Ok(())
 }
 
 fn write_totals(process: &Process, out: &mut impl Write) -> io::Result<()> {
@@ -92,10 +124,28 @@ fn write_totals(process: &Process, out: &mut impl Write) -> io::Result<()> {
     table.row(vec!["frees".into(), plain(totals.frees), per_second(rates.frees_per_second)]);
     table.row(vec!["reallocations".into(), plain(totals.reallocations), String::new()]);
     table.row(vec!["remote frees".into(), plain(totals.remote_frees), String::new()]);
+    if let Some(limits) = &process.limits {
+        let room = limits.seconds_to_limit.map_or(String::new(), |left| format!(", in {} at this growth", span(left)));
+        let used = format!("{} used{room}", bytes(limits.cgroup_used_bytes));
+        table.row(vec!["cgroup limit".into(), bytes(limits.cgroup_limit_bytes), used]);
+    }
     if totals.requested_bytes.is_none() {
         table.rows.retain(|row| row[1] != DASH);
     }
-    table.write(out)
+    table.write(out)?;
+    match &process.last_minute {
+        Some(change) => writeln!(out, "last minute    {}", changes(change)),
+        None => Ok(()),
+    }
+}
+
+/// What has changed in the chain of bytes, in one line.
+fn changes(change: &Chain) -> String {
+    const NAMES: [&str; 10] =
+        ["requested", "rounding", "allocated", "pinned", "cached", "tables", "other", "resident", "not heap", "RSS"];
+    let known = NAMES.iter().zip(change.links()).filter_map(|(name, change)| Some((name, change?)));
+    let changed: Vec<String> = known.map(|(name, change)| format!("{name} {}", signed_change(change))).collect();
+    changed.join(", ")
 }
 
 /// Lines of bytes: name, figure, and what else there is to say.
@@ -154,6 +204,8 @@ fn write_classes(process: &Process, out: &mut impl Write) -> io::Result<()> {
         ("SLABS", Align::Right),
         ("ALLOCATIONS", Align::Right),
         ("FREES", Align::Right),
+        ("WASTE", Align::Right),
+        ("GROWTH/S", Align::Right),
     ]);
     for class in used {
         table.row(vec![
@@ -166,9 +218,15 @@ fn write_classes(process: &Process, out: &mut impl Write) -> io::Result<()> {
             count(class.slabs),
             count(class.allocations),
             count(class.frees),
+            bytes(class.waste_bytes()),
+            growth(class.growth_bytes_per_second),
         ]);
     }
     table.write(out)
+}
+
+fn growth(rate: Option<f64>) -> String {
+    rate.map_or(DASH.into(), |rate| signed_change(rate.round() as i64))
 }
 
 fn write_large(process: &Process, out: &mut impl Write) -> io::Result<()> {
@@ -185,6 +243,7 @@ fn write_large(process: &Process, out: &mut impl Write) -> io::Result<()> {
         ("ALLOCATED", Align::Right),
         ("ALLOCATIONS", Align::Right),
         ("FREES", Align::Right),
+        ("GROWTH/S", Align::Right),
     ]);
     for class in used {
         table.row(vec![
@@ -194,9 +253,11 @@ fn write_large(process: &Process, out: &mut impl Write) -> io::Result<()> {
             bytes(class.allocated_bytes),
             count(class.allocations),
             count(class.frees),
+            growth(class.growth_bytes_per_second),
         ]);
     }
-    table.write(out)
+    table.write(out)?;
+    writeln!(out, "{} page moves, {} purges", count(large.page_moves), count(large.purges))
 }
 
 /// Threads that a text shows one by one; the JSON has them all.
@@ -207,6 +268,9 @@ fn write_threads(process: &Process, out: &mut impl Write) -> io::Result<()> {
     let mut summary = format!("{} live, {} started, {} ended", threads.live, threads.started, threads.ended);
     if threads.stranded_bytes > 0 {
         summary.push_str(&format!(", {} stranded", bytes(threads.stranded_bytes)));
+    }
+    if let Some(ends) = threads.ends_per_second.filter(|&ends| ends >= 0.1) {
+        summary.push_str(&format!(", {} end a second", short(ends)));
     }
     writeln!(out, "\nthreads: {summary}")?;
     let mut rows: Vec<_> = threads.rows.iter().filter(|row| row.state != ThreadState::Ended).collect();
@@ -220,6 +284,8 @@ fn write_threads(process: &Process, out: &mut impl Write) -> io::Result<()> {
         ("FREES", Align::Right),
         ("ALLOCATED BY", Align::Right),
         ("FREED BY", Align::Right),
+        ("REMOTE OUT", Align::Right),
+        ("REMOTE IN", Align::Right),
         ("NAME", Align::Left),
     ]);
     for row in rows.iter().take(MOST_THREADS) {
@@ -229,6 +295,8 @@ fn write_threads(process: &Process, out: &mut impl Write) -> io::Result<()> {
             count(row.frees),
             bytes(row.allocated_by_bytes),
             bytes(row.freed_by_bytes),
+            count(row.remote_frees),
+            count(row.remote_collected),
             harmless(&row.name).into_owned(),
         ]);
     }

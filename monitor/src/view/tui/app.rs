@@ -1,12 +1,17 @@
-//! The screen's state, and how it changes: pure. Time, data and keys come in as events; what shall be done outside
-//! goes out as a request.
+//! The screen's state, and what events make of it: pure. Time, data and keys come in as events; what shall be done
+//! outside goes out as a request.
 
 use super::data::Data;
-use super::keys::{self, Action, Context};
-use super::table::TableState;
-use super::{classes, frame, processes, threads};
-use crate::model::{Process, Time};
-use crossterm::event::{KeyEvent, KeyEventKind};
+use super::frame;
+use super::keys::{self, Context};
+use super::table::{Room, TableState};
+use super::tables::{self, TableId, Tables};
+pub(super) use super::views::{Tab, Window};
+use crate::model::compare::{Side, compare};
+use crate::model::log::{self as log_event, Entry};
+use crate::model::{Chain, Comparison, Process, Time};
+use crate::view::log;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent};
 use std::time::Duration;
 
 /// Something happened.
@@ -14,6 +19,8 @@ use std::time::Duration;
 pub(crate) enum Event {
     /// A key was pressed.
     Key(KeyEvent),
+    /// The mouse was used.
+    Mouse(MouseEvent),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
     /// A look at all selected processes, and what could not be seen.
@@ -24,12 +31,16 @@ pub(crate) enum Event {
     Lost { pid: u32, why: String },
     /// The looks themselves fail, and why.
     Failed(String),
+    /// A look is long overdue.
+    Late,
+    /// Something to tell the user until the next key.
+    Notice(String),
     /// The program that was started for watching has ended, in words.
     ProgramEnded(String),
 }
 
 /// What shall be done outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Request {
     /// End the screen.
     Quit,
@@ -39,42 +50,10 @@ pub(crate) enum Request {
     Follow(Option<u32>),
     /// Look this often.
     Interval(Duration),
+    /// Write what is shown, as JSON, to a file.
+    Save { time: Time, processes: Vec<Process> },
     /// Give the terminal back until the shell continues us.
     Suspend,
-}
-
-/// A tab of a process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Tab {
-    Overview,
-    Classes,
-    Threads,
-}
-
-impl Tab {
-    /// All, in order.
-    pub(super) const ALL: [Self; 3] = [Self::Overview, Self::Classes, Self::Threads];
-
-    /// As in the line of tabs.
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Overview => "Overview",
-            Self::Classes => "Classes",
-            Self::Threads => "Threads",
-        }
-    }
-}
-
-/// How far back the graphs reach: one of the history rings.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Window {
-    Minutes,
-    Hours,
-    Days,
-}
-
-impl Window {
-    const ALL: [Self; 3] = [Self::Minutes, Self::Hours, Self::Days];
 }
 
 /// A program that was started for watching.
@@ -88,13 +67,23 @@ pub(crate) struct Program {
     pub(crate) ended: Option<String>,
 }
 
-/// Times between two looks that can be chosen, in milliseconds.
-const INTERVALS: [u64; 9] = [100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
+/// What the screen opens on.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// The list of processes.
+    List,
+    /// Two processes side by side, the list behind them.
+    Pair,
+    /// One process, with no list behind it.
+    Process(u32, Option<Program>),
+    /// One process beside what it was.
+    Against(u32, Side),
+}
 
 /// The screen's state.
 ///
-/// Invariant after every update: the open table's selection and offset are within its rows; `opened` is `Some`
-/// wherever the list is not the root.
+/// Invariant after every update: the open table's selection and offset are within its rows; `opened` is `Some` wherever
+/// the list is not the root; `class` is `Some` on the tab of classes only.
 #[derive(Debug)]
 pub(crate) struct App {
     /// Columns and rows.
@@ -103,53 +92,91 @@ pub(crate) struct App {
     pub(super) opened: Option<u32>,
     /// Whether Esc leads from a process to the list.
     pub(super) has_list: bool,
+    /// The comparison is open.
+    pub(super) compares: bool,
+    /// The list is of two processes, so that there is something to compare.
+    pub(super) is_pair: bool,
+    /// What the open process is compared with.
+    pub(super) against: Option<Side>,
     pub(super) tab: Tab,
+    /// The size class that is open: its block size.
+    pub(super) class: Option<u64>,
     pub(super) window: Window,
     pub(super) interval: Duration,
+    /// Tables show rates where there is no room for all.
+    pub(super) rates: bool,
+    /// Tables show what was never used.
+    pub(super) unused: bool,
+    /// The classes are shown as they were at the peak.
+    pub(super) at_peak: bool,
+    /// Where changes are counted from.
+    pub(super) mark: Option<(Time, Chain)>,
     /// First line of the help, while that is open.
     pub(super) help: Option<usize>,
     /// The question about the program is open.
     pub(super) asks: bool,
+    /// Keys go into the open table's filter.
+    pub(super) types: bool,
     pub(super) program: Option<Program>,
     /// Why looks fail at present.
     pub(super) failure: Option<String>,
-    pub(super) processes: TableState,
-    pub(super) classes: TableState,
-    pub(super) threads: TableState,
-    live: Data,
-    frozen: Option<Data>,
+    /// No look has come for a long time.
+    pub(super) late: bool,
+    /// What was told the user last.
+    pub(super) notice: Option<String>,
+    pub(super) tables: Tables,
+    pub(super) live: Data,
+    pub(super) frozen: Option<Data>,
 }
 
 impl App {
-    /// A screen on the list of processes.
-    pub(crate) fn list(size: (u16, u16), interval: Duration) -> Self {
-        Self {
+    /// A screen that has seen nothing yet.
+    pub(crate) fn new(size: (u16, u16), interval: Duration, start: Start) -> Self {
+        let mut app = Self {
             size,
             opened: None,
             has_list: true,
+            compares: false,
+            is_pair: false,
+            against: None,
             tab: Tab::Overview,
-            window: Window::Minutes,
+            class: None,
+            window: Window::TwoMinutes,
             interval,
+            rates: false,
+            unused: false,
+            at_peak: false,
+            mark: None,
             help: None,
             asks: false,
+            types: false,
             program: None,
             failure: None,
-            processes: TableState::sorted_by(processes::DEFAULT_SORT, true),
-            classes: TableState::sorted_by(classes::DEFAULT_SORT, true),
-            threads: TableState::sorted_by(threads::DEFAULT_SORT, true),
+            late: false,
+            notice: None,
+            tables: Tables::new(),
             live: Data::default(),
             frozen: None,
+        };
+        match start {
+            Start::List => {}
+            Start::Pair => (app.compares, app.is_pair) = (true, true),
+            Start::Process(pid, program) => (app.opened, app.has_list, app.program) = (Some(pid), false, program),
+            Start::Against(pid, side) => {
+                (app.opened, app.has_list, app.compares, app.against) = (Some(pid), false, true, Some(side));
+            }
         }
-    }
-
-    /// A screen on one process, without a list behind it.
-    pub(crate) fn process(size: (u16, u16), interval: Duration, pid: u32, program: Option<Program>) -> Self {
-        Self { opened: Some(pid), has_list: false, program, ..Self::list(size, interval) }
+        app
     }
 
     /// Columns and rows of the screen.
     pub(crate) fn size(&self) -> (u16, u16) {
         self.size
+    }
+
+    /// Time between two looks.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// What is shown: the present, or what was when the screen was frozen.
@@ -162,65 +189,83 @@ impl App {
         self.frozen.is_some()
     }
 
+    /// Whether what is shown as the present has stopped being it.
+    pub(super) fn is_stale(&self) -> bool {
+        self.late || self.failure.is_some() || self.live.lost.is_some()
+    }
+
     /// The open process as it is shown.
     pub(super) fn shown(&self) -> Option<&Process> {
         self.data().process(self.opened?)
     }
 
-    /// The open process a look earlier, and the seconds between.
-    pub(super) fn earlier(&self) -> Option<(&Process, f64)> {
-        self.data().earlier(self.opened?)
+    /// Both sides, where two are to be compared and known.
+    pub(super) fn comparison(&self) -> Option<Comparison> {
+        let data = self.data();
+        let side = |process: &Process| data.time.map(|time| Side::of(process, time));
+        match (&self.against, &data.list[..]) {
+            (Some(against), _) => Some(compare(against, &side(self.shown()?)?)),
+            (None, [left, right]) if self.is_pair => Some(compare(&side(left)?, &side(right)?)),
+            _ => None,
+        }
     }
 
     /// Where keys go.
     pub(super) fn context(&self) -> Context {
-        match (self.asks, self.help, self.opened, self.tab) {
+        match (self.asks, self.help, self.types) {
             (true, ..) => Context::Prompt,
-            (_, Some(_), ..) => Context::Help,
-            (.., None, _) => Context::List,
-            (.., Tab::Overview) => Context::Overview,
-            _ => Context::Table,
+            (_, Some(_), _) => Context::Help,
+            (.., true) => Context::Filter,
+            _ => self.context_behind_help(),
         }
     }
 
     /// The place that the help is about.
     pub(super) fn context_behind_help(&self) -> Context {
-        match (self.opened, self.tab) {
-            (None, _) => Context::List,
-            (_, Tab::Overview) => Context::Overview,
+        match (self.compares, self.opened, self.tab) {
+            (true, ..) => Context::Compare,
+            (_, None, _) => Context::List,
+            (.., Tab::Overview) => Context::Overview,
+            (.., Tab::Classes) if self.class.is_some() => Context::Class,
+            (.., Tab::Classes) => Context::Classes,
             _ => Context::Table,
         }
+    }
+
+    /// The table that is open, if one is.
+    pub(super) fn table_id(&self) -> Option<TableId> {
+        Some(match (self.compares, self.opened, self.tab) {
+            (true, ..) => TableId::Compare,
+            (_, None, _) => TableId::Processes,
+            (.., Tab::Overview) => return None,
+            (.., Tab::Classes) if self.class.is_some() => TableId::Class,
+            (.., Tab::Classes) => TableId::Classes,
+            (.., Tab::Threads) => TableId::Threads,
+            (.., Tab::Large) => TableId::Large,
+            (.., Tab::Safety) => TableId::Safety,
+            (.., Tab::Log) => TableId::Log,
+        })
+    }
+
+    /// The open table's state.
+    pub(super) fn table(&mut self) -> Option<&mut TableState> {
+        let id = self.table_id()?;
+        Some(self.tables.get_mut(id))
+    }
+
+    /// What tables have room for.
+    pub(super) fn room(&self) -> Room {
+        Room { width: self.size.0, rates: self.rates }
     }
 
     /// Takes note of an event.
     pub(crate) fn update(&mut self, event: Event) -> Option<Request> {
         let request = match event {
             Event::Key(key) if key.kind == KeyEventKind::Release => None,
-            Event::Key(key) => keys::action(self.context(), key).and_then(|action| self.act(action)),
+            Event::Key(key) => self.take_key(key),
+            Event::Mouse(mouse) => self.click(mouse),
             Event::Resize(columns, rows) => {
                 self.size = (columns, rows);
-                None
-            }
-            Event::List { time, processes, problems } => {
-                self.failure = None;
-                self.live.take_list(time, processes, problems);
-                None
-            }
-            Event::Opened { time, process } => {
-                if self.opened == Some(process.pid) {
-                    self.failure = None;
-                    self.live.take_opened(time, process);
-                }
-                None
-            }
-            Event::Lost { pid, why } => {
-                if self.opened == Some(pid) {
-                    self.live.lost = Some(why);
-                }
-                None
-            }
-            Event::Failed(why) => {
-                self.failure = Some(why);
                 None
             }
             Event::ProgramEnded(how) => {
@@ -230,168 +275,96 @@ impl App {
                 }
                 None
             }
+            Event::Notice(text) => {
+                self.notice = Some(text);
+                None
+            }
+            seen => {
+                self.take_look(seen);
+                None
+            }
         };
         self.settle();
         request
     }
 
-    fn act(&mut self, action: Action) -> Option<Request> {
-        match action {
-            Action::Quit => {
-                if self.program.as_ref().is_none_or(|program| program.ended.is_some()) {
-                    return Some(Request::Quit);
+    fn take_look(&mut self, event: Event) {
+        match event {
+            Event::List { time, processes, problems } => {
+                (self.failure, self.late) = (None, false);
+                self.live.take_list(time, processes, problems);
+            }
+            Event::Opened { time, process } if self.opened == Some(process.pid) => {
+                (self.failure, self.late) = (None, false);
+                if self.mark.is_none() {
+                    self.mark = Some((time, Chain::of(&process.totals)));
                 }
-                self.help = None;
-                self.asks = true;
+                if let Some(exec) = new_exec(&process, self.live.process(process.pid)) {
+                    self.notice = Some(log::words(&exec.event));
+                }
+                self.live.take_opened(time, process);
             }
-            Action::Leave => return Some(Request::Quit),
-            Action::End => return Some(Request::EndProgram),
-            Action::Suspend => return Some(Request::Suspend),
-            Action::Help => self.help = Some(0),
-            Action::Back if self.asks => self.asks = false,
-            Action::Back if self.help.is_some() => self.help = None,
-            Action::Back => {
-                if self.has_list && self.opened.take().is_some() {
-                    self.forget_opened();
-                    return Some(Request::Follow(None));
+            Event::Lost { pid, why } if self.opened == Some(pid) => self.live.lost = Some(why),
+            Event::Failed(why) => self.failure = Some(why),
+            Event::Late => self.late = true,
+            _ => {}
+        }
+    }
+
+    fn take_key(&mut self, key: KeyEvent) -> Option<Request> {
+        self.notice = None;
+        if self.context() == Context::Filter && self.take_text(key) {
+            return None;
+        }
+        keys::action(self.context(), key).and_then(|action| self.act(action))
+    }
+
+    /// A key for the filter's text. Others, such as the arrows, do what they always do.
+    fn take_text(&mut self, key: KeyEvent) -> bool {
+        const LONGEST: usize = 64;
+        let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
+        let Some(table) = self.table() else { return false };
+        match key.code {
+            KeyCode::Char(character) if plain && !character.is_control() => {
+                if table.filter.chars().count() < LONGEST {
+                    table.filter.push(character);
                 }
             }
-            Action::Open => return self.open(),
-            Action::Freeze => self.frozen = if self.is_frozen() { None } else { Some(self.live.clone()) },
-            Action::Slower => return self.change_interval(true),
-            Action::Faster => return self.change_interval(false),
-            Action::Wider => self.window = neighbour(&Window::ALL, self.window, 1, false),
-            Action::Narrower => self.window = neighbour(&Window::ALL, self.window, -1, false),
-            Action::NextTab => self.tab = neighbour(&Tab::ALL, self.tab, 1, true),
-            Action::PreviousTab => self.tab = neighbour(&Tab::ALL, self.tab, -1, true),
-            Action::Tab(number) => self.tab = Tab::ALL.get(number).copied().unwrap_or(self.tab),
-            Action::SortLeft => self.sort_by_neighbour(false),
-            Action::SortRight => self.sort_by_neighbour(true),
-            Action::Invert => {
-                let table = self.table();
-                table.descending = !table.descending;
-            }
-            Action::Up => self.scroll(-1),
-            Action::Down => self.scroll(1),
-            Action::PageUp => self.scroll(-self.page().cast_signed()),
-            Action::PageDown => self.scroll(self.page().cast_signed()),
-            Action::First => self.scroll(isize::MIN),
-            Action::Last => self.scroll(isize::MAX),
+            KeyCode::Backspace => drop(table.filter.pop()),
+            _ => return false,
         }
-        None
-    }
-
-    fn open(&mut self) -> Option<Request> {
-        self.settle();
-        let rows = processes::rows(self);
-        let pid = rows.get(self.processes.position)?.pid;
-        self.processes.selected = Some(u64::from(pid));
-        self.forget_opened();
-        self.opened = Some(pid);
-        self.tab = Tab::Overview;
-        Some(Request::Follow(Some(pid)))
-    }
-
-    fn forget_opened(&mut self) {
-        self.live.forget_opened();
-        for table in [&mut self.classes, &mut self.threads] {
-            table.selected = None;
-            table.position = 0;
-            table.offset = 0;
-        }
-    }
-
-    fn change_interval(&mut self, slower: bool) -> Option<Request> {
-        let now = self.interval.as_millis();
-        let choices = INTERVALS.into_iter();
-        let chosen = match slower {
-            true => choices.clone().find(|&choice| u128::from(choice) > now),
-            false => choices.rev().find(|&choice| u128::from(choice) < now),
-        };
-        self.interval = Duration::from_millis(chosen?);
-        Some(Request::Interval(self.interval))
-    }
-
-    fn sort_by_neighbour(&mut self, right: bool) {
-        let width = self.size.0;
-        match (self.opened, self.tab) {
-            (None, _) => self.processes.sort_by_neighbour(&processes::COLUMNS, width, right),
-            (_, Tab::Threads) => self.threads.sort_by_neighbour(&threads::COLUMNS, width, right),
-            _ => self.classes.sort_by_neighbour(&classes::COLUMNS, width, right),
-        }
-    }
-
-    fn scroll(&mut self, by: isize) {
-        if let Some(line) = &mut self.help {
-            *line = line.saturating_add_signed(by);
-            return;
-        }
-        let (keys, page) = (self.row_keys(), self.page());
-        let table = self.table();
-        if by == isize::MIN {
-            // The top is a place, not a row: what comes to stand there is selected.
-            (table.selected, table.position) = (None, 0);
-        } else {
-            table.step(&keys, by, page);
-        }
+        table.start_over();
+        true
     }
 
     /// Puts selection, offset and help within what there is to show.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if let Some(line) = self.help {
             self.help = Some(line.min(frame::help_overflow(self)));
         }
-        let (keys, page) = (self.row_keys(), self.page());
-        self.table().settle(&keys, page);
-    }
-
-    fn table(&mut self) -> &mut TableState {
-        match (self.opened, self.tab) {
-            (None, _) => &mut self.processes,
-            (_, Tab::Threads) => &mut self.threads,
-            _ => &mut self.classes,
+        if let Some(id) = self.table_id() {
+            let (keys, page) = (tables::keys(self, id), self.page());
+            self.tables.get_mut(id).settle(&keys, page);
         }
     }
 
     /// Which of how many rows is selected in the open table, if one is open.
     pub(super) fn place_in_table(&self) -> Option<(usize, usize)> {
-        let (table, rows) = match (self.opened, self.tab) {
-            (None, _) => (&self.processes, self.data().list.len()),
-            (_, Tab::Overview) => return None,
-            (_, Tab::Classes) => (&self.classes, classes::rows(self).len()),
-            (_, Tab::Threads) => (&self.threads, threads::rows(self).len()),
-        };
-        (rows != 0).then_some((table.position + 1, rows))
+        let id = self.table_id()?;
+        let rows = tables::keys(self, id).len();
+        (rows != 0).then_some((self.tables.get(id).position + 1, rows))
     }
 
-    /// The table that is open, or would be on the overview.
-    #[cfg(test)]
-    pub(super) fn open_table(&self) -> &TableState {
-        match (self.opened, self.tab) {
-            (None, _) => &self.processes,
-            (_, Tab::Threads) => &self.threads,
-            _ => &self.classes,
-        }
-    }
-
-    fn row_keys(&self) -> Vec<u64> {
-        match (self.opened, self.tab) {
-            (None, _) => processes::rows(self).iter().map(processes::key).collect(),
-            (_, Tab::Threads) => threads::rows(self).iter().map(threads::key).collect(),
-            _ => classes::rows(self).iter().map(classes::key).collect(),
-        }
-    }
-
-    /// Rows of a table that fit on the screen.
-    fn page(&self) -> usize {
-        usize::from(frame::body(self).height.saturating_sub(1)).max(1)
+    /// Rows of the open table that fit on the screen.
+    pub(super) fn page(&self) -> usize {
+        let body = frame::body(self);
+        let area = self.table_id().map_or(body, |id| tables::area(self, id, body));
+        usize::from(area.height.saturating_sub(1)).max(1)
     }
 }
 
-/// The element `by` places from `current`; around the ends where `cyclic`, else not beyond them.
-fn neighbour<T: Copy + PartialEq>(all: &[T], current: T, by: isize, cyclic: bool) -> T {
-    let count = all.len().cast_signed();
-    let at = all.iter().position(|&one| one == current).unwrap_or(0).cast_signed() + by;
-    let at = if cyclic { at.rem_euclid(count) } else { at.clamp(0, count - 1) };
-    all[at.unsigned_abs()]
+/// The exec that a process has gone through since it was last seen.
+fn new_exec<'a>(process: &'a Process, before: Option<&Process>) -> Option<&'a Entry> {
+    let exec = process.log.iter().rev().find(|entry| matches!(entry.event, log_event::Event::Exec { .. }))?;
+    before.is_some_and(|before| !before.log.contains(exec)).then_some(exec)
 }

@@ -13,9 +13,7 @@ pub(super) struct Data {
     /// What could not be seen of them.
     pub(super) problems: Rc<Vec<String>>,
     /// The opened process.
-    opened: Option<(Time, Rc<Process>)>,
-    /// The same a look earlier.
-    earlier: Option<(Time, Rc<Process>)>,
+    opened: Option<Rc<Process>>,
     /// Why the opened process can be seen no more.
     pub(super) lost: Option<String>,
 }
@@ -32,26 +30,18 @@ impl Data {
     pub(super) fn take_opened(&mut self, time: Time, process: Box<Process>) {
         self.time = Some(time);
         self.lost = None;
-        self.earlier = self.opened.replace((time, Rc::from(process)));
+        self.opened = Some(Rc::from(process));
     }
 
     /// No process is open any more.
     pub(super) fn forget_opened(&mut self) {
         self.opened = None;
-        self.earlier = None;
         self.lost = None;
     }
 
     /// A process: as it was opened, else as the list has it.
     pub(super) fn process(&self, pid: u32) -> Option<&Process> {
-        let opened = self.opened.as_ref().map(|(_, process)| &**process).filter(|process| process.pid == pid);
+        let opened = self.opened.as_deref().filter(|process| process.pid == pid);
         opened.or_else(|| self.list.iter().find(|process| process.pid == pid))
-    }
-
-    /// An opened process a look earlier, and the seconds between.
-    pub(super) fn earlier(&self, pid: u32) -> Option<(&Process, f64)> {
-        let ((now, process), (then, earlier)) = (self.opened.as_ref()?, self.earlier.as_ref()?);
-        let seconds = now.seconds_since(*then);
-        (process.pid == pid && earlier.pid == pid && seconds > 0.0).then_some((&**earlier, seconds))
     }
 }

@@ -3,8 +3,9 @@
 
 use crate::error::Error;
 use crate::model::Process;
+use crate::model::derive::Detail;
 use crate::source::{Look, Selection, Watcher};
-use crossterm::event::{self, KeyEvent};
+use crossterm::event::{self, KeyEvent, MouseEvent};
 use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use std::io;
@@ -19,6 +20,7 @@ pub(super) enum Message {
     /// A look at one.
     One(u32, Result<Box<Process>, Error>),
     Key(KeyEvent),
+    Mouse(MouseEvent),
     Resize(u16, u16),
     /// No key will ever come again.
     InputLost(io::Error),
@@ -45,7 +47,9 @@ pub(super) fn take_looks(
     orders: Receiver<Order>,
     out: Sender<Message>,
 ) {
-    thread::spawn(move || look_on(Watcher::new(selection), followed, interval, &orders, &out));
+    // Of many processes a line each is shown; of those that were asked for, everything.
+    let detail = if selection == Selection::All { Detail::Line } else { Detail::Full };
+    thread::spawn(move || look_on(Watcher::with_detail(selection, detail), followed, interval, &orders, &out));
 }
 
 fn look_on(
@@ -84,6 +88,7 @@ pub(super) fn take_keys(out: Sender<Message>) {
         loop {
             let message = match event::read() {
                 Ok(event::Event::Key(key)) => Message::Key(key),
+                Ok(event::Event::Mouse(mouse)) => Message::Mouse(mouse),
                 Ok(event::Event::Resize(columns, rows)) => Message::Resize(columns, rows),
                 Ok(_) => continue,
                 Err(cause) => {

@@ -3,10 +3,12 @@
 use super::app::{App, Tab};
 use super::keys;
 use super::table::put;
+use super::tables::{self, TableId};
 use super::theme::Theme;
-use super::{classes, graph, help, process, processes, threads, watch};
-use crate::model::{Process, Time};
-use crate::view::format::{count, duration, harmless};
+use super::{graph, help, process, processes, watch};
+use crate::model::Process;
+use crate::view::format::{count, harmless};
+use crate::view::verdict::clock;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -15,6 +17,9 @@ use ratatui::style::Style;
 pub(super) const LEAST: (u16, u16) = (40, 10);
 /// Most lines of messages.
 const MESSAGES: usize = 3;
+
+/// The row of the tabs.
+pub(super) const TABS: u16 = 1;
 
 /// Draws the screen.
 pub(super) fn draw(buffer: &mut Buffer, app: &App, theme: &Theme) {
@@ -25,14 +30,15 @@ pub(super) fn draw(buffer: &mut Buffer, app: &App, theme: &Theme) {
     let line = |y: u16| Rect { y, height: 1, ..area };
     header(buffer, line(0), app, theme);
     let body = body_of(area, app);
-    if let Some(pid) = app.opened {
-        tabs(buffer, line(1), app, theme);
-        opened(buffer, body, app, pid, theme);
-    } else if app.help.is_none() {
-        processes::draw(buffer, body, app, theme);
+    if app.compares {
+        sides(buffer, line(TABS), app, theme);
+    } else if app.opened.is_some() {
+        tabs(buffer, line(TABS), app, theme);
     }
     if app.help.is_some() {
         help::draw(buffer, body, app, theme);
+    } else {
+        view(buffer, body, app, theme);
     }
     for (y, (message, style)) in (body.bottom()..).zip(messages(app, theme)) {
         put(buffer, (area.x, y), area.width, &harmless(&message), false, style, theme);
@@ -43,6 +49,41 @@ pub(super) fn draw(buffer: &mut Buffer, app: &App, theme: &Theme) {
     }
 }
 
+fn view(buffer: &mut Buffer, body: Rect, app: &App, theme: &Theme) {
+    match app.table_id() {
+        Some(TableId::Processes) if app.data().list.is_empty() => processes::draw_empty(buffer, body, theme),
+        Some(TableId::Compare) if app.comparison().is_none() => {
+            let text = "Two processes are needed to compare, and one of them is not there.";
+            put(buffer, (body.x, body.y), body.width, text, false, theme.quiet(), theme);
+        }
+        Some(TableId::Processes | TableId::Compare) => table_in(buffer, body, app, theme),
+        _ if app.shown().is_none() => {
+            let text = format!("No figures of process {} yet.", app.opened.unwrap_or(0));
+            put(buffer, (body.x, body.y), body.width, &text, false, theme.quiet(), theme);
+        }
+        Some(_) => table_in(buffer, body, app, theme),
+        None => overview(buffer, body, app, theme),
+    }
+}
+
+fn table_in(buffer: &mut Buffer, body: Rect, app: &App, theme: &Theme) {
+    if let Some(id) = app.table_id() {
+        tables::draw(buffer, body, app, id, theme);
+    }
+}
+
+/// Figures first; then a graph has what is left, and no less than it needs where there is much room.
+fn overview(buffer: &mut Buffer, body: Rect, app: &App, theme: &Theme) {
+    let wanted = process::wanted_rows(app, theme);
+    let graphs = if body.height >= 18 { graph::LEAST_ROWS + 1 } else { 0 };
+    let upper = Rect { height: wanted.min(body.height - graphs), ..body };
+    let lower = Rect { y: upper.bottom(), height: body.height - upper.height, ..body };
+    process::draw(buffer, upper, app, theme);
+    if let Some(process) = app.shown() {
+        graph::draw(buffer, lower, process, app.window, theme);
+    }
+}
+
 /// The part of the screen that belongs to the open view.
 pub(super) fn body(app: &App) -> Rect {
     let (width, height) = app.size;
@@ -50,7 +91,7 @@ pub(super) fn body(app: &App) -> Rect {
 }
 
 fn body_of(area: Rect, app: &App) -> Rect {
-    let above = if app.opened.is_some() { 2 } else { 1 };
+    let above = if app.opened.is_some() || app.compares { TABS + 1 } else { 1 };
     let below = 1 + messages(app, &Theme::new(false, false)).len() as u16;
     Rect { y: area.y + above, height: area.height.saturating_sub(above + below), ..area }
 }
@@ -73,13 +114,12 @@ fn header(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
     if row.width >= 60 {
         parts.push(("statsmon".into(), theme.quiet()));
     }
-    let interval = format!("every {}", short_interval(app.interval));
     if app.opened.is_some() {
         match app.shown() {
             Some(process) => {
                 parts.push((format!("{} {}", harmless(&process.name), process.pid), theme.header()));
                 parts.push(state(app, process, theme));
-                parts.extend(process.uptime_seconds.map(|up| (format!("up {}", duration(up)), Style::new())));
+                parts.extend(process.uptime_seconds.map(|up| (format!("up {}", brief(up)), Style::new())));
                 parts.extend(process.threads.as_ref().map(|threads| {
                     let threads = threads.live;
                     let noun = if threads == 1 { "thread" } else { "threads" };
@@ -92,84 +132,93 @@ fn header(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
         let processes = app.data().list.len();
         let noun = if processes == 1 { "process" } else { "processes" };
         parts.push((format!("{processes} {noun}"), theme.header()));
+        if app.is_stale() {
+            parts.push(("STALE".to_owned(), theme.bad()));
+        }
     }
-    parts.push((interval, Style::new()));
+    parts.push((format!("every {}", short_interval(app.interval)), Style::new()));
+    if app.opened.is_some() {
+        parts.push((format!("window {}", app.window.short()), Style::new()));
+    }
 
-    let time = app.data().time.map_or(String::new(), clock);
+    let time = app.data().time.map_or(String::new(), |time| clock(time).trim_end_matches('Z').to_owned());
     let right = if app.is_frozen() { format!(" FROZEN {time} ") } else { time };
     let right_width = row.width.min(right.len() as u16);
     let right_x = row.right() - right_width;
     let right_style = if app.is_frozen() { theme.banner() } else { theme.quiet() };
     buffer.set_stringn(right_x, row.y, right, right_width.into(), right_style);
 
+    let width = |text: &str| ratatui::text::Span::raw(text).width() as u16;
+    // Our own name goes first where there is too little room, then what stands furthest to the right.
+    let all: u16 = parts.iter().map(|(text, _)| width(text) + 2).fold(0, u16::saturating_add);
+    if all > right_x.saturating_sub(row.x) && parts.len() > 1 && row.width >= 60 {
+        parts.remove(0);
+    }
     let mut x = row.x;
     for (at, (text, style)) in parts.iter().enumerate() {
         let left = right_x.saturating_sub(x + 1);
-        if at > 1 && usize::from(left) < text.chars().count() {
-            break;
+        let wanted = width(text);
+        if at > 1 && left < wanted {
+            continue;
         }
-        put(
-            buffer,
-            (x, row.y),
-            left.min(ratatui::text::Span::raw(text.as_str()).width() as u16),
-            text,
-            false,
-            *style,
-            theme,
-        );
-        x = x.saturating_add(ratatui::text::Span::raw(text.as_str()).width() as u16 + 2).min(right_x);
+        put(buffer, (x, row.y), left.min(wanted), text, false, *style, theme);
+        x = x.saturating_add(wanted + 2).min(right_x);
     }
 }
 
 /// The state in words. A process that is seen no more has not said how it ended.
 fn state(app: &App, process: &Process, theme: &Theme) -> (String, Style) {
-    let gone = app.data().lost.is_some() && !process.state.is_dead();
-    let word = if gone { "GONE" } else { processes::state_in_words(process.state) };
+    let stale = app.is_stale() && !process.state.is_dead();
+    let word = if stale { "STALE" } else { processes::state_in_words(process.state) };
     let style = if word == "LIVE" { theme.good() } else { theme.bad() };
     (word.to_owned(), style)
 }
 
+/// Every tab and the columns it takes.
+pub(super) fn tab_places(app: &App) -> impl Iterator<Item = (Tab, std::ops::Range<u16>)> + use<> {
+    let narrow = app.size.0 < 60;
+    let mut x = 0;
+    Tab::ALL.into_iter().map(move |tab| {
+        let left = x;
+        x += tab_text(tab, narrow).len() as u16 + 2;
+        (tab, left..x)
+    })
+}
+
+fn tab_text(tab: Tab, narrow: bool) -> String {
+    let number = Tab::ALL.iter().position(|&one| one == tab).unwrap_or(0) + 1;
+    let title = tab.title();
+    // "1Over 2Clas …": enough to know them by.
+    if narrow { format!("{number}{}", &title[..title.len().min(3)]) } else { format!("{number} {title}") }
+}
+
 fn tabs(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
-    let mut x = row.x;
-    for (number, tab) in (1..).zip(Tab::ALL) {
+    let mut end = row.x;
+    for (tab, range) in tab_places(app) {
+        let text = tab_text(tab, app.size.0 < 60);
         let (text, style) = match tab == app.tab {
-            true => (format!("[{number} {}]", tab.title()), theme.selected()),
-            false => (format!(" {number} {} ", tab.title()), theme.quiet()),
+            true => (format!("[{text}]"), theme.selected()),
+            false => (format!(" {text} "), theme.quiet()),
         };
-        (x, _) = buffer.set_stringn(x, row.y, text, row.right().saturating_sub(x).into(), style);
+        let left = row.right().saturating_sub(range.start);
+        buffer.set_stringn(row.x + range.start, row.y, text, left.into(), style);
+        end = row.x + range.end;
     }
-    let left = row.right().saturating_sub(x + 2);
+    let left = row.right().saturating_sub(end + 2);
     if let Some(process) = app.shown().filter(|_| left >= 10) {
-        put(buffer, (x + 2, row.y), left, &harmless(&process.command), true, theme.quiet(), theme);
+        put(buffer, (end + 2, row.y), left, &harmless(&process.command), true, theme.quiet(), theme);
     }
 }
 
-fn opened(buffer: &mut Buffer, body: Rect, app: &App, pid: u32, theme: &Theme) {
-    if app.help.is_some() {
-        return;
-    }
-    let Some(process) = app.shown() else {
-        let text = format!("No figures of process {pid} yet.");
-        return put(
-            buffer,
-            (body.x, body.y),
-            body.width.min(body.height * body.width),
-            &text,
-            false,
-            theme.quiet(),
-            theme,
+/// What is compared, in the place of the tabs.
+fn sides(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
+    if let Some(comparison) = app.comparison() {
+        let text = format!(
+            "LEFT {}   RIGHT {}",
+            crate::view::comparison::side(&comparison.left),
+            crate::view::comparison::side(&comparison.right)
         );
-    };
-    match app.tab {
-        Tab::Overview => {
-            // Figures first; what a graph can use is left to it.
-            let upper = Rect { height: process::ROWS.min(body.height), ..body };
-            let lower = Rect { y: upper.bottom(), height: body.height - upper.height, ..body };
-            process::draw(buffer, upper, process, theme);
-            graph::draw(buffer, lower, process, app.window, theme);
-        }
-        Tab::Classes => classes::draw(buffer, body, app, theme),
-        Tab::Threads => threads::draw(buffer, body, app, theme),
+        put(buffer, (row.x, row.y), row.width, &text, false, theme.strong(), theme);
     }
 }
 
@@ -182,6 +231,7 @@ fn messages(app: &App, theme: &Theme) -> Vec<(String, Style)> {
     } else {
         messages.extend(app.data().problems.iter().map(|why| (format!("! {why}"), theme.bad())));
     }
+    messages.extend(app.notice.as_ref().map(|text| (text.clone(), theme.strong())));
     messages.truncate(MESSAGES - 1);
     messages.extend(app.program.as_ref().map(|program| (watch::status(program), Style::new())));
     messages
@@ -194,6 +244,10 @@ fn hints(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
     let right = row.right() - place.len() as u16;
 
     let mut x = row.x;
+    if let Some(filter) = filter(app) {
+        (x, _) = buffer.set_stringn(x, row.y, &filter, usize::from(right.saturating_sub(x)), theme.strong());
+        x += 2;
+    }
     for (keys, word) in keys::hints(app.context()) {
         if word == "back" && !app.has_list {
             continue;
@@ -208,10 +262,21 @@ fn hints(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
     }
 }
 
-/// The time of day, UTC.
-fn clock(time: Time) -> String {
-    let stamp = time.to_string();
-    format!("{}Z", stamp.get(11..19).unwrap_or_default())
+/// The open table's filter, with a cursor while it is typed.
+fn filter(app: &App) -> Option<String> {
+    let filter = &app.tables.get(app.table_id().filter(|_| app.help.is_none())?).filter;
+    let cursor = if app.types { "_" } else { "" };
+    (app.types || !filter.is_empty()).then(|| format!("/{}{cursor}", harmless(filter)))
+}
+
+/// A long time in few letters: `3d04h`, `2h07m`, `3m05s`, `12s`.
+fn brief(seconds: f64) -> String {
+    match seconds.max(0.0) as u64 {
+        whole @ 0..60 => format!("{whole}s"),
+        whole @ 60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        whole @ 3600..86400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        whole => format!("{}d{:02}h", whole / 86400, whole / 3600 % 24),
+    }
 }
 
 fn short_interval(interval: std::time::Duration) -> String {

@@ -6,7 +6,7 @@ use super::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 13] = [
     ("requested", "bytes the program asked for, live"),
     ("rounding", "what its blocks have beyond that"),
     ("allocated", "bytes of the blocks that hold them"),
@@ -14,13 +14,18 @@ const WORDS: [(&str, &str); 9] = [
     ("cached", "free memory kept for reuse; given back after a while"),
     ("tables", "the allocator's own records"),
     ("other", "resident memory that none of these explains"),
+    ("not heap", "the rest of the RSS: code, stacks, maps, other allocators"),
+    ("waste", "rounding and pinned"),
     ("alloc by", "asked for by calls of this thread, whoever frees it"),
-    ("remote", "blocks freed by another thread than their owner"),
+    ("r.out r.in", "blocks it freed of others' heaps; others freed of its heap"),
+    ("left adopted", "bytes of slabs it left at its end; took over from ended ones"),
+    ("stranded", "bytes left by ended threads that nobody has taken over"),
 ];
 
 /// The help's lines: keys or a word, and what they mean.
 fn lines(context: Context) -> Vec<(String, &'static str)> {
-    let keys = keys::in_context(context).map(|binding| (binding.shown.to_owned(), binding.help));
+    let keys = keys::in_context(context).filter(|binding| !binding.shown.is_empty());
+    let keys = keys.map(|binding| (binding.shown.to_owned(), binding.help));
     let words = WORDS.iter().map(|&(word, meaning)| (word.to_owned(), meaning));
     keys.chain([(String::new(), "")]).chain(words).collect()
 }

@@ -3,42 +3,61 @@
 //! ```text
 //! feed      looks, keys and signals, as messages            (I/O, threads)
 //! terminal  the terminal, taken and given back              (I/O)
-//! app       the state, and how events change it             (pure)
+//! save      what is shown, as a file                        (I/O)
+//! app, act  the state, and how events and keys change it    (pure)
 //! data      the looks that are shown                        (pure)
 //! keys      every key: what it does, help and hints
+//! hits      what lies under the mouse
 //! frame     the whole screen, from the state
-//!   processes, process, graph, classes, threads, help, watch: its parts
-//!   table, theme: what they are made of
+//!   process, graph: the overview
+//!   tables: processes, compare, classes, class, threads, large, safety, log
+//!   help, watch: what lies over them
+//!   table, value, plot, theme: what they are made of
 //! ```
 
+mod act;
 mod app;
+mod class;
 mod classes;
+mod compare;
 mod data;
 mod feed;
 mod frame;
 mod graph;
 mod help;
+mod hits;
 mod keys;
+mod large;
+mod log;
+mod plot;
 mod process;
 mod processes;
+mod safety;
+mod save;
 mod table;
+mod tables;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod theme;
 mod threads;
+mod value;
+mod views;
 mod watch;
 
+use crate::cli::TerminalArgs;
 use crate::error::Error;
 use crate::model::Time;
 use crate::run::{self, Watched};
+use crate::source::against::Against;
 use crate::source::{Look, Selection, Target};
-use app::{App, Event, Program, Request};
+use app::{App, Event, Program, Request, Start};
 use feed::{Message, Order};
 use signal_hook::consts::{SIGCHLD, SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
+use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 use terminal::Screen;
 use theme::Theme;
@@ -49,42 +68,52 @@ pub(crate) struct Options {
     pub(crate) selection: Selection,
     /// Time between two looks.
     pub(crate) interval: Duration,
+    /// An earlier snapshot to compare with.
+    pub(crate) against: Option<PathBuf>,
+    /// How it looks.
+    pub(crate) terminal: TerminalArgs,
 }
 
 /// Shows the screen until the user leaves it. Returns the exit code.
 pub(crate) fn run(options: Options) -> Result<u8, Error> {
-    let Options { selection, interval } = options;
-    let single = matches!(&selection, Selection::Targets(targets) if targets.len() == 1);
-    let all = selection == Selection::All;
+    let Options { selection, interval, against, terminal } = options;
+    let targets = match &selection {
+        Selection::All => 0,
+        Selection::Targets(targets) => targets.len(),
+    };
+    let against = against.as_deref().map(Against::read).transpose()?;
     let (out, inbox) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
     feed::take_looks(selection, None, interval, ordered, out.clone());
     let Ok(Message::All(first)) = inbox.recv() else { return Err(looks_ended()) };
     let mut first = first?;
-    if first.snapshot.processes.is_empty() && !all && !first.problems.is_empty() {
+    if first.snapshot.processes.is_empty() && targets != 0 && !first.problems.is_empty() {
         return Err(first.problems.swap_remove(0));
     }
-    let mut app = match first.snapshot.processes.first() {
-        Some(process) if single => {
-            let _ = orders.send(Order::Follow(Some(process.pid)));
-            App::process((0, 0), interval, process.pid, None)
-        }
-        _ => App::list((0, 0), interval),
+    let start = match (&first.snapshot.processes[..], targets, against) {
+        ([process, ..], _, Some(against)) => Start::Against(process.pid, against.side(&process.name)?),
+        ([process], 1, None) => Start::Process(process.pid, None),
+        ([_, _], 2, None) => Start::Pair,
+        _ => Start::List,
     };
+    let mut app = App::new((0, 0), interval, start.clone());
+    if let Start::Process(pid, _) | Start::Against(pid, _) = start {
+        let _ = orders.send(Order::Follow(Some(pid)));
+    }
     app.update(list_event(first));
-    Session { app, orders, out, inbox, program: None, ended: None }.run()
+    Session { app, orders, out, inbox, terminal, program: None, ended: None }.run()
 }
 
 /// Shows the screen on a program that this monitor has started, until that ends or the user leaves; on `q` it asks
 /// whether to leave the program running or to end it. Returns the exit code.
-pub(crate) fn watch(watched: Watched, interval: Duration) -> Result<u8, Error> {
+pub(crate) fn watch(watched: Watched, interval: Duration, terminal: TerminalArgs) -> Result<u8, Error> {
     let pid = watched.pid();
     let (out, inbox) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
     feed::take_looks(Selection::Targets(vec![Target::Pid(pid)]), Some(pid), interval, ordered, out.clone());
     let program = Program { command: watched.command.clone(), log: watched.log.display().to_string(), ended: None };
-    let app = App::process((0, 0), interval, pid, Some(program));
-    Session { app, orders, out, inbox, program: Some(watched), ended: None }.run()
+    let app = App::new((0, 0), interval, Start::Process(pid, Some(program)));
+    Session { app, orders, out, inbox, terminal, program: Some(watched), ended: None }.run()
 }
 
 /// One use of the screen.
@@ -93,6 +122,7 @@ struct Session {
     orders: Sender<Order>,
     out: Sender<Message>,
     inbox: Receiver<Message>,
+    terminal: TerminalArgs,
     program: Option<Watched>,
     ended: Option<ExitStatus>,
 }
@@ -107,9 +137,10 @@ enum Way {
 
 impl Session {
     fn run(mut self) -> Result<u8, Error> {
-        let theme = Theme::of_environment();
+        let theme = Theme::of_environment(self.terminal);
         feed::take_signals(self.out.clone()).map_err(|cause| Error::io("watching for signals", cause))?;
-        let mut screen = Screen::open().map_err(|cause| Error::io("taking over the terminal", cause))?;
+        let mut screen =
+            Screen::open(self.terminal.mouse).map_err(|cause| Error::io("taking over the terminal", cause))?;
         feed::take_keys(self.out.clone());
         let shown = self.show(&mut screen, &theme);
         drop(screen);
@@ -131,7 +162,10 @@ impl Session {
             screen
                 .draw(app.size(), |buffer| frame::draw(buffer, app, theme))
                 .map_err(|cause| Error::io("drawing on the terminal", cause))?;
-            let mut next = Some(self.inbox.recv().map_err(|_| looks_ended())?);
+            let mut next = self.next_message()?;
+            if next.is_none() {
+                self.app.update(Event::Late);
+            }
             while let Some(message) = next {
                 if let Some(way) = self.take_in(message, screen)? {
                     return Ok(way);
@@ -141,9 +175,20 @@ impl Session {
         }
     }
 
+    /// Waits for what happens next; nothing where the next look is long overdue.
+    fn next_message(&self) -> Result<Option<Message>, Error> {
+        let patience = self.app.interval() * 3 + Duration::from_secs(3);
+        match self.inbox.recv_timeout(patience) {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(looks_ended()),
+        }
+    }
+
     fn take_in(&mut self, message: Message, screen: &mut Screen) -> Result<Option<Way>, Error> {
         let event = match message {
             Message::Key(key) => Event::Key(key),
+            Message::Mouse(mouse) => Event::Mouse(mouse),
             Message::Resize(columns, rows) => Event::Resize(columns, rows),
             Message::All(Ok(look)) => list_event(look),
             Message::All(Err(error)) => Event::Failed(error.to_string()),
@@ -160,6 +205,10 @@ impl Session {
             None => {}
             Some(Request::Quit) => return Ok(Some(Way::Quit)),
             Some(Request::EndProgram) => return Ok(Some(Way::EndProgram)),
+            Some(Request::Save { time, processes }) => {
+                let saved = save::save(time, processes);
+                self.app.update(Event::Notice(saved));
+            }
             Some(Request::Suspend) => return self.step_aside(screen, true),
             Some(Request::Follow(pid)) => self.orders.send(Order::Follow(pid)).map_err(|_| looks_ended())?,
             Some(Request::Interval(interval)) => {

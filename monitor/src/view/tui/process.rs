@@ -1,153 +1,160 @@
-//! The overview of one process: the chain of bytes from what was requested to what is resident, then the rest in
-//! words. Where rows are few, the least telling ones go first.
+//! The overview of one process: what is to be said, the chain of bytes from what was requested to the RSS, then the rest
+//! in words. Where rows are few, the least telling ones go first.
 
+use super::app::App;
 use super::table::{Value, put};
 use super::theme::Theme;
-use crate::model::{Misuse, MisuseEvent, Process, State};
-use crate::view::format::{bytes, count, harmless, short, signed_bytes};
+use crate::model::{Chain, Process, State};
+use crate::view::format::{bytes, count, short, signed_bytes, signed_change};
+use crate::view::verdict::{self, clock, misuse_count, span, verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 /// Columns of names, figures, changes and shares.
 const NAME: u16 = 15;
-const NOW: u16 = 10;
-const CHANGE: u16 = 12;
+const NOW: u16 = 9;
+const CHANGE: u16 = 11;
 const SHARE: u16 = 5;
+/// Columns from which changes since the mark are shown.
+const WITH_MARK: u16 = 72;
 
-/// One link of the chain.
-struct Link {
-    sign: &'static str,
-    name: &'static str,
-    bytes: Option<i64>,
-    last_minute: Option<i64>,
-    rank: u8,
+/// Names of the chain's links: sums, and what is added to them; and which go first where rows are few.
+const LINKS: [(&str, &str, u8); 10] = [
+    ("", "requested", 40),
+    ("+", "rounding", 101),
+    ("=", "allocated", 20),
+    ("+", "pinned free", 70),
+    ("+", "cached free", 80),
+    ("+", "tables", 102),
+    ("+", "other", 103),
+    ("=", "resident", 60),
+    ("+", "not heap", 90),
+    ("=", "RSS", 30),
+];
+/// Ranks of the headline, its place, and the titles. No two rows have the same.
+const HEADLINE: u8 = 10;
+const PLACE: u8 = 50;
+const TITLES: u8 = 104;
+
+/// One row of the overview.
+enum Row<'a> {
+    Words { name: &'static str, text: String, style: Style },
+    Titles,
+    Link(usize, &'a Changes),
 }
 
-impl Link {
-    /// Whether it is the sum of those above it.
-    fn is_sum(&self) -> bool {
-        self.sign != "+"
-    }
+/// The chain, and how it has changed.
+struct Changes {
+    now: Chain,
+    minute: Chain,
+    mark: Option<Chain>,
+    scale: i64,
 }
 
-/// From requested bytes to resident ones.
-fn chain(process: &Process) -> [Link; 10] {
-    let totals = &process.totals;
-    let signed = |bytes: Option<u64>| bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let minus = |one: Option<i64>, other: Option<i64>| Some(one?.saturating_sub(other?));
-    let [requested, allocated, pinned, cached] =
-        [totals.requested_bytes, totals.allocated_bytes, totals.pinned_bytes, totals.cached_bytes].map(signed);
-    let [resident, rss] = [totals.resident_bytes, totals.rss_bytes].map(signed);
-
-    // The history's last point is the end of the last full second: a minute before it are sixty more.
-    let seconds = process.history.as_ref().map(|history| history.seconds.as_slice()).unwrap_or_default();
-    let then = seconds.len().checked_sub(61).map(|at| &seconds[at]);
-    let before = then.map(|point| {
-        [point.requested_bytes, point.allocated_bytes, point.pinned_bytes, point.cached_bytes].map(|bytes| bytes as i64)
-    });
-    let since = |now: Option<i64>, which: usize| minus(now, before.map(|before| before[which]));
-    let rounding_before = before.map(|[requested, allocated, ..]| allocated.saturating_sub(requested));
-    let rounding = minus(allocated, requested);
-
-    let link = |sign, name, bytes, last_minute, rank| Link { sign, name, bytes, last_minute, rank };
-    [
-        link("", "requested", requested, since(requested, 0), 2),
-        link("+", "rounding", rounding, minus(rounding, rounding_before), 8),
-        link("=", "allocated", allocated, since(allocated, 1), 1),
-        link("+", "pinned free", pinned, since(pinned, 2), 6),
-        link("+", "cached free", cached, since(cached, 3), 7),
-        link("+", "tables", signed(totals.metadata_bytes), None, 12),
-        link("+", "other", totals.other_bytes, None, 13),
-        link("=", "resident", resident, None, 5),
-        link("+", "not heap", minus(rss, resident), None, 14),
-        link("=", "RSS", rss, None, 3),
-    ]
+/// How many rows there is something for.
+pub(super) fn wanted_rows(app: &App, theme: &Theme) -> u16 {
+    app.shown().map_or(0, |process| words(app, process, theme).len() as u16 + LINKS.len() as u16 + 1)
 }
-
-/// Rows that the overview takes at most.
-pub(super) const ROWS: u16 = 15;
 
 /// Draws as much of the overview as fits.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, process: &Process, theme: &Theme) {
-    let links = chain(process);
-    let facts = facts(process, theme);
-    let mut ranks: Vec<u8> = links.iter().map(|link| link.rank).chain(facts.iter().map(|fact| fact.rank)).collect();
-    ranks.push(TITLES_RANK);
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, theme: &Theme) {
+    let Some(process) = app.shown() else { return };
+    let now = Chain::of(&process.totals);
+    let changes = Changes {
+        now,
+        minute: process.last_minute.unwrap_or_default(),
+        mark: app.mark.map(|(_, marked)| now.since(&marked)),
+        scale: now.links().into_iter().flatten().max().unwrap_or(0).max(1),
+    };
+    let mut rows: Vec<(u8, u8, Row<'_>)> = Vec::new();
+    rows.extend(words(app, process, theme));
+    rows.push((TITLES, 10, Row::Titles));
+    rows.extend(LINKS.iter().enumerate().map(|(at, (_, _, rank))| (*rank, 11 + at as u8, Row::Link(at, &changes))));
+
+    let mut ranks: Vec<u8> = rows.iter().map(|(rank, ..)| *rank).collect();
     ranks.sort_unstable();
     let lowest = ranks.get(usize::from(area.height)).copied().unwrap_or(u8::MAX);
-
-    let whole = process.totals.rss_bytes.or(process.totals.resident_bytes);
-    let scale = links.iter().filter_map(|link| link.bytes).max().unwrap_or(0).max(1);
-    let mut rows = area.rows();
-    if TITLES_RANK < lowest
-        && let Some(row) = rows.next()
-    {
-        draw_titles(buffer, row, process, theme);
-    }
-    for (link, row) in links.iter().filter(|link| link.rank < lowest).zip(rows.by_ref()) {
-        draw_link(buffer, row, link, scale, whole, theme);
-    }
-    for (fact, row) in facts.iter().filter(|fact| fact.rank < lowest).zip(rows) {
-        buffer.set_stringn(row.x, row.y, fact.name, usize::from(row.width), theme.label());
-        let x = row.x + 9.min(row.width);
-        put(buffer, (x, row.y), row.right() - x, &fact.text, false, fact.style, theme);
-    }
-}
-
-const TITLES_RANK: u8 = 15;
-
-fn draw_titles(buffer: &mut Buffer, row: Rect, process: &Process, theme: &Theme) {
-    let bar = bar_area(row);
-    put(buffer, (row.x + NAME, row.y), NOW.min(row.width - NAME), "now", true, theme.quiet(), theme);
-    put(buffer, (row.x + NAME + NOW, row.y), CHANGE, "last 1m", true, theme.quiet(), theme);
-    if !bar.is_empty() {
-        let title = if process.totals.rss_bytes.is_some() { "share of RSS" } else { "share of the heap" };
-        put(buffer, (bar.x, row.y), bar.width, title, false, theme.quiet(), theme);
-        if let Some(swap) = process.totals.swap_bytes.filter(|&swap| swap != 0) {
-            let text = format!("swapped out {}", bytes(swap));
-            let x = bar.x + title.len() as u16 + 2;
-            put(buffer, (x, row.y), row.right().saturating_sub(x), &text, true, theme.strong(), theme);
+    rows.retain(|(rank, ..)| *rank < lowest);
+    rows.sort_by_key(|(_, place, _)| *place);
+    for (line, (_, _, row)) in area.rows().zip(&rows) {
+        match row {
+            Row::Titles => draw_titles(buffer, line, app, process, theme),
+            Row::Link(at, changes) => draw_link(buffer, line, *at, changes, process, theme),
+            Row::Words { name, text, style } => {
+                let indent = if name.is_empty() { 0 } else { 9.min(line.width) };
+                buffer.set_stringn(line.x, line.y, name, usize::from(line.width), theme.label());
+                put(buffer, (line.x + indent, line.y), line.width - indent, text, false, *style, theme);
+            }
         }
     }
 }
 
-fn draw_link(buffer: &mut Buffer, row: Rect, link: &Link, scale: i64, whole: Option<u64>, theme: &Theme) {
-    let style = if link.is_sum() { theme.strong() } else { Style::new() };
-    let name = if link.sign.is_empty() { link.name.to_owned() } else { format!("{} {}", link.sign, link.name) };
+fn draw_titles(buffer: &mut Buffer, row: Rect, app: &App, process: &Process, theme: &Theme) {
+    let mut title = |x: u16, width: u16, text: &str, right: bool| {
+        let left = row.width.saturating_sub(x);
+        put(buffer, (row.x + x, row.y), width.min(left), text, right, theme.quiet(), theme);
+    };
+    title(NAME, NOW, "now", true);
+    title(NAME + NOW, CHANGE, "last 1m", true);
+    if row.width >= WITH_MARK {
+        let since = match app.mark {
+            Some((time, _)) if row.width >= 100 => format!("since {}", clock(time)),
+            _ => "since mark".to_owned(),
+        };
+        title(NAME + NOW + CHANGE, mark_width(row), &since, true);
+    }
+    let bar = bar_area(row);
+    if !bar.is_empty() {
+        let text = if process.totals.rss_bytes.is_some() { "share of RSS" } else { "share of the heap" };
+        title(bar.x - row.x, bar.width, text, false);
+    }
+}
+
+fn mark_width(row: Rect) -> u16 {
+    if row.width >= 100 { 16 } else { CHANGE }
+}
+
+fn draw_link(buffer: &mut Buffer, row: Rect, at: usize, changes: &Changes, process: &Process, theme: &Theme) {
+    let (sign, name, _) = LINKS[at];
+    let style = if sign == "+" { Style::new() } else { theme.strong() };
+    let name = if sign.is_empty() { name.to_owned() } else { format!("{sign} {name}") };
     put(buffer, (row.x, row.y), NAME, &name, false, style, theme);
-    let now = link.bytes.map_or("-".to_owned(), signed_bytes);
-    put(buffer, (row.x + NAME, row.y), NOW, &now, true, style, theme);
-    let change = link.last_minute.map_or("-".to_owned(), signed_change);
-    put(buffer, (row.x + NAME + NOW, row.y), CHANGE, &change, true, Style::new(), theme);
+    let now = changes.now.links()[at];
+    let shown = now.map_or("-".to_owned(), signed_bytes);
+    put(buffer, (row.x + NAME, row.y), NOW, &shown, true, style, theme);
+    let change = |change: Option<i64>| change.map_or("-".to_owned(), signed_change);
+    let x = row.x + NAME + NOW;
+    let left = row.right().saturating_sub(x);
+    put(buffer, (x, row.y), CHANGE.min(left), &change(changes.minute.links()[at]), true, Style::new(), theme);
+    if row.width >= WITH_MARK {
+        let since = change(changes.mark.and_then(|mark| mark.links()[at]));
+        put(buffer, (x + CHANGE, row.y), mark_width(row), &since, true, Style::new(), theme);
+    }
 
     let area = bar_area(row);
-    let Some(bytes) = link.bytes else { return };
-    if area.is_empty() {
-        return;
-    }
-    let style = match link.name {
-        "rounding" => theme.layer(1),
-        "pinned free" => theme.layer(2),
-        "requested" | "allocated" => theme.layer(0),
+    let Some(now) = now.filter(|_| !area.is_empty()) else { return };
+    let style = match at {
+        0 | 2 => theme.layer(0),
+        1 => theme.layer(1),
+        3 => theme.layer(2),
         _ => Style::new(),
     };
-    buffer.set_stringn(area.x, row.y, bar(bytes, scale, area.width, theme), usize::from(area.width), style);
+    buffer.set_stringn(area.x, row.y, bar(now, changes.scale, area.width, theme), usize::from(area.width), style);
+    let whole = process.totals.rss_bytes.or(process.totals.resident_bytes);
     if let Some(whole) = whole.filter(|&whole| whole != 0) {
         // Adding zero turns the -0 that a small negative share is rounded to into 0.
-        let share = format!("{:.0}%", (bytes as f64 * 100.0 / whole as f64).round() + 0.0);
+        let share = format!("{:.0}%", (now as f64 * 100.0 / whole as f64).round() + 0.0);
         put(buffer, (area.right(), row.y), SHARE, &share, true, Style::new(), theme);
     }
 }
 
 /// Where bars are drawn; empty where there is no room.
 fn bar_area(row: Rect) -> Rect {
-    let used = NAME + NOW + CHANGE + 2;
+    let mark = if row.width >= WITH_MARK { mark_width(row) } else { 0 };
+    let used = NAME + NOW + CHANGE + mark + 2;
     let width = row.width.saturating_sub(used + SHARE);
-    if width < 8 {
-        return Rect::default();
-    }
-    Rect { x: row.x + used, width, ..row }
+    if width < 8 { Rect::default() } else { Rect { x: row.x + used, width, ..row } }
 }
 
 /// A bar of `bytes` where `scale` fills `width`. What is there can be seen, however little.
@@ -163,29 +170,15 @@ fn bar(bytes: i64, scale: i64, width: u16, theme: &Theme) -> String {
     bar
 }
 
-fn signed_change(bytes: i64) -> String {
-    match bytes {
-        0 => "0".to_owned(),
-        1.. => format!("+{}", signed_bytes(bytes)),
-        _ => signed_bytes(bytes),
-    }
-}
-
-/// A line in words.
-struct Fact {
-    name: &'static str,
-    text: String,
-    style: Style,
-    rank: u8,
-}
-
-fn facts(process: &Process, theme: &Theme) -> Vec<Fact> {
+/// The rows of words: rank, place, and what they say. The headline stands above the chain, the rest below.
+fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
     let totals = &process.totals;
     let known = |figure: Option<u64>| figure.map_or("-".to_owned(), bytes);
-    let plain = |name, text, rank| Fact { name, text, style: Style::new(), rank };
-    let number = |figure: Option<u64>| Value::Count(figure).show();
+    let number = |figure: Option<u64>| Value::Count(figure).show(theme);
     let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!(" ({}/s)", short(rate)));
+    let row = |rank: u8, place: u8, name, text: String, style: Style| (rank, place, Row::Words { name, text, style });
 
+    let mut rows = headline(process, app.size.0, theme);
     let error = totals.peak_error_bytes.filter(|&error| error != 0);
     let error = error.map_or(String::new(), |error| format!(" {} {}", theme.symbols.about, bytes(error)));
     let peaks = format!(
@@ -194,6 +187,33 @@ fn facts(process: &Process, theme: &Theme) -> Vec<Fact> {
         known(totals.peak_allocated_bytes),
         known(totals.peak_rss_bytes),
     );
+    rows.push(row(105, 30, "peaks", peaks, Style::new()));
+    if let Some(limits) = &process.limits {
+        let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}", span(left)));
+        let (limit, used) = (limits.cgroup_limit_bytes, limits.cgroup_used_bytes);
+        let soon = limits.seconds_to_limit.is_some_and(|left| left < 3600.0);
+        let (mark, style) = if soon { ("! ", theme.bad()) } else { ("", Style::new()) };
+        let text = format!("{mark}cgroup {}, {} used{left}", bytes(limit), bytes(used));
+        rows.push(row(48, 31, "limit", text, style));
+    }
+    if let Some(swap) = totals.swap_bytes.filter(|&swap| swap != 0) {
+        rows.push(row(65, 32, "swap", format!("{} of the process are swapped out", bytes(swap)), theme.strong()));
+    }
+    let misuse = process.misuse.as_ref().filter(|misuse| misuse_count(misuse) != 0);
+    if let Some(misuse) = misuse {
+        let only_foreign = misuse.foreign_frees == misuse_count(misuse);
+        let (mark, style) = if only_foreign { ("", Style::new()) } else { ("! ", theme.bad()) };
+        let last = misuse.last.last().map_or(String::new(), |event| format!("; last {}", verdict::misuse(event)));
+        let kinds = [
+            (misuse.double_frees, "double"),
+            (misuse.invalid_frees, "invalid"),
+            (misuse.corruptions, "damaged list"),
+            (misuse.foreign_frees, "foreign"),
+        ];
+        let seen = kinds.iter().filter(|(times, _)| *times != 0);
+        let seen: Vec<String> = seen.map(|(times, kind)| format!("{} {kind}", count(*times))).collect();
+        rows.push(row(45, 33, "misuse", format!("{mark}{}{last}", seen.join(", ")), style));
+    }
     let blocks = format!(
         "{} live, {} allocated{}, {} freed{}",
         totals.live_blocks.map_or("-".to_owned(), count),
@@ -202,64 +222,57 @@ fn facts(process: &Process, theme: &Theme) -> Vec<Fact> {
         number(totals.frees),
         rate(process.rates.frees_per_second),
     );
-    let threads = process.threads.as_ref().map_or("-".to_owned(), |threads| {
-        format!(
-            "{} live, {} started, {} ended; stranded {}, remote frees {}",
-            count(threads.live),
-            count(threads.started),
-            count(threads.ended),
-            bytes(threads.stranded_bytes),
-            number(totals.remote_frees),
-        )
-    });
-    vec![
-        plain("peaks", peaks, 9),
-        plain("blocks", blocks, 10),
-        plain("threads", threads, 11),
-        misuse_fact(process, theme),
-    ]
-}
-
-/// All wrong frees and damaged lists.
-pub(super) fn misuse_count(misuse: &Misuse) -> u64 {
-    [misuse.foreign_frees, misuse.double_frees, misuse.invalid_frees, misuse.corruptions]
-        .into_iter()
-        .fold(0, u64::saturating_add)
-}
-
-fn misuse_fact(process: &Process, theme: &Theme) -> Fact {
-    let fact = |text, style| Fact { name: "misuse", text, style, rank: 4 };
-    let Some(misuse) = &process.misuse else { return fact("-".to_owned(), Style::new()) };
-    let kinds = [
-        (misuse.double_frees, "double"),
-        (misuse.invalid_frees, "invalid"),
-        (misuse.corruptions, "corrupt list"),
-        (misuse.foreign_frees, "foreign"),
-    ];
-    let seen: Vec<String> = kinds
-        .iter()
-        .filter(|(times, _)| *times != 0)
-        .map(|(times, kind)| format!("{} {kind}", count(*times)))
-        .collect();
-    if seen.is_empty() {
-        return fact("none".to_owned(), theme.good());
+    rows.push(row(108, 34, "blocks", blocks, Style::new()));
+    if app.size.1 > 24 {
+        let threads = process.threads.as_ref().map_or("-".to_owned(), |threads| {
+            format!(
+                "{} live, {} started, {} ended; stranded {}, remote frees {}",
+                count(threads.live),
+                count(threads.started),
+                count(threads.ended),
+                bytes(threads.stranded_bytes),
+                number(totals.remote_frees),
+            )
+        });
+        rows.push(row(109, 35, "threads", threads, Style::new()));
+        if misuse.is_none() && process.misuse.is_some() {
+            rows.push(row(110, 36, "misuse", "none".to_owned(), theme.good()));
+        }
     }
-    let last = misuse.last.last().map_or(String::new(), |event| format!("; last {}", misuse_in_words(event)));
-    // A program may well hand foreign pointers around; the other kinds are bugs.
-    let only_foreign = misuse.foreign_frees == misuse_count(misuse);
-    let (mark, style) = match process.state {
-        _ if only_foreign => ("", Style::new()),
-        State::Crashed => ("! likely the cause: ", theme.bad()),
-        _ => ("! ", theme.bad()),
-    };
-    fact(format!("{mark}{}{last}", seen.join(", ")), style)
+    rows
 }
 
-/// A misuse as one line has room for.
-fn misuse_in_words(event: &MisuseEvent) -> String {
-    let kind = event.kind.replace('_', " ");
-    let size = event.requested_bytes.or(event.block_size).map_or(String::new(), |size| format!(" of {}", bytes(size)));
-    format!("{kind} in {}({}){size} from {}", event.call, harmless(&event.address), harmless(&event.caller))
+fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
+    let row = |rank, place, text: String, style| (rank, place, Row::Words { name: "", text, style });
+    let Some(verdict) = verdict(process) else {
+        let why = match process.state {
+            State::NoAccess => "NO ACCESS  it belongs to another user; run statsmon as that user or as root",
+            State::Unpublished => "UNPUBLISHED  it has the library, but publishes nothing",
+            _ => "watching: there is too little history yet to say anything",
+        };
+        return vec![row(HEADLINE, 0, why.to_owned(), theme.quiet())];
+    };
+    let mark = if verdict.alarms { "! " } else { "" };
+    let style = match (verdict.alarms, verdict.title) {
+        (true, _) => theme.bad(),
+        (_, "STABLE") => theme.good(),
+        _ => theme.strong(),
+    };
+    let mut rows = vec![row(HEADLINE, 0, format!("{mark}{}  {}", verdict.title, verdict.text), style)];
+    // In one row where they fit, else in two: the less telling one goes first where rows are few.
+    let joined = verdict.place.join("    ");
+    let fits = joined.chars().count() + 2 <= usize::from(width);
+    let mut below = if fits && !joined.is_empty() { vec![joined] } else { verdict.place };
+    below.extend(verdict.also.map(|also| format!("also {also}")));
+    let ranks = [PLACE, 106, 107];
+    rows.extend(
+        below
+            .into_iter()
+            .zip(ranks)
+            .zip(1..)
+            .map(|((text, rank), place)| row(rank, place, format!("  {text}"), Style::new())),
+    );
+    rows
 }
 
 #[cfg(test)]

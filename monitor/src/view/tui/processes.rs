@@ -1,12 +1,13 @@
 //! The list of processes.
 
 use super::app::App;
-use super::table::{self, Column, Value};
+use super::table::{self, Column, Look, Mode, Value, put};
+use super::tables::TableId;
 use super::theme::Theme;
 use crate::model::{Process, State};
+use crate::view::verdict;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
 
 /// One process.
 pub(super) struct Row {
@@ -21,41 +22,33 @@ pub(super) struct Row {
     threads: Option<u64>,
     misuses: Option<u64>,
     command: String,
+    diagnosis: &'static str,
 }
 
-/// Sorted by this column at first: allocated bytes.
-pub(super) const DEFAULT_SORT: usize = 3;
+/// Sorted at first by allocated bytes, the most on top.
+pub(super) const SORT: (usize, bool) = (4, true);
 
 const fn number(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
-    Column { title, width, right: true, from_width, descending: true, value }
+    Column { title, width, right: true, from_width, mode: Mode::Both, descending: true, value }
+}
+
+const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
+    Column { title, width, right: false, from_width, mode: Mode::Both, descending: false, value }
 }
 
 /// The columns.
-pub(super) const COLUMNS: [Column<Row>; 10] = [
+pub(super) static COLUMNS: [Column<Row>; 11] = [
     Column { descending: false, ..number("PID", 7, 0, |row| Value::Id(Some(u64::from(row.pid)))) },
-    Column {
-        title: "STATE",
-        width: 11,
-        right: false,
-        from_width: 48,
-        descending: false,
-        value: |row| Value::Text(state_in_words(row.state).to_owned()),
-    },
-    number("REQUESTED", 10, 60, |row| Value::Bytes(row.requested)),
+    words("STATE", 9, 48, |row| Value::Text(state_in_words(row.state).to_owned())),
+    words("DIAGNOSIS", 10, 0, |row| Value::Text(row.diagnosis.to_owned())),
+    Column { mode: Mode::Amounts, ..number("REQUESTED", 10, 76, |row| Value::Bytes(row.requested)) },
     number("ALLOCATED", 10, 0, |row| Value::Bytes(row.allocated)),
-    number("RSS", 9, 68, |row| Value::Bytes(row.rss)),
-    number("GROWTH/S", 10, 110, |row| Value::Growth(row.growth)),
-    number("ALLOC/S", 8, 76, |row| Value::Rate(row.allocations_per_second)),
-    number("THR", 4, 90, |row| Value::Count(row.threads)),
-    number("MISUSE", 7, 100, |row| Value::Count(row.misuses)),
-    Column {
-        title: "COMMAND",
-        width: 8,
-        right: false,
-        from_width: 0,
-        descending: false,
-        value: |row| Value::Text(row.command.clone()),
-    },
+    Column { mode: Mode::Amounts, ..number("RSS", 8, 66, |row| Value::Bytes(row.rss)) },
+    number("GROWTH/S", 9, 60, |row| Value::Growth(row.growth)),
+    Column { mode: Mode::Rates, ..number("ALLOC/S", 8, 76, |row| Value::Rate(row.allocations_per_second)) },
+    Column { mode: Mode::Rates, ..number("THR", 4, 76, |row| Value::Count(row.threads)) },
+    Column { mode: Mode::Rates, ..number("MISUSE", 7, 76, |row| Value::Count(row.misuses)) },
+    words("COMMAND", 8, 0, |row| Value::Text(row.command.clone())),
 ];
 
 /// A state as the screen has it.
@@ -65,15 +58,14 @@ pub(super) fn state_in_words(state: State) -> &'static str {
         State::Exited => "EXITED",
         State::Crashed => "CRASHED",
         State::NoAccess => "NO ACCESS",
-        State::Unpublished => "UNPUBLISHED",
+        State::Unpublished => "UNPUBLSHD",
     }
 }
 
-/// The processes, sorted.
+/// The processes, arranged.
 pub(super) fn rows(app: &App) -> Vec<Row> {
-    let mut rows: Vec<Row> = app.data().list.iter().map(row).collect();
-    table::sort(&mut rows, &COLUMNS, &app.processes, key);
-    rows
+    let rows = app.data().list.iter().map(row).collect();
+    table::arrange(rows, &COLUMNS, app.tables.get(TableId::Processes), key)
 }
 
 fn row(process: &Process) -> Row {
@@ -86,8 +78,13 @@ fn row(process: &Process) -> Row {
         allocations_per_second: process.rates.allocations_per_second,
         growth: process.rates.requested_growth_bytes_per_second,
         threads: process.threads.as_ref().map(|threads| threads.live),
-        misuses: process.misuse.as_ref().map(super::process::misuse_count),
-        command: process.command.clone(),
+        misuses: process.misuse.as_ref().map(verdict::misuse_count),
+        command: match process.state {
+            State::NoAccess => format!("{} (another user's)", process.command),
+            State::Unpublished => format!("{} (publishes nothing)", process.command),
+            _ => process.command.clone(),
+        },
+        diagnosis: verdict::word(process),
     }
 }
 
@@ -96,16 +93,20 @@ pub(super) fn key(row: &Row) -> u64 {
     u64::from(row.pid)
 }
 
-/// Draws the list.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, theme: &Theme) {
-    let rows = rows(app);
-    if rows.is_empty() && area.height > 2 {
-        let middle = Rect { y: area.y + 1, height: 2, ..area };
-        let lines = ["No process with the library yet.", "Start one with: statsmon run -- COMMAND"];
-        for (row, text) in middle.rows().zip(lines) {
-            buffer.set_line(row.x, row.y, &Line::styled(text, theme.quiet()), row.width);
-        }
-        return;
+/// How a row is drawn.
+pub(super) fn look(row: &Row) -> Look {
+    match (row.state, row.diagnosis) {
+        (State::Live, "leak?") => Look::Strong,
+        (State::Live, _) => Look::Plain,
+        _ => Look::Faint,
     }
-    table::draw(buffer, area, &COLUMNS, &rows, &app.processes, theme, |row| row.state != State::Live);
+}
+
+/// Says what to do where there is nothing to list.
+pub(super) fn draw_empty(buffer: &mut Buffer, area: Rect, theme: &Theme) {
+    let middle = Rect { y: area.y + 1, height: area.height.saturating_sub(1).min(2), ..area };
+    let lines = ["No process with the library yet.", "Start one with: statsmon run -- COMMAND"];
+    for (row, text) in middle.rows().zip(lines) {
+        put(buffer, (row.x, row.y), row.width, text, false, theme.quiet(), theme);
+    }
 }

@@ -1,63 +1,10 @@
 //! Tables: one list of columns drives titles, texts, widths and sorting.
 
 use super::theme::Theme;
-use crate::view::format;
+pub(super) use super::value::{TREND, Value};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use std::cmp::Ordering;
-
-/// What stands in a cell; it sorts by itself, and the unknown sorts below everything.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Value {
-    Text(String),
-    Bytes(Option<u64>),
-    Count(Option<u64>),
-    /// A number without grouping, such as a PID.
-    Id(Option<u64>),
-    /// A change per second, in blocks.
-    Rate(Option<f64>),
-    /// A change per second, in bytes.
-    Growth(Option<f64>),
-}
-
-impl Value {
-    /// As text; a dash for the unknown.
-    pub(super) fn show(&self) -> String {
-        let shown = match self {
-            Self::Text(text) => Some(format::harmless(text).into_owned()),
-            Self::Bytes(bytes) => bytes.map(format::bytes),
-            Self::Count(count) => count.map(|count| format::short(count as f64).replace(' ', "")).map(whole),
-            Self::Id(id) => id.map(|id| id.to_string()),
-            Self::Rate(rate) => rate.map(|rate| format::short(rate).replace(' ', "")),
-            Self::Growth(rate) => rate.map(|rate| format::signed_bytes(rate.round() as i64)),
-        };
-        shown.unwrap_or_else(|| "-".to_owned())
-    }
-
-    fn order(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Text(one), Self::Text(other)) => one.to_lowercase().cmp(&other.to_lowercase()),
-            (
-                Self::Bytes(one) | Self::Count(one) | Self::Id(one),
-                Self::Bytes(other) | Self::Count(other) | Self::Id(other),
-            ) => one.cmp(other),
-            (Self::Rate(one) | Self::Growth(one), Self::Rate(other) | Self::Growth(other)) => match (one, other) {
-                (Some(one), Some(other)) => one.total_cmp(other),
-                (one, other) => one.is_some().cmp(&other.is_some()),
-            },
-            _ => Ordering::Equal,
-        }
-    }
-}
-
-/// A count below a thousand has no fraction.
-fn whole(shown: String) -> String {
-    match shown.split_once('.') {
-        Some((whole, fraction)) if fraction.bytes().all(|byte| byte.is_ascii_digit()) => whole.to_owned(),
-        _ => shown,
-    }
-}
 
 /// One column of rows of type `R`.
 pub(super) struct Column<R> {
@@ -69,11 +16,33 @@ pub(super) struct Column<R> {
     pub(super) right: bool,
     /// Shown only where the table is at least this wide.
     pub(super) from_width: u16,
+    /// Whether it belongs to amounts, to rates, or to both.
+    pub(super) mode: Mode,
     /// Sorted by this column, the largest stand on top at first.
     pub(super) descending: bool,
     /// Its cell in a row.
     pub(super) value: fn(&R) -> Value,
 }
+
+/// What a column belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Both,
+    Amounts,
+    Rates,
+}
+
+/// How wide a table is drawn, and what of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Room {
+    /// Columns of the terminal.
+    pub(super) width: u16,
+    /// Rates are wanted, where there is no room for all.
+    pub(super) rates: bool,
+}
+
+/// From this width on there is room for amounts and rates.
+const ROOM_FOR_ALL: u16 = 132;
 
 /// What the user has chosen in a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,12 +57,14 @@ pub(super) struct TableState {
     pub(super) position: usize,
     /// First row on the screen.
     pub(super) offset: usize,
+    /// Only rows with this in one of their cells, whatever its case.
+    pub(super) filter: String,
 }
 
 impl TableState {
     /// Sorted by column `sort`, nothing selected.
     pub(super) const fn sorted_by(sort: usize, descending: bool) -> Self {
-        Self { sort, descending, selected: None, position: 0, offset: 0 }
+        Self { sort, descending, selected: None, position: 0, offset: 0, filter: String::new() }
     }
 
     /// Takes note of the rows there are now: finds the selected one, and scrolls so that it can be seen on a page of
@@ -120,9 +91,23 @@ impl TableState {
         self.offset = first_visible(self.offset, self.position, keys.len(), page);
     }
 
+    /// Forgets the row that was selected.
+    pub(super) fn start_over(&mut self) {
+        (self.selected, self.position, self.offset) = (None, 0, 0);
+    }
+
+    /// Sorts by a column; by the same one again, the other way round.
+    pub(super) fn sort_by<R>(&mut self, columns: &[Column<R>], column: usize) {
+        if self.sort == column {
+            self.descending = !self.descending;
+        } else if let Some(chosen) = columns.get(column) {
+            (self.sort, self.descending) = (column, chosen.descending);
+        }
+    }
+
     /// Sorts by the next visible column to the left or right.
-    pub(super) fn sort_by_neighbour<R>(&mut self, columns: &[Column<R>], width: u16, right: bool) {
-        let shown: Vec<usize> = visible(columns, width).map(|(index, _)| index).collect();
+    pub(super) fn sort_by_neighbour<R>(&mut self, columns: &[Column<R>], room: Room, right: bool) {
+        let shown: Vec<usize> = visible(columns, room).map(|(index, _)| index).collect();
         if shown.is_empty() {
             return;
         }
@@ -141,43 +126,65 @@ fn first_visible(offset: usize, position: usize, rows: usize, page: usize) -> us
     offset.min(position).max((position + 1).saturating_sub(page)).min(rows.saturating_sub(page))
 }
 
-fn visible<R>(columns: &[Column<R>], width: u16) -> impl Iterator<Item = (usize, &Column<R>)> {
-    columns.iter().enumerate().filter(move |(_, column)| column.from_width <= width)
+fn visible<R>(columns: &[Column<R>], room: Room) -> impl Iterator<Item = (usize, &Column<R>)> {
+    let wanted = if room.rates { Mode::Rates } else { Mode::Amounts };
+    let fits = move |column: &Column<R>| {
+        column.from_width <= room.width
+            && (column.mode == Mode::Both || column.mode == wanted || room.width >= ROOM_FOR_ALL)
+    };
+    columns.iter().enumerate().filter(move |(_, column)| fits(column))
 }
 
-/// Sorts rows as the state says; equal ones by their key, so that they do not dance.
-pub(super) fn sort<R>(rows: &mut [R], columns: &[Column<R>], state: &TableState, key: fn(&R) -> u64) {
-    let Some(column) = columns.get(state.sort) else { return };
+/// Rows as the state wants them: filtered and sorted; equal ones by their key, so that they do not dance.
+pub(super) fn arrange<R>(rows: Vec<R>, columns: &[Column<R>], state: &TableState, key: fn(&R) -> u64) -> Vec<R> {
+    let mut rows = rows;
+    if !state.filter.is_empty() {
+        let wanted = state.filter.to_lowercase();
+        let plain = Theme::new(false, false);
+        let matches = |row: &R| {
+            columns.iter().any(|column| match (column.value)(row) {
+                Value::Trend(_) => false,
+                value => value.show(&plain).to_lowercase().contains(&wanted),
+            })
+        };
+        rows.retain(matches);
+    }
     rows.sort_by_cached_key(key);
-    let mut keyed: Vec<(Value, usize)> = rows.iter().map(column.value).zip(0..).collect();
+    let Some(column) = columns.get(state.sort) else { return rows };
+    let mut keyed: Vec<(Value, R)> = rows.into_iter().map(|row| ((column.value)(&row), row)).collect();
     keyed.sort_by(|(one, _), (other, _)| if state.descending { other.order(one) } else { one.order(other) });
-    let mut place = vec![0; rows.len()];
-    for (to, (_, from)) in keyed.into_iter().enumerate() {
-        place[from] = to;
-    }
-    for at in 0..rows.len() {
-        while place[at] != at {
-            let to = place[at];
-            rows.swap(at, to);
-            place.swap(at, to);
-        }
-    }
+    keyed.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Draws titles and the rows that fit, from rows that are sorted already. `faint` rows are drawn quietly.
+/// The column whose title stands at `x`, in a table that begins at `left`.
+pub(super) fn column_at<R>(columns: &[Column<R>], area: Rect, room: Room, x: u16) -> Option<usize> {
+    let places = places(columns, area, room);
+    places.iter().find(|(_, left, width)| (left.saturating_sub(1)..left + width).contains(&x)).map(|(index, ..)| *index)
+}
+
+/// How a row is drawn. Its words say the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Look {
+    Plain,
+    Faint,
+    Strong,
+    Alarming,
+}
+
+/// Draws titles and the rows that fit, from rows that are arranged already.
 pub(super) fn draw<R>(
     buffer: &mut Buffer,
     area: Rect,
     columns: &[Column<R>],
     rows: &[R],
-    state: &TableState,
+    (state, room): (&TableState, Room),
     theme: &Theme,
-    faint: fn(&R) -> bool,
+    look: fn(&R) -> Look,
 ) {
     if area.is_empty() {
         return;
     }
-    let places = places(columns, area);
+    let places = places(columns, area, room);
     buffer.set_style(Rect { height: 1, ..area }, theme.title());
     for (index, x, width) in &places {
         let column = &columns[*index];
@@ -195,21 +202,26 @@ pub(super) fn draw<R>(
     let offset = first_visible(state.offset, position, rows.len(), page);
     for (line, (at, row)) in rows.iter().enumerate().skip(offset).take(page).enumerate() {
         let y = area.y + 1 + line as u16;
-        let mut style = if faint(row) { theme.quiet() } else { Style::new() };
+        let mut style = match look(row) {
+            Look::Plain => Style::new(),
+            Look::Faint => theme.quiet(),
+            Look::Strong => theme.strong(),
+            Look::Alarming => theme.bad(),
+        };
         if at == position {
             style = style.patch(theme.selected());
         }
         buffer.set_style(Rect { y, height: 1, ..area }, style);
         for (index, x, width) in &places {
             let column = &columns[*index];
-            put(buffer, (*x, y), *width, &(column.value)(row).show(), column.right, style, theme);
+            put(buffer, (*x, y), *width, &(column.value)(row).show(theme), column.right, style, theme);
         }
     }
 }
 
 /// Where the visible columns stand: index, left edge, width.
-fn places<R>(columns: &[Column<R>], area: Rect) -> Vec<(usize, u16, u16)> {
-    let shown: Vec<_> = visible(columns, area.width).collect();
+fn places<R>(columns: &[Column<R>], area: Rect, room: Room) -> Vec<(usize, u16, u16)> {
+    let shown: Vec<_> = visible(columns, room).collect();
     let fixed: u16 = shown.iter().map(|(_, column)| column.width + 1).sum();
     let spare = area.width.saturating_sub(fixed.saturating_sub(1));
     let stretched = shown.iter().rposition(|(_, column)| !column.right);
@@ -259,6 +271,7 @@ mod tests {
             width: 4,
             right: true,
             from_width: 0,
+            mode: Mode::Both,
             descending: false,
             value: |row| Value::Id(Some(row.0)),
         },
@@ -267,18 +280,31 @@ mod tests {
             width: 4,
             right: true,
             from_width: 30,
+            mode: Mode::Both,
             descending: true,
             value: |row| Value::Count(Some(row.1)),
         },
     ];
 
+    const fn room(width: u16) -> Room {
+        Room { width, rates: false }
+    }
+
+    #[test]
+    fn a_filter_keeps_the_rows_that_show_its_text() {
+        let state = TableState { filter: "1".into(), ..TableState::sorted_by(0, false) };
+        let rows = arrange(vec![(10, 5), (20, 1), (30, 7)], &COLUMNS, &state, |row| row.0);
+        assert_eq!(rows, [(10, 5), (20, 1)]);
+    }
+
     #[test]
     fn rows_with_equal_values_keep_the_order_of_their_keys() {
-        let mut rows = [(3, 1), (1, 5), (2, 1), (4, 9)];
-        sort(&mut rows, &COLUMNS, &TableState::sorted_by(1, true), |row| row.0);
+        let rows = vec![(3, 1), (1, 5), (2, 1), (4, 9)];
+        let rows = arrange(rows, &COLUMNS, &TableState::sorted_by(1, true), |row| row.0);
         assert_eq!(rows, [(4, 9), (1, 5), (2, 1), (3, 1)]);
-        sort(&mut rows, &COLUMNS, &TableState::sorted_by(0, true), |row| row.0);
-        assert_eq!(rows.map(|row| row.0), [4, 3, 2, 1]);
+        let rows = arrange(rows, &COLUMNS, &TableState::sorted_by(0, true), |row| row.0);
+        let keys: Vec<u64> = rows.iter().map(|row| row.0).collect();
+        assert_eq!(keys, [4, 3, 2, 1]);
     }
 
     #[test]
@@ -307,19 +333,11 @@ mod tests {
     #[test]
     fn sorting_skips_hidden_columns_and_stops_at_the_edges() {
         let mut state = TableState::sorted_by(0, false);
-        state.sort_by_neighbour(&COLUMNS, 20, true);
+        state.sort_by_neighbour(&COLUMNS, room(20), true);
         assert_eq!(state.sort, 0);
-        state.sort_by_neighbour(&COLUMNS, 80, true);
+        state.sort_by_neighbour(&COLUMNS, room(80), true);
         assert_eq!((state.sort, state.descending), (1, true));
-        state.sort_by_neighbour(&COLUMNS, 80, true);
+        state.sort_by_neighbour(&COLUMNS, room(80), true);
         assert_eq!(state.sort, 1);
-    }
-
-    #[test]
-    fn counts_are_whole_and_the_unknown_is_a_dash() {
-        assert_eq!(Value::Count(Some(5)).show(), "5");
-        assert_eq!(Value::Count(Some(12_345)).show(), "12.3k");
-        assert_eq!(Value::Bytes(None).show(), "-");
-        assert_eq!(Value::Text("a\x1b[2J".into()).show(), "a\\x1b[2J");
     }
 }

@@ -1,6 +1,7 @@
 //! The terminal: taken over, and given back on every way out.
 
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::style::ResetColor;
 use crossterm::terminal::{
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Whether the terminal is ours at present.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the mouse goes with it.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, ours as long as this lives.
 ///
@@ -26,8 +29,10 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over; a panic of any thread gives it back before it is reported.
-    pub(super) fn open() -> io::Result<Self> {
+    /// Takes the terminal over, with the mouse where that is wanted; a panic of any thread gives it back before it is
+    /// reported.
+    pub(super) fn open(mouse: bool) -> io::Result<Self> {
+        MOUSE.store(mouse, SeqCst);
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let report = std::panic::take_hook();
@@ -81,12 +86,16 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, SeqCst);
-    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_back())
+    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_back())?;
+    if MOUSE.load(SeqCst) { execute!(stdout(), EnableMouseCapture).inspect_err(|_| give_back()) } else { Ok(()) }
 }
 
 /// Gives the terminal back, once. There is nobody to tell if that fails: it may be gone.
 fn give_back() {
     if TAKEN.swap(false, SeqCst) {
+        if MOUSE.load(SeqCst) {
+            let _ = execute!(stdout(), DisableMouseCapture);
+        }
         let _ = execute!(stdout(), ResetColor, LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }

@@ -4,6 +4,7 @@
 //! because crossterm, told by `NO_COLOR` to use none, answers any colour with a reset that takes bold and reverse
 //! with it.
 
+use crate::cli::TerminalArgs;
 use ratatui::style::{Color, Modifier, Style};
 
 /// Looks for one kind of terminal.
@@ -23,6 +24,10 @@ pub(super) struct Symbols {
     pub(super) growing: &'static [&'static str],
     /// The layers of a stack, lowest first.
     pub(super) layers: [&'static str; 3],
+    /// Graphs are made of dots, eight to a cell; `layers` is what they look like where they are dense.
+    pub(super) dots: bool,
+    /// Columns of a trend, the lowest first.
+    pub(super) sparks: &'static [&'static str],
     /// Sorted with the smallest, or the largest, on top.
     pub(super) ascending: &'static str,
     pub(super) descending: &'static str,
@@ -33,10 +38,14 @@ pub(super) struct Symbols {
     pub(super) about: &'static str,
 }
 
-const UNICODE: Symbols = Symbols {
+const BRAILLE: Symbols = Symbols { layers: ["⣿", "⡪", "⡂"], dots: true, ..BLOCKS };
+
+const BLOCKS: Symbols = Symbols {
     rising: &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     growing: &["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
     layers: ["█", "▒", "░"],
+    dots: false,
+    sparks: &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     ascending: "▲",
     descending: "▼",
     rule: "─",
@@ -48,6 +57,8 @@ const ASCII: Symbols = Symbols {
     rising: &["#"],
     growing: &["#"],
     layers: ["#", "+", "."],
+    dots: false,
+    sparks: &["_", ".", "-", "=", "*", "#"],
     ascending: "^",
     descending: "v",
     rule: "-",
@@ -58,14 +69,23 @@ const ASCII: Symbols = Symbols {
 impl Theme {
     /// A theme with or without colour, in Unicode or ASCII.
     pub(crate) const fn new(colour: bool, unicode: bool) -> Self {
-        Self { colour, symbols: if unicode { UNICODE } else { ASCII } }
+        Self { colour, symbols: if unicode { BRAILLE } else { ASCII } }
     }
 
-    /// The theme for what the environment says of the terminal: `NO_COLOR`, and the locale's character set.
-    pub(crate) fn of_environment() -> Self {
+    /// The same with blocks instead of dots, for terminals whose fonts have none.
+    pub(crate) const fn with_blocks(self) -> Self {
+        Self { symbols: if self.symbols.dots { BLOCKS } else { self.symbols }, ..self }
+    }
+
+    /// The theme for what the user wants and the environment says of the terminal: `NO_COLOR`, `TERM`, and the locale's
+    /// character set.
+    pub(crate) fn of_environment(wanted: TerminalArgs) -> Self {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(get).unwrap_or_default().to_lowercase();
-        Self::new(get("NO_COLOR").is_none(), locale.contains("utf-8") || locale.contains("utf8"))
+        let unicode = !wanted.ascii && (locale.contains("utf-8") || locale.contains("utf8"));
+        let theme = Self::new(!wanted.no_color && get("NO_COLOR").is_none(), unicode);
+        // The kernel's own console has blocks, but no Braille.
+        if get("TERM").is_some_and(|term| term.starts_with("linux")) { theme.with_blocks() } else { theme }
     }
 
     /// The screen's top line.

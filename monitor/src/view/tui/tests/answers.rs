@@ -4,7 +4,8 @@ use super::fixture;
 use crate::model::State;
 use crate::view::tui::app::*;
 use crate::view::tui::keys::Context;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::view::tui::tables::TableId;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,16 +15,27 @@ pub(super) fn press(app: &mut App, code: KeyCode) -> Option<Request> {
 }
 
 pub(super) fn listed(size: (u16, u16)) -> App {
-    let mut app = App::list(size, SECOND);
+    let mut app = App::new(size, SECOND, Start::List);
     app.update(Event::List { time: fixture::NOW, processes: fixture::processes(), problems: vec![] });
     app
 }
 
 pub(super) fn opened(size: (u16, u16)) -> App {
-    let mut app = App::process(size, SECOND, 4711, None);
-    let earlier = crate::model::Time(fixture::NOW.0 - 1_000_000_000);
-    app.update(Event::Opened { time: earlier, process: Box::new(fixture::a_second_earlier()) });
+    let mut app = App::new(size, SECOND, Start::Process(4711, None));
+    let mut earlier = fixture::process();
+    earlier.totals.requested_bytes = earlier.totals.requested_bytes.map(|bytes| bytes - (500 << 20));
+    let then = crate::model::Time(fixture::NOW.0 - 600_000_000_000);
+    app.update(Event::Opened { time: then, process: Box::new(earlier) });
     app.update(Event::Opened { time: fixture::NOW, process: Box::new(fixture::process()) });
+    app
+}
+
+/// Two processes side by side.
+pub(super) fn paired(size: (u16, u16)) -> App {
+    let mut app = App::new(size, SECOND, Start::Pair);
+    let mut processes = fixture::processes();
+    processes.truncate(2);
+    app.update(Event::List { time: fixture::NOW, processes, problems: vec![] });
     app
 }
 
@@ -34,7 +46,7 @@ fn enter_opens_the_selected_process_and_esc_returns_to_it() {
     assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(812))));
     assert_eq!(app.shown().map(|process| process.name.as_str()), Some("less"));
     assert_eq!(press(&mut app, KeyCode::Esc), Some(Request::Follow(None)));
-    assert_eq!((app.opened, app.processes.selected), (None, Some(812)));
+    assert_eq!((app.opened, app.tables.get(TableId::Processes).selected), (None, Some(812)));
 }
 
 #[test]
@@ -82,11 +94,11 @@ fn looks_that_come_late_for_a_closed_process_change_nothing() {
 fn tabs_go_round_and_digits_choose() {
     let mut app = opened((80, 24));
     press(&mut app, KeyCode::BackTab);
-    assert_eq!(app.tab, Tab::Threads);
+    assert_eq!(app.tab, Tab::Log);
     press(&mut app, KeyCode::Tab);
     assert_eq!(app.tab, Tab::Overview);
     press(&mut app, KeyCode::Char('2'));
-    assert_eq!((app.tab, app.context()), (Tab::Classes, Context::Table));
+    assert_eq!((app.tab, app.context()), (Tab::Classes, Context::Classes));
 }
 
 #[test]
@@ -107,22 +119,23 @@ fn sorting_changes_the_order_and_the_selection_follows_its_row() {
     for _ in 0..3 {
         press(&mut app, KeyCode::Down);
     }
-    let selected = app.classes.selected;
+    let classes = |app: &App| app.tables.get(TableId::Classes).clone();
+    let selected = classes(&app).selected;
     press(&mut app, KeyCode::Char('I'));
-    assert_eq!(app.classes.selected, selected);
-    assert!(app.classes.position > 3 && !app.classes.descending);
+    assert_eq!(classes(&app).selected, selected);
+    assert!(classes(&app).position > 3 && !classes(&app).descending);
     press(&mut app, KeyCode::Char('<'));
-    assert_eq!(app.classes.sort, 3);
+    assert_eq!(classes(&app).sort, 3);
     press(&mut app, KeyCode::Home);
-    assert_eq!((app.classes.position, app.classes.offset), (0, 0));
+    assert_eq!((classes(&app).position, classes(&app).offset), (0, 0));
     press(&mut app, KeyCode::End);
-    assert!(app.classes.position > 60 && app.classes.offset > 0);
+    assert!(classes(&app).position > 60 && classes(&app).offset > 0);
 }
 
 #[test]
 fn q_asks_only_while_a_started_program_runs() {
     let program = Program { command: "sleep 9".into(), log: "/tmp/log".into(), ended: None };
-    let mut app = App::process((80, 24), SECOND, 1, Some(program));
+    let mut app = App::new((80, 24), SECOND, Start::Process(1, Some(program)));
     assert_eq!(press(&mut app, KeyCode::Char('q')), None);
     assert_eq!(app.context(), Context::Prompt);
     assert_eq!(press(&mut app, KeyCode::Esc), None);
@@ -144,4 +157,115 @@ fn help_opens_scrolls_and_closes() {
     assert!(app.help.is_some_and(|line| line > 0 && line < 100));
     assert_eq!(press(&mut app, KeyCode::Char('q')), None);
     assert_eq!(app.context(), Context::List);
+}
+
+fn write(app: &mut App, text: &str) {
+    for character in text.chars() {
+        press(app, KeyCode::Char(character));
+    }
+}
+
+#[test]
+fn a_filter_takes_every_letter_and_esc_drops_it() {
+    let mut app = listed((80, 24));
+    write(&mut app, "/q");
+    assert_eq!(app.context(), Context::Filter);
+    press(&mut app, KeyCode::Backspace);
+    write(&mut app, "LESS");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!((app.context(), app.place_in_table()), (Context::List, Some((1, 1))));
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(812))));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!((app.opened, app.place_in_table()), (None, Some((1, 1))));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.place_in_table(), Some((2, 5)), "the selection stays with its row");
+}
+
+#[test]
+fn enter_opens_a_class_and_esc_closes_it_before_the_process() {
+    let mut app = opened((80, 24));
+    write(&mut app, "2");
+    press(&mut app, KeyCode::Down);
+    press(&mut app, KeyCode::Enter);
+    assert!(app.class.is_some());
+    assert_eq!((app.context(), app.place_in_table()), (Context::Class, Some((1, 5))));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!((app.class, app.context()), (None, Context::Classes));
+    press(&mut app, KeyCode::Enter);
+    press(&mut app, KeyCode::Tab);
+    assert_eq!((app.class, app.tab), (None, Tab::Threads));
+}
+
+#[test]
+fn a_mark_is_where_changes_are_counted_from() {
+    let mut app = opened((80, 24));
+    let since = |app: &App| app.mark.map(|(time, _)| time);
+    assert!(since(&app) < Some(fixture::NOW), "the first look is the first mark");
+    write(&mut app, "M");
+    assert_eq!(since(&app), Some(fixture::NOW));
+    assert!(app.notice.is_some());
+    press(&mut app, KeyCode::Tab);
+    assert!(app.notice.is_none());
+}
+
+#[test]
+fn saving_asks_for_what_is_shown() {
+    let mut app = opened((80, 24));
+    let Some(Request::Save { time, processes }) = press(&mut app, KeyCode::Char('s')) else { panic!() };
+    assert_eq!((time, processes.len(), processes[0].pid), (fixture::NOW, 1, 4711));
+    let mut app = App::new((80, 24), SECOND, Start::List);
+    assert_eq!(press(&mut app, KeyCode::Char('s')), None);
+}
+
+#[test]
+fn a_pair_is_compared_and_can_be_opened_one_by_one() {
+    let mut app = paired((80, 24));
+    assert_eq!(app.context(), Context::Compare);
+    let comparison = app.comparison().unwrap();
+    assert_eq!((comparison.left.pid, comparison.right.pid), (Some(4711), Some(812)));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.context(), Context::List);
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(4711))));
+    press(&mut app, KeyCode::Esc);
+    press(&mut app, KeyCode::Char('c'));
+    assert_eq!(app.context(), Context::Compare);
+    let mut alone = listed((80, 24));
+    press(&mut alone, KeyCode::Char('c'));
+    assert!(alone.notice.is_some() && alone.context() == Context::List);
+}
+
+#[test]
+fn overdue_looks_are_stale_until_the_next_one() {
+    let mut app = opened((80, 24));
+    app.update(Event::Late);
+    assert!(app.is_stale());
+    app.update(Event::Opened { time: fixture::NOW, process: Box::new(fixture::process()) });
+    assert!(!app.is_stale());
+}
+
+fn click(app: &mut App, column: u16, row: u16) -> Option<Request> {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    app.update(Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+}
+
+#[test]
+fn the_mouse_chooses_tabs_rows_and_columns() {
+    let mut app = opened((80, 24));
+    click(&mut app, 16, 1);
+    assert_eq!(app.tab, Tab::Classes);
+    click(&mut app, 4, 2);
+    let classes = app.tables.get(TableId::Classes);
+    assert_eq!((classes.sort, classes.descending), (0, false), "sorted by size");
+    click(&mut app, 4, 2);
+    assert!(app.tables.get(TableId::Classes).descending);
+    click(&mut app, 4, 7);
+    assert_eq!(app.tables.get(TableId::Classes).position, 4);
+    let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 1, row: 9, modifiers: KeyModifiers::NONE };
+    app.update(Event::Mouse(wheel));
+    assert_eq!(app.tables.get(TableId::Classes).position, 7);
+    click(&mut app, 4, 10);
+    assert!(app.class.is_some(), "a second click enters");
+    let mut list = listed((80, 24));
+    assert_eq!(click(&mut list, 3, 3), None);
+    assert_eq!(click(&mut list, 3, 3), Some(Request::Follow(Some(812))));
 }

@@ -2,10 +2,10 @@
 
 use super::{answers, fixture};
 use crate::model::Time;
-use crate::view::tui::app::{App, Event, Program};
+use crate::view::tui::app::{App, Event, Program, Start, Tab};
 use crate::view::tui::theme::Theme;
-use crate::view::tui::{frame, keys};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::view::tui::{frame, keys, tables};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,6 +18,17 @@ fn key() -> impl Strategy<Value = Event> {
         1 => any::<char>().prop_map(|character| KeyEvent::new(KeyCode::Char(character), KeyModifiers::NONE)),
     ]
     .prop_map(Event::Key)
+}
+
+fn mouse() -> impl Strategy<Value = Event> {
+    let kinds = vec![
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollDown,
+        MouseEventKind::ScrollUp,
+        MouseEventKind::Moved,
+    ];
+    (prop::sample::select(kinds), 0..210_u16, 0..70_u16)
+        .prop_map(|(kind, column, row)| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
 }
 
 fn size() -> impl Strategy<Value = (u16, u16)> {
@@ -34,12 +45,17 @@ fn event() -> impl Strategy<Value = Event> {
         let mut process = fixture::process();
         if bare {
             (process.threads, process.size_classes, process.history) = (None, None, None);
+            (process.large, process.misuse, process.class_history) = (None, None, None);
+            (process.diagnosis, process.limits, process.log) = (None, None, vec![]);
             process.totals = Default::default();
         }
         Event::Opened { time: Time(fixture::NOW.0 + second * 1_000_000_000), process: Box::new(process) }
     });
     prop_oneof![
         20 => key(),
+        4 => mouse(),
+        1 => Just(Event::Late),
+        1 => Just(Event::Notice("told\x1b[2J".into())),
         2 => size().prop_map(|(columns, rows)| Event::Resize(columns, rows)),
         2 => list,
         2 => opened,
@@ -50,15 +66,13 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn consistent(app: &App) {
-    for (table, rows) in [
-        (&app.processes, crate::view::tui::processes::rows(app).len()),
-        (&app.classes, crate::view::tui::classes::rows(app).len()),
-        (&app.threads, crate::view::tui::threads::rows(app).len()),
-    ] {
-        let shown = std::ptr::eq(table, app.open_table());
-        assert!(!shown || (table.position < rows.max(1) && table.offset < rows.max(1)), "{table:?} of {rows}");
+    if let Some(id) = app.table_id() {
+        let (table, rows) = (app.tables.get(id), tables::keys(app, id).len());
+        assert!(table.position < rows.max(1) && table.offset < rows.max(1), "{table:?} of {rows}");
     }
     assert!((100..=60_000).contains(&app.interval.as_millis()));
+    assert!(app.class.is_none() || app.tab == Tab::Classes);
+    assert!(!app.types || app.table_id().is_some());
 }
 
 proptest! {
@@ -67,7 +81,7 @@ proptest! {
     #[test]
     fn any_keys_on_any_screen_are_survived(
         size in size(),
-        start in 0..3,
+        start in 0..4,
         monochrome in any::<bool>(),
         events in prop::collection::vec(event(), 1..60),
     ) {
@@ -75,16 +89,18 @@ proptest! {
         let mut app = match start {
             0 => answers::listed(size),
             1 => answers::opened(size),
-            _ => App::process(size, Duration::from_secs(1), 4711, Some(program)),
+            2 => answers::paired(size),
+            _ => App::new(size, Duration::from_secs(1), Start::Process(4711, Some(program))),
         };
         let theme = Theme::new(!monochrome, monochrome);
+        let blocks = theme.with_blocks();
         for event in events {
             app.update(event);
             consistent(&app);
             // The terminal may have another size than the last event said.
             for (width, height) in [app.size, size] {
                 let mut buffer = Buffer::empty(Rect { x: 0, y: 0, width, height });
-                frame::draw(&mut buffer, &app, &theme);
+                frame::draw(&mut buffer, &app, if width % 2 == 0 { &theme } else { &blocks });
                 let steers = buffer.content.iter().any(|cell| cell.symbol().chars().any(char::is_control));
                 prop_assert!(!steers);
             }

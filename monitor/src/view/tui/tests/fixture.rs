@@ -1,5 +1,8 @@
 //! Fixed models.
 
+use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
+use crate::model::history::ClassSeries;
+use crate::model::log::{Entry, Event};
 use crate::model::*;
 
 pub(super) const NOW: Time = Time(1_769_860_800_123_000_000);
@@ -79,6 +82,9 @@ pub(super) fn process() -> Process {
             without_row: 0,
             stranded_bytes: 4096,
             adopted_bytes: MIB,
+            starts_per_second: Some(0.4),
+            ends_per_second: Some(0.2),
+            gone: vec![],
             rows: vec![
                 thread(4711, "orderd", ThreadState::Live, 10),
                 thread(4712, "worker-1", ThreadState::Live, 400),
@@ -93,9 +99,23 @@ pub(super) fn process() -> Process {
             requested_bytes: 40 * MIB,
             allocated_bytes: 41 * MIB,
             page_moves: 2,
-            classes: vec![],
+            purges: 17,
+            classes: (0..4).map(bucket).collect(),
         }),
         history: Some(history(requested, allocated)),
+        diagnosis: Some(leak()),
+        last_minute: Some(last_minute()),
+        limits: Some(Limits {
+            cgroup_limit_bytes: 4096 * MIB,
+            cgroup_used_bytes: 2900 * MIB,
+            seconds_to_limit: Some(996.0),
+        }),
+        decay_seconds: Some(1.0),
+        class_history: Some(class_history()),
+        log: log(),
+        unread: vec!["the thread names: a test".into()],
+        children: vec![],
+        history_written: None,
     }
 }
 
@@ -112,6 +132,21 @@ fn thread(tid: u32, name: &str, state: ThreadState, scale: u64) -> Thread {
         remote_frees: scale * 3,
         start_time: Some(NOW),
         end_time: None,
+        allocations_per_second: Some(500.0),
+        frees_per_second: Some(450.0),
+        row_generation: 1,
+        remote_collected: scale,
+        abandoned_bytes: 0,
+        adopted_bytes: 0,
+        classes: (1..=72)
+            .map(|number| ThreadLine {
+                line: Line::class(number * 16),
+                allocations: scale * number,
+                frees: scale,
+                allocated_by_bytes: scale * number * 1000,
+                freed_by_bytes: scale * 900,
+            })
+            .collect(),
     }
 }
 
@@ -132,6 +167,10 @@ fn class(number: u64) -> SizeClass {
         slabs: used * (live_blocks * block_size).div_ceil(65536),
         slab_bytes: 65536,
         cumulative_requested_bytes: live_blocks * 9 * block_size,
+        allocations_per_second: Some(1200.0),
+        frees_per_second: Some(1100.0),
+        growth_bytes_per_second: Some(100.0 * block_size as f64),
+        recent_bytes: (0..30).map(|at| allocated_then(at, live_blocks * block_size, number)).collect(),
     }
 }
 
@@ -145,6 +184,7 @@ fn history(requested: u64, allocated: u64) -> History {
         cached_bytes: 40 * MIB,
         allocations: 987_000_000 - ago * (40_000 + part),
         frees: 975_000_000 - ago * 39_000,
+        cumulative_requested_bytes: 90_000 * MIB - ago * MIB,
     };
     let dip = |ago: u64| if (30..40).contains(&ago) { 300 } else { 1000 - ago * 5 };
     History {
@@ -154,16 +194,97 @@ fn history(requested: u64, allocated: u64) -> History {
     }
 }
 
-/// The same process a second earlier, for rates.
-pub(super) fn a_second_earlier() -> Process {
-    let mut process = process();
-    for class in process.size_classes.iter_mut().flatten() {
-        class.allocations = class.allocations.saturating_sub(1200);
+fn bucket(number: u64) -> LargeClass {
+    LargeClass {
+        up_to_bytes: (number < 3).then(|| 65536 << number),
+        live_blocks: 3 * number,
+        requested_bytes: 10 * MIB * number,
+        allocated_bytes: 11 * MIB * number,
+        allocations: 100 * number,
+        frees: 97 * number,
+        allocations_per_second: Some(2.5 * number as f64),
+        frees_per_second: Some(2.0 * number as f64),
+        growth_bytes_per_second: Some(-4096.0 * number as f64),
+        recent_bytes: (0..20).map(|at| at * number).collect(),
     }
-    for thread in process.threads.iter_mut().flat_map(|threads| &mut threads.rows) {
-        thread.allocations -= 500;
+}
+
+fn leak() -> Diagnosis {
+    let class = |size: u64, share: f64| ClassShare { line: Line::class(size), share, bytes: (share * 1e9) as u64 };
+    let thread = |tid: u32, name: &str, share: f64| ThreadShare {
+        tid: Some(tid),
+        name: name.into(),
+        share,
+        allocated_by_bytes: (share * 2e9) as u64,
+    };
+    let cache = Finding {
+        kind: Kind::Cache,
+        since: Some(NOW),
+        numbers: Numbers { bytes: Some(64 * MIB), share: Some(0.03), seconds: Some(1.0), ..Numbers::default() },
+        classes: vec![],
+        threads: vec![],
+    };
+    let finding = Finding {
+        kind: Kind::LeakSuspected,
+        since: Some(Time(NOW.0 - 1020 * 1_000_000_000)),
+        numbers: Numbers {
+            bytes: Some(1224 * MIB),
+            share: Some(0.66),
+            bytes_per_second: Some(1_258_291.0),
+            seconds: Some(1020.0),
+            ..Numbers::default()
+        },
+        classes: vec![class(64, 0.96)],
+        threads: vec![thread(4714, "worker-3", 0.71), thread(4712, "evil\x1b[31m\n", 0.22)],
+    };
+    Diagnosis { finding, also: Some(cache) }
+}
+
+fn last_minute() -> Chain {
+    let mib = |figure: f64| Some((figure * MIB as f64) as i64);
+    Chain {
+        requested_bytes: mib(72.0),
+        rounding_bytes: mib(4.1),
+        allocated_bytes: mib(76.1),
+        pinned_bytes: mib(0.2),
+        cached_bytes: Some(0),
+        rss_bytes: mib(80.0),
+        ..Chain::default()
     }
-    process
+}
+
+fn class_history() -> ClassHistory {
+    let series = |number: u64| ClassSeries {
+        line: Line::class(number * 16),
+        allocated_bytes: (0..60).map(|at| MIB * number * (60 - at % 50)).collect(),
+        pinned_bytes: (0..60).map(|at| MIB / 16 * at).collect(),
+    };
+    ClassHistory {
+        times: (0..60).map(|at| Time(NOW.0 - (60 - at) * 60_000_000_000)).collect(),
+        classes: (1..20).map(series).collect(),
+    }
+}
+
+fn log() -> Vec<Entry> {
+    let at = |ago: u64, event: Event| Entry { time: Time(NOW.0 - ago * 1_000_000_000), event };
+    vec![
+        at(273_840, Event::Started { name: "orderd\x1b[2J".into() }),
+        at(600, Event::Attached),
+        at(300, Event::Peak { allocated_bytes: 1900 * MIB, requested_bytes: 1800 * MIB }),
+        at(200, Event::Diagnosis { before: Some(Kind::Growing), kind: Kind::LeakSuspected }),
+        at(100, Event::Forked { child: 4800 }),
+        at(
+            5,
+            Event::Misuse {
+                number: 4,
+                kind: "double_free",
+                call: "free",
+                address: "0x7f12a0001040".into(),
+                caller: "0x55d0c3a01234".into(),
+                tid: 4713,
+            },
+        ),
+    ]
 }
 
 /// Processes in every state.
@@ -180,6 +301,11 @@ pub(super) fn processes() -> Vec<Process> {
         size_classes: None,
         large: None,
         history: None,
+        diagnosis: None,
+        last_minute: None,
+        limits: None,
+        class_history: None,
+        log: vec![],
         ..process()
     };
     let mut less = process();
@@ -202,4 +328,13 @@ pub(super) fn processes() -> Vec<Process> {
         bare(77, State::NoAccess, "postgres", "postgres"),
         bare(78, State::Unpublished, "init", "init"),
     ]
+}
+
+/// A climb, a standstill or a fall, by the class's number.
+fn allocated_then(at: u64, bytes: u64, number: u64) -> u64 {
+    match number % 3 {
+        0 => bytes,
+        1 => bytes / 30 * (at + 1),
+        _ => bytes / 30 * (30 - at),
+    }
 }

@@ -3,4 +3,5 @@
 mod answers;
 mod any_keys;
 mod fixture;
+mod panics;
 mod pictures;

@@ -1,8 +1,8 @@
 //! The screen as it is drawn from fixed models: symbols, and the styles that carry meaning.
 
-use super::answers::{listed, opened, press};
+use super::answers::{listed, opened, paired, press};
 use crate::model::State;
-use crate::view::tui::app::{App, Event, Program};
+use crate::view::tui::app::{App, Event, Program, Start};
 use crate::view::tui::frame;
 use crate::view::tui::theme::Theme;
 use crossterm::event::KeyCode::{self, Char};
@@ -44,116 +44,101 @@ fn look_of(buffer: &Buffer, text: &str) -> (Modifier, Color) {
     panic!("\"{text}\" is not on the screen")
 }
 
+/// A view, and the keys that lead to it from an open process.
+const VIEWS: [(&str, &[KeyCode]); 9] = [
+    ("overview", &[]),
+    ("classes", &[Char('2')]),
+    ("rates", &[Char('2'), Char('a')]),
+    ("peak", &[Char('2'), Char('p')]),
+    ("class", &[Char('2'), KeyCode::Down, KeyCode::Enter]),
+    ("threads", &[Char('3')]),
+    ("large", &[Char('4')]),
+    ("safety", &[Char('5')]),
+    ("log", &[Char('6')]),
+];
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (40, 12)];
+
+/// Every picture of a screen: in colour, in one colour, in ASCII.
+fn pictures(name: &str, app: impl Fn((u16, u16)) -> App) {
+    for (width, height) in SIZES {
+        let screen = app((width, height));
+        let colour = draw(&screen, &COLOUR);
+        assert_snapshot!(format!("{name}_{width}x{height}"), colour);
+        let monochrome = draw(&screen, &MONOCHROME);
+        for (cell, coloured) in monochrome.buffer().content.iter().zip(&colour.buffer().content) {
+            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{name}");
+            assert_eq!(cell.symbol(), coloured.symbol(), "{name}: colour adds no word");
+        }
+    }
+    let ascii = draw(&app((80, 24)), &ASCII);
+    assert_snapshot!(format!("{name}_ascii"), ascii);
+    assert!(ascii.buffer().content.iter().all(|cell| cell.symbol().is_ascii()), "{name}");
+}
+
 #[test]
-fn overview_80x24() {
-    let picture = draw(&opened((80, 24)), &COLOUR);
-    assert_snapshot!(picture);
-    let buffer = picture.buffer();
+fn every_view_of_a_process() {
+    for (name, keys) in VIEWS {
+        pictures(name, |size| with_keys(opened(size), keys));
+    }
+}
+
+#[test]
+fn the_list_and_the_comparison() {
+    pictures("processes", listed);
+    pictures("compare", paired);
+}
+
+#[test]
+fn what_matters_is_marked_by_style_and_by_word() {
+    let overview = draw(&opened((80, 24)), &COLOUR);
+    let buffer = overview.buffer();
     assert_eq!(look_of(buffer, "LIVE"), (Modifier::BOLD, Color::Green));
     assert_eq!(look_of(buffer, "[1 Overview]").0, Modifier::REVERSED);
     assert_eq!(look_of(buffer, "= allocated").0, Modifier::BOLD);
+    assert_eq!(look_of(buffer, "! LEAK SUSPECTED"), (Modifier::BOLD, Color::Red));
     assert_eq!(look_of(buffer, "! 1 double"), (Modifier::BOLD, Color::Red));
+    let classes = draw(&with_keys(opened((80, 24)), &[Char('2'), KeyCode::Down, KeyCode::Down]), &COLOUR);
+    assert_eq!(look_of(classes.buffer(), "ALLOCATED▼").0, Modifier::BOLD | Modifier::UNDERLINED);
+    assert_eq!(classes.buffer()[(0, 5)].modifier, Modifier::REVERSED);
+    let threads = draw(&with_keys(opened((80, 24)), &[Char('3')]), &COLOUR);
+    assert_eq!(look_of(threads.buffer(), "   4699").0, Modifier::DIM);
+    let list = draw(&listed((80, 24)), &COLOUR);
+    assert_eq!(look_of(list.buffer(), "     77").0, Modifier::DIM);
+    let safety = draw(&with_keys(opened((80, 24)), &[Char('5')]), &COLOUR);
+    assert_eq!(look_of(safety.buffer(), "! misuse"), (Modifier::BOLD, Color::Red));
+    let frozen = draw(&with_keys(opened((80, 24)), &[Char(' ')]), &MONOCHROME);
+    assert_eq!(look_of(frozen.buffer(), " FROZEN").0, Modifier::BOLD | Modifier::REVERSED);
 }
 
 #[test]
-fn overview_120x40() {
-    assert_snapshot!(draw(&opened((120, 40)), &COLOUR));
+fn blocks_take_the_place_of_dots_on_a_console() {
+    let blocks = COLOUR.with_blocks();
+    assert_snapshot!(draw(&with_keys(opened((80, 24)), &[Char(']'), Char(']')]), &blocks));
 }
 
 #[test]
-fn overview_40x12() {
-    assert_snapshot!(draw(&opened((40, 12)), &COLOUR));
+fn a_filter_that_is_typed_stands_in_the_last_line() {
+    let keys = [Char('2'), Char('/'), Char('1'), Char('2')];
+    assert_snapshot!(draw(&with_keys(opened((80, 24)), &keys), &COLOUR));
 }
 
 #[test]
-fn overview_ascii_over_two_hours() {
-    assert_snapshot!(draw(&with_keys(opened((80, 24)), &[Char(']')]), &ASCII));
-}
-
-#[test]
-fn monochrome_uses_modifiers_only() {
-    let mut screens = vec![listed((80, 24)), with_keys(opened((80, 24)), &[Char('?')])];
-    for tab in ['1', '2', '3'] {
-        screens.push(with_keys(opened((120, 40)), &[Char(tab), Char(' ')]));
-    }
-    let program = Program { command: "sleep 9".into(), log: "/tmp/log".into(), ended: None };
-    screens.push(with_keys(App::process((80, 24), Duration::from_secs(1), 1, Some(program)), &[Char('q')]));
-    for app in &screens {
-        let picture = draw(app, &MONOCHROME);
-        for cell in &picture.buffer().content {
-            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
-        }
-    }
-    let picture = draw(&screens[2], &MONOCHROME);
-    assert_eq!(look_of(picture.buffer(), " FROZEN").0, Modifier::BOLD | Modifier::REVERSED);
-    assert_eq!(look_of(picture.buffer(), "[1 Overview]").0, Modifier::REVERSED);
-    assert_snapshot!(draw(&opened((80, 24)), &MONOCHROME));
-}
-
-#[test]
-fn classes_80x24() {
-    let picture = draw(&with_keys(opened((80, 24)), &[Char('2'), KeyCode::Down, KeyCode::Down]), &COLOUR);
-    assert_snapshot!(picture);
-    assert_eq!(look_of(picture.buffer(), "ALLOCATED▼").0, Modifier::BOLD | Modifier::UNDERLINED);
-    assert_eq!(picture.buffer()[(0, 5)].modifier, Modifier::REVERSED);
-}
-
-#[test]
-fn classes_120x40_scrolled_to_the_end() {
-    assert_snapshot!(draw(&with_keys(opened((120, 40)), &[Char('2'), KeyCode::End, Char('I')]), &COLOUR));
-}
-
-#[test]
-fn classes_40x12() {
-    assert_snapshot!(draw(&with_keys(opened((40, 12)), &[Char('2')]), &COLOUR));
-}
-
-#[test]
-fn threads_80x24() {
-    let picture = draw(&with_keys(opened((80, 24)), &[Char('3')]), &COLOUR);
-    assert_snapshot!(picture);
-    assert_eq!(look_of(picture.buffer(), "   4699").0, Modifier::DIM);
-}
-
-#[test]
-fn threads_120x40() {
-    assert_snapshot!(draw(&with_keys(opened((120, 40)), &[Char('3')]), &COLOUR));
-}
-
-#[test]
-fn threads_40x12() {
-    assert_snapshot!(draw(&with_keys(opened((40, 12)), &[Char('3')]), &COLOUR));
-}
-
-#[test]
-fn processes_80x24() {
-    let picture = draw(&listed((80, 24)), &COLOUR);
-    assert_snapshot!(picture);
-    assert_eq!(look_of(picture.buffer(), "     77").0, Modifier::DIM);
-}
-
-#[test]
-fn processes_120x40() {
-    assert_snapshot!(draw(&listed((120, 40)), &COLOUR));
-}
-
-#[test]
-fn processes_40x12() {
-    assert_snapshot!(draw(&listed((40, 12)), &COLOUR));
+fn classes_scrolled_to_the_end() {
+    assert_snapshot!(draw(&with_keys(opened((120, 40)), &[Char('2'), KeyCode::End, Char('I'), Char('d')]), &COLOUR));
 }
 
 #[test]
 fn no_processes_yet() {
-    assert_snapshot!(draw(&App::list((40, 12), Duration::from_secs(1)), &COLOUR));
+    assert_snapshot!(draw(&App::new((40, 12), Duration::from_secs(1), Start::List), &COLOUR));
 }
 
 #[test]
-fn help_of_the_overview() {
-    assert_snapshot!(draw(&with_keys(opened((80, 24)), &[Char('?')]), &COLOUR));
+fn help_of_the_classes() {
+    assert_snapshot!(draw(&with_keys(opened((80, 40)), &[Char('2'), Char('?')]), &COLOUR));
 }
 
 #[test]
-fn a_crashed_target_keeps_its_last_frame() {
+fn a_crashed_target_keeps_its_last_frame_and_names_the_likely_cause() {
     let mut app = opened((80, 24));
     let mut dead = super::fixture::process();
     dead.state = State::Crashed;
@@ -162,13 +147,16 @@ fn a_crashed_target_keeps_its_last_frame() {
     let picture = draw(&app, &COLOUR);
     assert_snapshot!(picture);
     assert_eq!(look_of(picture.buffer(), "CRASHED"), (Modifier::BOLD, Color::Red));
+    look_of(picture.buffer(), "likely cause: double free");
 }
 
 #[test]
 fn the_question_about_a_running_program() {
     let program = Program { command: "sleep 9".into(), log: "/tmp/statsmon.log".into(), ended: None };
-    let app = App::process((80, 24), Duration::from_secs(1), 4711, Some(program));
-    assert_snapshot!(draw(&with_keys(app, &[Char('q')]), &COLOUR));
+    let app = App::new((80, 24), Duration::from_secs(1), Start::Process(4711, Some(program)));
+    let app = with_keys(app, &[Char('q')]);
+    assert_snapshot!(draw(&app, &COLOUR));
+    assert!(draw(&app, &MONOCHROME).buffer().content.iter().all(|cell| cell.fg == Color::Reset));
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The history as one series, oldest first, the present last.
+
+use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES};
+use crate::model::time::NANOS;
+use crate::model::{Point, Process, Time, Totals};
+
+/// What is known of a process's past, oldest first, with the present behind it.
+pub(super) struct Series {
+    /// Minutes, then seconds, then the present.
+    pub(super) all: Vec<Point>,
+    /// The minutes alone, as far as there are.
+    minutes: Vec<Point>,
+    /// From here on there are seconds.
+    fine_from: Time,
+    /// The begin of the first period that is known.
+    pub(super) begin: Time,
+}
+
+impl Series {
+    /// The history of a process.
+    ///
+    /// The rings are written in the program's passing. Where the last slot is old, the program has since been idle, or
+    /// has met no slow path: then the present says more about the time between than the slot does.
+    pub(super) fn of(process: &Process, now: Time) -> Option<Self> {
+        let (history, present) = (process.history.as_ref()?, present(&process.totals, now)?);
+        let written = process.history_written.unwrap_or(now);
+        let truly = |point: &Point| {
+            if point.time > written { Point { time: point.time, ..present } } else { *point }
+        };
+        let past =
+            |points: &[Point]| -> Vec<Point> { points.iter().filter(|point| point.time < now).map(truly).collect() };
+        let (minutes, seconds) = (past(&history.minutes), past(&history.seconds));
+        let fine_from = seconds.first().map_or(now, |point| before(point.time, 1));
+        let begin = minutes.first().map_or(fine_from, |point| before(point.time, 60).min(fine_from));
+        let coarse = minutes.iter().copied().take_while(|point| point.time <= fine_from);
+        let all = coarse.chain(seconds).chain([present]).collect();
+        Some(Self { all, minutes, fine_from, begin })
+    }
+
+    /// How the floor rose over the last `seconds`: `Some` where it did so in all of the steps but one of nine.
+    ///
+    /// What reaches beyond the seconds is judged by minutes alone: the floor of sixty seconds lies below that of one
+    /// value, and a change of measure would look like a fall.
+    pub(super) fn rise(&self, now: Time, seconds: f64) -> Option<Rise> {
+        let fine = now.seconds_since(self.fine_from) >= seconds;
+        rise(if fine { &self.all } else { &self.minutes }, now, seconds)
+    }
+}
+
+fn before(time: Time, seconds: u64) -> Time {
+    Time(time.0.saturating_sub(seconds * NANOS))
+}
+
+fn present(totals: &Totals, now: Time) -> Option<Point> {
+    Some(Point {
+        time: now,
+        requested_bytes: totals.requested_bytes?,
+        allocated_bytes: totals.allocated_bytes?,
+        pinned_bytes: totals.pinned_bytes?,
+        cached_bytes: totals.cached_bytes?,
+        allocations: totals.allocations?,
+        frees: totals.frees?,
+        cumulative_requested_bytes: totals.cumulative_requested_bytes?,
+    })
+}
+
+/// The points of the last `seconds`, and the one that held when they began.
+pub(super) fn last(series: &[Point], seconds: f64) -> &[Point] {
+    let Some(end) = series.last() else { return series };
+    let first = series.partition_point(|point| end.time.seconds_since(point.time) > seconds);
+    &series[first.saturating_sub(1)..]
+}
+
+/// How the floor of the allocated bytes rose.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Rise {
+    /// From the first stretch's floor to the last one's, in bytes.
+    pub(super) bytes: f64,
+    /// The same per second.
+    pub(super) per_second: f64,
+    /// The slope of the last third over that of the first; infinite where it began flat.
+    pub(super) evenness: f64,
+    /// The time looked at, in seconds.
+    pub(super) seconds: f64,
+}
+
+/// Cuts the last `seconds` into stretches, and compares the least of each.
+fn rise(series: &[Point], end: Time, seconds: f64) -> Option<Rise> {
+    let inside = series.partition_point(|point| end.seconds_since(point.time) > seconds);
+    let points = &series[inside..];
+    let floors = (FEWEST_STRETCHES..=STRETCHES).rev().find_map(|count| floors(points, end, seconds, count))?;
+    let steps = floors.len() - 1;
+    let bytes = floors[steps] - floors[0];
+    // What creeps on after a climb is no more than a tenth of its steps.
+    let least = RISING_STEP * bytes / steps as f64;
+    let rising = floors.windows(2).filter(|pair| pair[1] > pair[0] && pair[1] - pair[0] >= least).count();
+    if rising < steps - steps / 9 {
+        return None;
+    }
+    let third = (steps / 3).max(1);
+    let (first, last) = (floors[third] - floors[0], floors[steps] - floors[steps - third]);
+    Some(Rise {
+        bytes,
+        per_second: bytes / (seconds * steps as f64 / floors.len() as f64),
+        evenness: if first > 0.0 { last / first } else { f64::INFINITY },
+        seconds,
+    })
+}
+
+/// The least of each stretch; `None` where one of them has no point.
+fn floors(points: &[Point], end: Time, seconds: f64, count: usize) -> Option<Vec<f64>> {
+    let mut floors = vec![f64::INFINITY; count];
+    for point in points {
+        let ago = end.seconds_since(point.time);
+        let stretch = count - 1 - ((ago / seconds * count as f64) as usize).min(count - 1);
+        floors[stretch] = floors[stretch].min(point.allocated_bytes as f64);
+    }
+    floors.iter().all(|floor| floor.is_finite()).then_some(floors)
+}

@@ -1,0 +1,339 @@
+//! Every rule with a case for it, and the cases in which a simpler rule was wrong.
+
+use super::rules::Rules;
+use super::*;
+use crate::model::fake::{CREATED, about, busy};
+use crate::model::history::ClassSeries;
+use crate::model::{ClassHistory, History, Point, State, Thread, ThreadLine, ThreadState};
+
+const MIB: u64 = 1 << 20;
+const MINUTES: u64 = 60;
+
+/// A process whose allocated bytes have followed `curve`, by seconds since its start, for `age` seconds.
+fn grown(age: u64, curve: impl Fn(f64) -> f64) -> Process {
+    let mut process = busy().process(about(State::Live), 12);
+    let point = |second: u64| {
+        let bytes = curve(second as f64) as u64;
+        Point {
+            time: CREATED.plus_seconds(second),
+            requested_bytes: bytes - bytes / 50,
+            allocated_bytes: bytes,
+            pinned_bytes: MIB,
+            cached_bytes: MIB,
+            allocations: second * 1000,
+            frees: second * 900,
+            cumulative_requested_bytes: (second * 64_000).saturating_add(bytes),
+        }
+    };
+    let now = point(age);
+    process.history = Some(History {
+        seconds: (age.saturating_sub(120).max(1)..age).map(point).collect(),
+        minutes: ((age / MINUTES).saturating_sub(119).max(1)..=age / MINUTES)
+            .map(|minute| point(minute * MINUTES))
+            .collect(),
+        hours: Vec::new(),
+    });
+    process.history_written = None;
+    process.class_history = None;
+    process.threads.as_mut().unwrap().ends_per_second = Some(0.0);
+    let totals = &mut process.totals;
+    totals.requested_bytes = Some(now.requested_bytes);
+    totals.allocated_bytes = Some(now.allocated_bytes);
+    totals.pinned_bytes = Some(now.pinned_bytes);
+    totals.cached_bytes = Some(now.cached_bytes);
+    totals.allocations = Some(now.allocations);
+    totals.frees = Some(now.frees);
+    totals.cumulative_requested_bytes = Some(now.cumulative_requested_bytes);
+    totals.resident_bytes = Some(now.allocated_bytes.saturating_add(4 * MIB));
+    totals.rss_bytes = Some(now.allocated_bytes.saturating_add(8 * MIB));
+    process
+}
+
+fn now_of(process: &Process) -> Time {
+    let history = process.history.as_ref().unwrap();
+    history.seconds.last().map_or(CREATED, |point| point.time).plus_seconds(1)
+}
+
+fn examine(process: &Process, said: &Said) -> Vec<Finding> {
+    let evidence =
+        Evidence { now: now_of(process), said, outside: &[], baseline: &Baseline::default(), rules: Rules::default() };
+    findings(process, &evidence)
+}
+
+fn kind(process: &Process) -> Option<Kind> {
+    examine(process, &Vec::new()).first().map(|finding| finding.kind)
+}
+
+fn mib(figure: f64) -> f64 {
+    figure * MIB as f64
+}
+
+#[test]
+fn even_growth_is_a_suspected_leak_only_after_five_minutes() {
+    let leak = |second: f64| mib(20.0 + second / 10.0);
+    assert_eq!(kind(&grown(290, leak)), Some(Kind::Growing));
+    assert_eq!(kind(&grown(310, leak)), Some(Kind::LeakSuspected));
+    for age in [15, 30, 60, 119] {
+        let process = grown(age * MINUTES, leak);
+        let found = &examine(&process, &Vec::new())[0];
+        assert_eq!(found.kind, Kind::LeakSuspected, "at {age} min");
+        let rate = found.numbers.bytes_per_second.unwrap();
+        assert!((0.09..0.11).contains(&(rate / MIB as f64)), "{rate}");
+        assert!(found.numbers.seconds.unwrap() >= (age * MINUTES - 1) as f64, "{:?}", found.numbers);
+    }
+}
+
+#[test]
+fn a_leak_of_one_in_a_hundred_is_seen_however_many_are_freed() {
+    let mut process = grown(20 * MINUTES, |second| mib(20.0 + second / 20.0));
+    process.totals.frees = process.totals.allocations.map(|allocations| allocations - allocations / 100);
+    assert_eq!(kind(&process), Some(Kind::LeakSuspected));
+}
+
+#[test]
+fn a_sawtooth_hides_no_leak_and_is_none_itself() {
+    let tooth = |second: f64| if second as u64 % 10 < 3 { mib(30.0) } else { 0.0 };
+    assert_eq!(kind(&grown(40 * MINUTES, |second| mib(50.0) + tooth(second))), Some(Kind::Varying));
+    // The seconds see every floor; the minutes see one value of sixty, which stands in the same place of each tooth.
+    assert_eq!(
+        kind(&grown(40 * MINUTES, |second| mib(50.0 + second / 60.0) + tooth(second))),
+        Some(Kind::LeakSuspected)
+    );
+}
+
+#[test]
+fn growth_that_decays_is_warming_up_from_near_and_from_far() {
+    for (age, constant) in [(10, 240.0), (20, 400.0), (60, 1000.0), (100, 1500.0)] {
+        let process = grown(age * MINUTES, |second| mib(10.0 + 400.0 * (1.0 - (-second / constant).exp())));
+        let found = kind(&process);
+        assert!(!matches!(found, Some(Kind::LeakSuspected)), "{found:?} at {age} min");
+    }
+    assert_eq!(kind(&grown(10 * MINUTES, |s| mib(10.0 + 400.0 * (1.0 - (-s / 240.0).exp())))), Some(Kind::WarmingUp));
+}
+
+#[test]
+fn a_leak_that_begins_after_a_warming_up_is_seen() {
+    let curve = |second: f64| mib(if second < 60.0 { 3.0 * second } else { 180.0 + (second - 60.0) / 20.0 });
+    let process = grown(60 * MINUTES, curve);
+    let found = &examine(&process, &Vec::new())[0];
+    assert_eq!(found.kind, Kind::LeakSuspected);
+    // Or after hours of peace.
+    let late = |second: f64| mib(if second < 5400.0 { 100.0 } else { 100.0 + (second - 5400.0) / 10.0 });
+    assert_eq!(kind(&grown(118 * MINUTES, late)), Some(Kind::LeakSuspected));
+}
+
+#[test]
+fn what_creeps_on_after_a_climb_does_not_grow() {
+    // A server that has filled its tables in two seconds, and enlarges one now and then.
+    let filled = |second: f64| mib((10.0 * second).min(20.0)) + second * 300.0;
+    assert_eq!(kind(&grown(14, filled)), Some(Kind::Varying));
+    assert_eq!(kind(&grown(30 * MINUTES, filled)), Some(Kind::Stable));
+}
+
+#[test]
+fn small_growth_is_no_news() {
+    assert_eq!(kind(&grown(60 * MINUTES, |second| mib(20.0) + second * 1000.0)), Some(Kind::Stable));
+    // Five per cent of a large heap are needed.
+    assert_eq!(kind(&grown(60 * MINUTES, |second| mib(2000.0 + second / 60.0))), Some(Kind::Stable));
+}
+
+#[test]
+fn what_was_said_is_withdrawn_later_than_it_is_said() {
+    // 4.5 MiB in an hour, where 5 % are 5.2.
+    let process = grown(60 * MINUTES, |second| mib(100.0 + second / 720.0));
+    assert_ne!(kind(&process), Some(Kind::LeakSuspected));
+    let since = Some(CREATED);
+    let said = vec![(Kind::LeakSuspected, since)];
+    let found = &examine(&process, &said)[0];
+    assert_eq!((found.kind, found.since), (Kind::LeakSuspected, since));
+}
+
+#[test]
+fn memory_outside_the_heap_leads() {
+    let mut process = grown(20 * MINUTES, |second| mib(20.0 + second / 20.0));
+    process.totals.rss_bytes = Some(300 * MIB);
+    let found = examine(&process, &Vec::new());
+    assert_eq!((found[0].kind, found[1].kind), (Kind::NotHeap, Kind::LeakSuspected));
+    // Much of a small process is not heap: that is no news.
+    process.totals.rss_bytes = process.totals.resident_bytes.map(|bytes| bytes + 60 * MIB);
+    assert_eq!(kind(&process), Some(Kind::LeakSuspected));
+}
+
+#[test]
+fn growth_outside_the_heap_is_seen_by_those_who_watch() {
+    let mut process = grown(20 * MINUTES, |_| mib(100.0));
+    process.totals.rss_bytes = Some(150 * MIB);
+    let now = now_of(&process);
+    let look = |seconds: u64, rss: u64| Outside { time: Time(now.0 - seconds * 1_000_000_000), rss, heap: 104 * MIB };
+    let evidence = Evidence {
+        now,
+        said: &Vec::new(),
+        outside: &[look(100, 120 * MIB), look(50, 135 * MIB)],
+        baseline: &Baseline::default(),
+        rules: Rules::default(),
+    };
+    let found = &findings(&process, &evidence)[0];
+    assert_eq!(found.kind, Kind::NotHeap);
+    assert_eq!(found.numbers.bytes_per_second, Some(30.0 * MIB as f64 / 100.0));
+}
+
+#[test]
+fn pinned_memory_is_fragmentation_and_names_its_class() {
+    let mut process = grown(10 * MINUTES, |_| mib(20.0));
+    let history = process.history.as_mut().unwrap();
+    history.seconds.iter_mut().chain(&mut history.minutes).for_each(|point| point.pinned_bytes = 60 * MIB);
+    process.totals.pinned_bytes = Some(60 * MIB);
+    process.totals.resident_bytes = Some(90 * MIB);
+    for class in process.size_classes.iter_mut().flatten() {
+        (class.pinned_bytes, class.allocated_bytes) = (0, 0);
+        if class.block_size == 4096 {
+            (class.live_blocks, class.free_list_length, class.slabs) = (12, 468, 31);
+            class.pinned_bytes = 468 * 4096;
+        }
+    }
+    let found = &examine(&process, &Vec::new())[0];
+    assert_eq!(found.kind, Kind::Fragmentation);
+    let numbers = found.numbers;
+    assert_eq!((numbers.live_blocks, numbers.carved_blocks, numbers.slabs), (Some(12), Some(480), Some(31)));
+    assert_eq!(found.classes[0].line, Line::class(4096));
+    assert_eq!(found.since, Some(CREATED.plus_seconds(60)));
+    // One second without it, and it was no more than a moment's.
+    let second = process.history.as_mut().unwrap().seconds.last_mut().unwrap();
+    second.pinned_bytes = 0;
+    assert_ne!(kind(&process), Some(Kind::Fragmentation));
+}
+
+#[test]
+fn memory_that_was_never_asked_for_is_rounding() {
+    let mut process = grown(10 * MINUTES, |_| mib(100.0));
+    process.totals.requested_bytes = Some(60 * MIB);
+    assert_eq!(kind(&process), Some(Kind::Rounding));
+}
+
+#[test]
+fn free_memory_is_cache_only_once_it_has_stayed_for_twice_its_time() {
+    let mut process = grown(10 * MINUTES, |_| mib(20.0));
+    process.decay_seconds = Some(10.0);
+    process.totals.cached_bytes = Some(100 * MIB);
+    process.totals.resident_bytes = Some(130 * MIB);
+    let seconds = &mut process.history.as_mut().unwrap().seconds;
+    let many = seconds.len();
+    seconds[many - 15..].iter_mut().for_each(|point| point.cached_bytes = 100 * MIB);
+    assert_ne!(kind(&process), Some(Kind::Cache));
+    process.decay_seconds = Some(5.0);
+    assert_eq!(kind(&process), Some(Kind::Cache));
+}
+
+#[test]
+fn a_program_that_freed_all_and_went_idle_has_a_cache_although_its_last_slot_says_otherwise() {
+    let mut process = grown(60, |_| mib(100.0));
+    process.history_written = Some(CREATED.plus_seconds(40));
+    let totals = &mut process.totals;
+    (totals.requested_bytes, totals.allocated_bytes) = (Some(0), Some(0));
+    (totals.cached_bytes, totals.resident_bytes) = (Some(100 * MIB), Some(104 * MIB));
+    assert_eq!(kind(&process), Some(Kind::Cache));
+}
+
+#[test]
+fn turnover_without_growth_is_churn() {
+    let mut process = grown(10 * MINUTES, |_| mib(10.0));
+    let churn = |point: &mut Point| {
+        let seconds = point.time.seconds_since(CREATED) as u64;
+        point.allocations = seconds * 80_000;
+        point.frees = point.allocations - 1000;
+        point.cumulative_requested_bytes = seconds * 50 * MIB;
+    };
+    let history = process.history.as_mut().unwrap();
+    history.seconds.iter_mut().chain(&mut history.minutes).for_each(churn);
+    process.totals.allocations = Some(600 * 80_000);
+    process.totals.cumulative_requested_bytes = Some(600 * 50 * MIB);
+    assert_eq!(kind(&process), Some(Kind::Churn));
+    // The same bytes in a few large blocks are not.
+    let history = process.history.as_mut().unwrap();
+    history.seconds.iter_mut().chain(&mut history.minutes).for_each(|point| point.allocations /= 100);
+    process.totals.allocations = Some(6 * 80_000);
+    assert_eq!(kind(&process), Some(Kind::Stable));
+}
+
+#[test]
+fn threads_that_come_and_go_and_what_they_leave_are_seen() {
+    let mut process = grown(10 * MINUTES, |_| mib(50.0));
+    process.threads.as_mut().unwrap().ends_per_second = Some(12.0);
+    assert_eq!(kind(&process), Some(Kind::ThreadChurn));
+    let threads = process.threads.as_mut().unwrap();
+    (threads.ends_per_second, threads.stranded_bytes) = (Some(9.0), 20 * MIB);
+    assert_eq!(kind(&process), Some(Kind::Stranded));
+    process.threads.as_mut().unwrap().stranded_bytes = 4 * MIB;
+    assert_eq!(kind(&process), Some(Kind::Stable));
+}
+
+#[test]
+fn blame_names_the_fewest_classes_and_the_threads_that_allocate_in_them() {
+    let mut process = grown(20 * MINUTES, |second| mib(20.0 + second / 20.0));
+    let before = |bytes: u64| vec![bytes; 20];
+    let series = |size: u64, bytes: u64| ClassSeries {
+        line: Line::class(size),
+        allocated_bytes: before(bytes),
+        pinned_bytes: before(0),
+    };
+    process.class_history = Some(ClassHistory {
+        times: process.history.as_ref().unwrap().minutes.iter().map(|point| point.time).collect(),
+        // What was large before does not grow, and is not to blame.
+        classes: vec![series(16, 100 * MIB), series(64, 4 * MIB)],
+    });
+    for class in process.size_classes.iter_mut().flatten() {
+        class.allocated_bytes = match class.block_size {
+            16 => 100 * MIB,
+            64 => 60 * MIB,
+            128 => 3 * MIB,
+            _ => 0,
+        };
+    }
+    process.large.as_mut().unwrap().classes.clear();
+    let line = |size: u64, bytes: u64| ThreadLine {
+        line: Line::class(size),
+        allocations: bytes / size,
+        frees: 0,
+        allocated_by_bytes: bytes,
+        freed_by_bytes: 0,
+    };
+    let threads = process.threads.as_mut().unwrap();
+    let worker = |tid: u32, name: &str, classes: Vec<ThreadLine>| Thread {
+        tid: Some(tid),
+        name: name.into(),
+        state: ThreadState::Live,
+        classes,
+        ..threads.rows[0].clone()
+    };
+    threads.rows = vec![
+        worker(1, "main", vec![line(16, 100 * MIB), line(64, 10 * MIB)]),
+        worker(2, "worker-3", vec![line(64, 50 * MIB)]),
+    ];
+    let found = &examine(&process, &Vec::new())[0];
+    assert_eq!(found.classes.len(), 1, "{:?}", found.classes);
+    assert_eq!((found.classes[0].line, found.classes[0].bytes), (Line::class(64), 56 * MIB));
+    let named: Vec<(&str, u64)> =
+        found.threads.iter().map(|thread| (thread.name.as_str(), (thread.share * 100.0).round() as u64)).collect();
+    assert_eq!(named, [("worker-3", 83), ("main", 17)]);
+}
+
+#[test]
+fn too_little_history_gives_no_verdict_and_absurd_figures_no_panic() {
+    let mut process = grown(1, |_| mib(1.0));
+    process.history = Some(History::default());
+    assert_eq!(kind(&process), None);
+    let mut process = grown(10 * MINUTES, |_| u64::MAX as f64);
+    process.totals.allocations = Some(0);
+    process.totals.requested_bytes = Some(u64::MAX);
+    let history = process.history.as_mut().unwrap();
+    history.seconds.iter_mut().for_each(|point| point.pinned_bytes = u64::MAX);
+    examine(&process, &Vec::new());
+    history_backwards(process);
+}
+
+fn history_backwards(mut process: Process) {
+    let history = process.history.as_mut().unwrap();
+    history.seconds.reverse();
+    history.minutes.reverse();
+    examine(&process, &Vec::new());
+}

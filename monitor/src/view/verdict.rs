@@ -1,0 +1,222 @@
+//! The diagnosis in words. Text and screen say the same.
+
+use super::format::{bytes, count, duration, harmless, short};
+use crate::model::diagnosis::{ClassShare, Finding, Kind};
+use crate::model::{Line, Misuse, MisuseEvent, Process, State, Time};
+
+/// What leads, in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Verdict {
+    /// In capitals: `LEAK SUSPECTED`.
+    pub(crate) title: &'static str,
+    /// The figures behind it.
+    pub(crate) text: String,
+    /// Where it comes from: sizes, and threads.
+    pub(crate) place: Vec<String>,
+    /// What is true as well.
+    pub(crate) also: Option<String>,
+    /// Whether somebody should look into it.
+    pub(crate) alarms: bool,
+}
+
+/// What is to be said of a process; nothing where too little is known.
+pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
+    match process.state {
+        State::Crashed => return Some(crash(process)),
+        State::Exited => return Some(exit(process)),
+        _ => {}
+    }
+    let diagnosis = process.diagnosis.as_ref()?;
+    let finding = &diagnosis.finding;
+    let also = diagnosis.also.as_ref().map(|also| format!("{}: {}", title(also.kind).to_lowercase(), text(also)));
+    Some(Verdict {
+        title: title(finding.kind),
+        text: text(finding),
+        place: place(finding),
+        also,
+        alarms: matches!(finding.kind, Kind::LeakSuspected | Kind::NotHeap | Kind::Fragmentation | Kind::Stranded),
+    })
+}
+
+/// The diagnosis in a word, for a column.
+pub(crate) fn word(process: &Process) -> &'static str {
+    match process.diagnosis.as_ref().map(|diagnosis| diagnosis.finding.kind) {
+        Some(Kind::LeakSuspected) => "leak?",
+        Some(Kind::NotHeap) => "not heap",
+        Some(Kind::WarmingUp) => "warming",
+        Some(Kind::Fragmentation) => "fragment.",
+        Some(Kind::ThreadChurn) => "threads",
+        Some(kind) => kind.as_str(),
+        None => "-",
+    }
+}
+
+/// A kind of finding in capitals.
+pub(crate) fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NotHeap => "NOT THE HEAP",
+        Kind::LeakSuspected => "LEAK SUSPECTED",
+        Kind::WarmingUp => "WARMING UP",
+        Kind::Growing => "GROWING",
+        Kind::Fragmentation => "FRAGMENTATION",
+        Kind::Rounding => "ROUNDING",
+        Kind::Cache => "CACHE",
+        Kind::Churn => "CHURN",
+        Kind::ThreadChurn => "THREAD CHURN",
+        Kind::Stranded => "STRANDED",
+        Kind::Stable => "STABLE",
+        Kind::Varying => "VARYING",
+    }
+}
+
+/// A size class, or a bucket of large blocks.
+pub(crate) fn line(line: Line) -> String {
+    match (line.block_size, line.up_to_bytes) {
+        (Some(size), _) => format!("class {size}"),
+        (None, Some(limit)) => format!("large to {}", bytes(limit)),
+        (None, None) => "largest".to_owned(),
+    }
+}
+
+/// A time of day, UTC: `12:00:05Z`.
+pub(crate) fn clock(time: Time) -> String {
+    let stamp = time.to_string();
+    format!("{}Z", stamp.get(11..19).unwrap_or_default())
+}
+
+/// A span of time in one unit, or two where one says little: `40 s`, `17 min`, `2 h 05 min`, `3 d 04 h`.
+pub(crate) fn span(seconds: f64) -> String {
+    match seconds.max(0.0) as u64 {
+        whole @ 0..100 => format!("{whole} s"),
+        whole @ 100..3600 => format!("{} min", whole / 60),
+        _ => duration(seconds),
+    }
+}
+
+fn text(finding: &Finding) -> String {
+    let numbers = &finding.numbers;
+    let size = |figure: Option<u64>| figure.map_or("?".to_owned(), bytes);
+    let rate =
+        |figure: Option<f64>| figure.map_or("?".to_owned(), |figure| format!("{}/s", bytes(figure.max(0.0) as u64)));
+    let share = |figure: Option<f64>| figure.map_or("?".to_owned(), |share| format!("{:.0} %", share * 100.0));
+    let time = numbers.seconds.map_or("some time".to_owned(), span);
+    let amount = size(numbers.bytes);
+    match finding.kind {
+        Kind::NotHeap => match numbers.bytes_per_second {
+            Some(_) => format!("+{}, outside the heap", rate(numbers.bytes_per_second)),
+            None => format!("{amount}, {} of RSS, are not the heap's", share(numbers.share)),
+        },
+        Kind::LeakSuspected => {
+            format!("+{}, steady for {time}; the floor has not fallen", rate(numbers.bytes_per_second))
+        }
+        Kind::WarmingUp => format!("+{} over {time}, and slowing", rate(numbers.bytes_per_second)),
+        Kind::Growing => format!("+{} for {time}; too short to say more", rate(numbers.bytes_per_second)),
+        Kind::Fragmentation => format!("{amount} pinned, {} of the heap: free between live", share(numbers.share)),
+        Kind::Rounding => format!("{amount}, {} of allocated, was not asked for", share(numbers.share)),
+        Kind::Cache => format!("{amount} free but kept, {} of the heap", share(numbers.share)),
+        Kind::Churn => format!(
+            "{} freed and allocated anew, {} allocations/s",
+            rate(numbers.bytes_per_second),
+            short(numbers.allocations_per_second.unwrap_or(0.0)),
+        ),
+        Kind::ThreadChurn => {
+            format!("{} threads end a second", short(numbers.thread_ends_per_second.unwrap_or(0.0)))
+        }
+        Kind::Stranded => format!("{amount} in slabs of ended threads, {} of allocated", share(numbers.share)),
+        Kind::Stable => format!("{} allocated, for {time}", size(numbers.high_bytes)),
+        Kind::Varying => {
+            format!("{} - {} allocated, in {time}", size(numbers.low_bytes), size(numbers.high_bytes))
+        }
+    }
+}
+
+fn place(finding: &Finding) -> Vec<String> {
+    let numbers = &finding.numbers;
+    if finding.kind == Kind::Cache {
+        return vec![match numbers.seconds {
+            Some(seconds) => {
+                format!("returns {} after it was freed, at the program's next calls", duration(seconds))
+            }
+            None => "never returns: STATSALLOC_DECAY_MS=never".to_owned(),
+        }];
+    }
+    if finding.kind == Kind::NotHeap {
+        return vec!["maps, stacks, files, other allocators: see /proc/PID/smaps".to_owned()];
+    }
+    let mut parts = Vec::new();
+    let of = match finding.kind {
+        Kind::LeakSuspected | Kind::WarmingUp | Kind::Growing => " of growth",
+        _ => "",
+    };
+    let comma = if finding.classes.len() == 1 { "," } else { "" };
+    let size = |class: &ClassShare| format!("{}{comma} {:.0} %", line(class.line), class.share * 100.0);
+    let mut sizes: Vec<String> = finding.classes.iter().map(size).collect();
+    if let (Some(live), Some(carved), Some(slabs), Some(first)) =
+        (numbers.live_blocks, numbers.carved_blocks, numbers.slabs, finding.classes.first())
+    {
+        sizes = vec![format!(
+            "{}: {} live of {} carved blocks in {} slabs",
+            line(first.line),
+            count(live),
+            count(carved),
+            count(slabs)
+        )];
+    }
+    if !sizes.is_empty() {
+        parts.push(format!("where: {}{of}", sizes.join(", ")));
+    }
+    let threads: Vec<String> = finding
+        .threads
+        .iter()
+        .map(|thread| format!("{} {:.0} %", harmless(&thread.name), thread.share * 100.0))
+        .collect();
+    if !threads.is_empty() {
+        parts.push(format!("alloc. by: {}", threads.join(", ")));
+    }
+    parts
+}
+
+/// What was last said of a process that has ended.
+fn last_said(process: &Process) -> Option<String> {
+    let finding = &process.diagnosis.as_ref()?.finding;
+    Some(format!("{} before: {}", title(finding.kind).to_lowercase(), text(finding)))
+}
+
+fn exit(process: &Process) -> Verdict {
+    Verdict {
+        title: "EXITED",
+        text: "it has ended in an orderly way; these are its last figures".to_owned(),
+        place: last_said(process).into_iter().collect(),
+        also: None,
+        alarms: false,
+    }
+}
+
+/// The last misuse is the likely cause of a crash, unless it was but a foreign pointer.
+fn crash(process: &Process) -> Verdict {
+    let cause = process.misuse.as_ref().and_then(|misuse| misuse.last.iter().rev().find(|one| one.kind != "foreign"));
+    Verdict {
+        title: "CRASHED",
+        text: match cause {
+            Some(event) => format!("likely cause: {}", misuse(event)),
+            None => "it ended without a word; no misuse of the heap was seen before".to_owned(),
+        },
+        place: cause.map(|event| format!("at {}, thread {}", clock(event.time), event.tid)).into_iter().collect(),
+        also: last_said(process),
+        alarms: true,
+    }
+}
+
+/// A misuse in one line.
+pub(crate) fn misuse(event: &MisuseEvent) -> String {
+    let kind = event.kind.replace('_', " ");
+    let size = event.requested_bytes.or(event.block_size).map_or(String::new(), |size| format!(" of {}", bytes(size)));
+    format!("{kind} in {}({}){size} from {}", event.call, harmless(&event.address), harmless(&event.caller))
+}
+
+/// All wrong frees and damaged lists.
+pub(crate) fn misuse_count(misuse: &Misuse) -> u64 {
+    [misuse.foreign_frees, misuse.double_frees, misuse.invalid_frees, misuse.corruptions]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+}
