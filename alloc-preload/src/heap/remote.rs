@@ -49,11 +49,26 @@ impl Heap {
     /// # Safety
     /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
     pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8, class: SizeClass) {
+        // SAFETY: the caller's.
+        let left = unsafe { self.send(unit_owner, block, class) };
+        if !left.is_null() {
+            self.receive(left);
+        }
+    }
+
+    /// Puts a pending block on its way to its owner. Returns blocks that this thread has to receive, since they were left
+    /// with a heap that is idle; nearly always null.
+    ///
+    /// # Safety
+    /// As [`Heap::free_remote`].
+    #[must_use]
+    unsafe fn send(&self, unit_owner: usize, block: *mut u8, class: SizeClass) -> *mut u8 {
         let heap = core::ptr::from_ref(heap_of(unit_owner)) as usize;
         // SAFETY: the remainder is below the array's length.
         let chain = unsafe { self.outgoing.get_unchecked(heap / size_of::<Self>() % CHAINS) };
+        let mut left = null_mut();
         if chain.heap.get() != heap {
-            self.hand_over_chain(chain);
+            left = hand_over(chain);
             chain.heap.set(heap);
         }
         // SAFETY: a pending block of ours.
@@ -63,27 +78,16 @@ impl Heap {
         }
         let bytes = chain.bytes.get() + class.block_size();
         chain.bytes.set(bytes);
-        if bytes >= BATCH {
-            self.hand_over_chain(chain);
-        }
+        if left.is_null() && bytes >= BATCH { hand_over(chain) } else { left }
     }
 
     /// Hands over all chains.
     pub(crate) fn hand_over(&self) {
-        self.outgoing.iter().for_each(|chain| self.hand_over_chain(chain));
-    }
-
-    fn hand_over_chain(&self, chain: &Chain) {
-        let first = chain.first.replace(null_mut());
-        chain.bytes.set(0);
-        if first.is_null() {
-            return;
-        }
-        let heap = heap_of(chain.heap.get());
-        // SAFETY: a chain of pending blocks, which nobody else has.
-        unsafe { heap.inbox.push(first, chain.last.get()) };
-        if heap.usage().load(Ordering::SeqCst) == usage::IDLE {
-            self.receive(heap.inbox.take());
+        for chain in &self.outgoing {
+            let left = hand_over(chain);
+            if !left.is_null() {
+                self.receive(left);
+            }
         }
     }
 
@@ -112,8 +116,7 @@ impl Heap {
                 misuse::freed_twice_or_overwritten(block as usize);
                 break;
             };
-            self.receive_block(block, owner, slab, &mut collected);
-            block = next;
+            block = before(self.receive_block(block, owner, slab, &mut collected), next);
         }
         if collected > 0
             && let Some(row) = self.row.get()
@@ -122,18 +125,19 @@ impl Heap {
         }
     }
 
-    fn receive_block(&self, block: *mut u8, mut owner: usize, slab: &'static Slab, collected: &mut u64) {
+    /// As `receive`, for one block; what is left as in `send`.
+    fn receive_block(&self, block: *mut u8, mut owner: usize, slab: &'static Slab, collected: &mut u64) -> *mut u8 {
         let class = slab.size_class();
         while owner == owner::ABANDONED {
             if self.visit_abandoned(slab, block) {
-                return;
+                return null_mut();
             }
             // Somebody has taken it over.
             owner = slab.owner();
         }
         if !self.owns(owner) {
             // SAFETY: a pending block of that heap's, which only this thread has.
-            return unsafe { self.free_remote(owner, block, class) };
+            return unsafe { self.send(owner, block, class) };
         }
         if let Some(granule) = WINDOW.granule_of(block) {
             // SAFETY: `granule_of` answers for the granule; a pending block of ours.
@@ -141,7 +145,47 @@ impl Heap {
         }
         self.take_back(block, class);
         *collected += 1;
+        null_mut()
     }
+}
+
+/// Pushes a chain into its owner's inbox. If the owner is idle, what lies there is for the caller to receive.
+#[must_use]
+fn hand_over(chain: &Chain) -> *mut u8 {
+    let first = chain.first.replace(null_mut());
+    chain.bytes.set(0);
+    if first.is_null() {
+        return first;
+    }
+    let heap = heap_of(chain.heap.get());
+    // SAFETY: a chain of pending blocks, which nobody else has.
+    unsafe { heap.inbox.push(first, chain.last.get()) };
+    if heap.usage().load(Ordering::SeqCst) == usage::IDLE { heap.inbox.take() } else { null_mut() }
+}
+
+/// One list of pending blocks before another: received in a loop, blocks that are sent on again and again need no stack.
+fn before(list: *mut u8, rest: *mut u8) -> *mut u8 {
+    if list.is_null() {
+        return rest;
+    }
+    // A damaged link ends the list: the block that it leads to is refused when it is its turn. One that leads back is
+    // found by a marker, which is moved up after twice as many steps each time (Brent).
+    let (mut last, mut marker, mut steps, mut limit) = (list, list, 0_u32, 1_u32);
+    while let Some((.., next)) = pending(last) {
+        if next.is_null() {
+            // SAFETY: a pending block, which this thread has.
+            unsafe { set_link(last, rest) };
+            break;
+        }
+        if next == marker {
+            break;
+        }
+        (last, steps) = (next, steps + 1);
+        if steps == limit {
+            (marker, steps, limit) = (last, 0, limit.saturating_mul(2));
+        }
+    }
+    list
 }
 
 /// The owner of a pending block's slab, the slab, and the block that hangs on it; `None` if it is not pending.
