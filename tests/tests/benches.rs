@@ -6,6 +6,7 @@ mod stats;
 use serde_json::Value;
 use stats::{geometric, median, student};
 use std::process::Command;
+use std::time::Duration;
 use tests::artefacts::{Folder, cargo, compiled};
 use tests::{Finished, Run, missing};
 
@@ -17,7 +18,8 @@ fn peers(arguments: &[&str]) -> Finished {
     let mut bench: Command = cargo();
     bench.args(["bench", "--quiet", "--locked", "-p", "tests", "--bench", "peers", "--profile", profile]);
     bench.arg("--target-dir").arg(built.parent().unwrap()).arg("--").args(arguments);
-    bench.finish()
+    // It may have to be built first.
+    bench.finish_within(Duration::from_secs(1200))
 }
 
 #[test]

@@ -49,6 +49,16 @@ impl Published {
         directory::entry(self.name().as_bytes()).unwrap()
     }
 
+    /// Under a name that no other process's sweep knows: it would take away what is dead.
+    fn hidden(mut self) -> (Self, Entry) {
+        let mut entry = self.entry();
+        entry.name.insert_str(0, "hidden.");
+        let path = format!("{DIRECTORY}{}", entry.name);
+        std::fs::rename(&self.path, &path).unwrap();
+        self.path = path;
+        (self, entry)
+    }
+
     fn look(&self) -> Look {
         Watcher::new(Selection::Targets(vec![Target::Pid(self.pid)])).look().unwrap()
     }
@@ -185,10 +195,10 @@ fn a_segment_of_this_process_gets_what_proc_knows() {
 
 #[test]
 fn what_the_dead_left_is_removed_five_minutes_after_it_was_found() {
-    let (dead, living) = (Published::new(|_| {}), Published::new(|_| {}));
+    let [(dead, dead_entry), (living, living_entry)] = std::array::from_fn(|_| Published::new(|_| {}).hidden());
     dead.dies();
     let there = |seconds| {
-        directory::sweep(&[dead.entry(), living.entry()], Time::now().plus_seconds(seconds));
+        directory::sweep(&[dead_entry.clone(), living_entry.clone()], Time::now().plus_seconds(seconds));
         [&dead, &living].map(|published| std::fs::exists(&published.path).unwrap())
     };
     assert_eq!(there(0), [true, true]);
@@ -198,13 +208,12 @@ fn what_the_dead_left_is_removed_five_minutes_after_it_was_found() {
 
 #[test]
 fn of_many_dead_the_newest_sixteen_stay() {
-    let dead: Vec<Published> = (0..20).map(|_| Published::new(|_| {})).collect();
+    let (dead, entries): (Vec<Published>, Vec<Entry>) = (0..20).map(|_| Published::new(|_| {}).hidden()).unzip();
     for (position, published) in dead.iter().enumerate() {
         published.dies();
         let time = std::time::SystemTime::now() - Duration::from_secs(100 - position as u64);
         published.file.set_modified(time).unwrap();
     }
-    let entries: Vec<Entry> = dead.iter().map(Published::entry).collect();
     directory::sweep(&entries, Time::now());
     let there: Vec<bool> = dead.iter().map(|published| std::fs::exists(&published.path).unwrap()).collect();
     assert_eq!(there, [[false; 4].as_slice(), &[true; 16]].concat());
