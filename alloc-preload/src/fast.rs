@@ -2,9 +2,10 @@
 //! no locked instruction, no system call, and a test holds them to that.
 
 use crate::account;
+use crate::bin::Bin;
 use crate::block;
 use crate::central;
-use crate::hot::{self, Bin, Hot};
+use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::misuse::Call;
 use crate::os::PAGE;

@@ -14,8 +14,9 @@ mod remote;
 pub(crate) use abandon::put_abandoned;
 
 use crate::account::Account;
+use crate::bin::{Bin, Bins};
 use crate::central::{central, decay_ns};
-use crate::hot::{self, Bin, Bins};
+use crate::hot;
 use crate::options::options;
 use crate::os;
 use crate::slab::{NO_UNIT, Slab, State};

@@ -11,7 +11,7 @@
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
 //! | heaps     | [`heap`], [`account`], [`hot`] | a thread's slabs, its peaks, its hot record |
 //! | shared    | [`central`], [`span`]       | free runs, abandoned slabs, idle heaps |
-//! | slabs     | [`slab`], [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
+//! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
 //! | ground    | [`options`], [`clock`], [`lock`], [`print`], [`os`] | everything that leaves the process |
@@ -29,6 +29,7 @@ compile_error!("statsalloc runs on x86-64 Linux with glibc; ARCHITECTURE.md says
 mod account;
 #[cfg(not(test))]
 mod api;
+mod bin;
 mod block;
 mod boot;
 mod central;

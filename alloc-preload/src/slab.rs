@@ -1,7 +1,7 @@
 //! Slabs: runs of blocks of one size class. The record lies out of line, and so does all that tells which blocks are
 //! free: neither between the program's blocks nor inside them is there anything of ours.
 
-use crate::hot::Bin;
+use crate::bin::Bin;
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW};

@@ -1,0 +1,176 @@
+//! Bins: a heap's free blocks of one class that its thread hands out next, as addresses that stand out of line.
+//!
+//! A bin survives a fork. Nothing leads to it in a child before the thread's hot record has been filled in again.
+
+use crate::ledger::NARROW;
+use crate::room;
+use core::cell::Cell;
+use core::ptr::{NonNull, null};
+use shm_layout::class::{CLASSES, SizeClass};
+use shm_layout::layout::ClassCounters;
+
+/// A thread's free blocks of one class, and all else that allocating and freeing one takes. The addresses of the blocks
+/// stand in [`slots`](Bin::slot) behind it: nothing of ours lies in a free block, and neither call touches it.
+#[repr(C)]
+pub(crate) struct Bin {
+    /// Blocks in the bin.
+    pub(crate) count: Cell<u32>,
+    /// Blocks that it takes.
+    pub(crate) most: Cell<u32>,
+    /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
+    /// count as signed.
+    tag_base: Cell<u32>,
+    block_size: Cell<u32>,
+    /// The class's counters in the heap's row.
+    line: Cell<*const ClassCounters>,
+    /// What one block takes from the room when it is allocated, requested bytes apart.
+    pub(crate) charge: Cell<u64>,
+    /// What it gives back when it is freed, requested bytes apart.
+    pub(crate) credit: Cell<u64>,
+}
+
+/// Slots of the class's bin: as many blocks as lie in 32 KiB, within limits.
+const fn slots(class: SizeClass) -> usize {
+    match (32 << 10) / class.block_size() {
+        few @ ..2 => few + 1,
+        some @ 2..128 => some,
+        _ => 128,
+    }
+}
+
+/// Offset of each class's bin, and behind the last one of what follows, in bytes.
+const OFFSETS: [u32; CLASSES + 1] = {
+    let mut offsets = [0; CLASSES + 1];
+    let mut class = 0;
+    while class < CLASSES {
+        let bytes = size_of::<Bin>() + slots(SizeClass(class as u8)) * size_of::<*mut u8>();
+        offsets[class + 1] = offsets[class] + bytes as u32;
+        class += 1;
+    }
+    offsets
+};
+
+const BINS_BYTES: usize = OFFSETS[CLASSES] as usize;
+
+/// A heap's bins, one after the other, each with its slots. Zeroed memory is a valid state: without slots.
+#[repr(C, align(64))]
+pub(crate) struct Bins([Cell<u64>; BINS_BYTES / 8]);
+
+impl Bins {
+    /// The class's bin.
+    #[inline]
+    pub(crate) fn bin(&self, class: SizeClass) -> &Bin {
+        let offset = OFFSETS.get(class.0 as usize).map_or(0, |&offset| offset as usize);
+        // SAFETY: the offset is that of a bin.
+        unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
+    }
+}
+
+impl Bin {
+    /// Without slots.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            count: Cell::new(0),
+            most: Cell::new(0),
+            tag_base: Cell::new(0),
+            block_size: Cell::new(0),
+            line: Cell::new(null()),
+            charge: Cell::new(0),
+            credit: Cell::new(0),
+        }
+    }
+
+    /// Makes this the bin of a class that counts in `line`. What is in it stays.
+    pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
+        let size = class.block_size();
+        self.most.set(slots(class) as u32);
+        self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
+        self.block_size.set(size as u32);
+        self.line.set(line);
+        self.charge.set(room::charge(size));
+        self.credit.set(room::credit(size));
+    }
+
+    /// The place of block number `index`.
+    ///
+    /// # Safety
+    /// `index < most`, and the bin is one of a heap's.
+    #[inline(always)]
+    unsafe fn slot(&self, index: u32) -> &Cell<*mut u8> {
+        debug_assert!(index < self.most.get());
+        // SAFETY: the slots lie behind the bin.
+        unsafe { &*core::ptr::from_ref(self).add(1).cast::<Cell<*mut u8>>().add(index as usize) }
+    }
+
+    /// Takes a block out; `None` if there is none.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
+        let index = self.count.get().checked_sub(1)?;
+        self.count.set(index);
+        // SAFETY: `index < count <= most`, and what lies in a bin is a block. Below the lowest slot lies a number that is
+        // no address, and a prefetch of that does nothing.
+        unsafe {
+            let slot = core::ptr::from_ref(self.slot(index));
+            prefetch(slot.sub(1).cast::<*const u8>().read());
+            Some(NonNull::new_unchecked((*slot).get()))
+        }
+    }
+
+    /// Puts a block in; false if there is no slot for it.
+    #[inline(always)]
+    pub(crate) fn push(&self, block: *mut u8) -> bool {
+        let index = self.count.get();
+        if index >= self.most.get() {
+            return false;
+        }
+        // SAFETY: `index < most`
+        unsafe { self.slot(index) }.set(block);
+        self.count.set(index + 1);
+        true
+    }
+
+    /// Writes the slot at `index`, which is below `most`, whatever `count` says.
+    #[inline(always)]
+    pub(crate) fn set(&self, index: u32, block: *mut u8) {
+        if index < self.most.get() {
+            // SAFETY: just compared.
+            unsafe { self.slot(index) }.set(block);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn block_size(&self) -> usize {
+        self.block_size.get() as usize
+    }
+
+    /// Tag of a live block of so many requested bytes whose slack is narrow; only the low byte counts.
+    #[inline(always)]
+    pub(crate) fn tag(&self, requested: usize) -> u32 {
+        self.tag_base.get().wrapping_sub(requested as u32)
+    }
+
+    /// Requested bytes of a live block with this narrow tag.
+    #[inline(always)]
+    pub(crate) fn requested(&self, tag: u8) -> usize {
+        self.tag_base.get().wrapping_sub(i32::from(tag.cast_signed()).cast_unsigned()) as usize
+    }
+
+    /// The counters.
+    ///
+    /// # Safety
+    /// The bin was started.
+    #[inline(always)]
+    pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
+        // SAFETY: rows are never unmapped.
+        unsafe { &*self.line.get() }
+    }
+}
+
+/// Has the line that the next block begins with fetched: nothing else of ours would touch it before the program does.
+#[inline(always)]
+fn prefetch(block: *const u8) {
+    // SAFETY: a prefetch neither faults nor changes anything.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) block, options(nostack, preserves_flags));
+    }
+}
