@@ -1,90 +1,37 @@
-//! Programs with windows, driven for a while each on a display of their own: ten seconds, or
-//! `STATSALLOC_WINDOWS_SECONDS`. GLib 2.74 carves its slices from `posix_memalign`; with `G_SLICE=always-malloc` it
-//! does without them.
+//! Programs with windows, ten seconds each on a display of their own.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
 use tests::visible::check;
-use tests::{Run, Snapshot, library, missing, program, snapshot, visible};
+use tests::{Run, library, missing, snapshot, visible};
 
-fn while_running() -> Duration {
-    let seconds = std::env::var("STATSALLOC_WINDOWS_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(10))
-}
+const WHILE_RUNNING: Duration = Duration::from_secs(10);
 
-/// What a hand does again and again: presses keys, clicks, scrolls; one call of xdotool each.
-const HAND: [&[&str]; 12] = [
-    &["mousemove", "300", "300"],
-    &["click", "--repeat", "10", "5"],
-    &["click", "1"],
-    &["key", "Down"],
-    &["key", "Return"],
-    &["click", "--repeat", "10", "4"],
-    &["key", "ctrl+n"],
-    &["mousemove", "200", "150"],
-    &["click", "--repeat", "2", "1"],
-    &["key", "ctrl+t"],
-    &["key", "Escape"],
-    &["key", "ctrl+Tab"],
-];
-
-/// Runs a program under Xvfb and a session bus of its own, drives it and looks at it for a while, then asks it to end.
-fn driven(name: &str, arguments: &str, least_allocations: i64) {
-    for slices in ["", "always-malloc"] {
-        driven_with(name, arguments, least_allocations, slices);
-    }
-}
-
-/// Counters that never fall.
-fn counters(seen: &Snapshot) -> [i64; 6] {
-    let total = |name| seen.total(name);
-    let threads = |name: &str| seen.number(&format!("/threads/{name}"));
-    [
-        total("allocations"),
-        total("frees"),
-        total("cumulative_requested_bytes"),
-        total("reallocations"),
-        threads("started"),
-        threads("ended"),
-    ]
-}
-
-fn driven_with(name: &str, arguments: &str, least_allocations: i64, slices: &str) {
-    if missing(&["xvfb-run", "xauth", "dbus-run-session", "xdotool", name]) {
+/// Runs a program under Xvfb and a session bus of its own, looks at it for ten seconds, then asks it to end.
+fn ten_seconds(name: &str, arguments: &str, least_allocations: i64) {
+    if missing(&["xvfb-run", "xauth", "dbus-run-session", name]) {
         return;
     }
     let (home, runtime) = (Folder::new(), Folder::new());
     std::fs::set_permissions(runtime.path(), PermissionsExt::from_mode(0o700)).unwrap();
-    let inner = format!(
-        "echo $$; echo $DISPLAY; echo $XAUTHORITY; export LD_PRELOAD={}; exec {name} {arguments}",
-        library().display()
-    );
+    let inner = format!("echo $$; export LD_PRELOAD={}; exec {name} {arguments}", library().display());
     let mut command = Command::new("xvfb-run");
     command.args(["-a", "-s", "-screen 0 1024x768x24", "dbus-run-session", "--", "sh", "-c", &inner]);
     command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", runtime.path()).env("GDK_BACKEND", "x11");
     command.env("NO_AT_BRIDGE", "1").env("LIBGL_ALWAYS_SOFTWARE", "1");
     command.env("XDG_CONFIG_HOME", home.path()).env("XDG_CACHE_HOME", home.path()).env("GIO_USE_VFS", "local");
-    if !slices.is_empty() {
-        command.env("G_SLICE", slices);
-    }
     let mut running = command.begin();
     let pid: u32 = running.line().parse().unwrap();
-    let (display, authority) = (running.line(), running.line());
-    let mut hand = HAND.iter().cycle();
     let mut seen = visible(pid, "");
     let start = Instant::now();
     let mut looks = 0;
-    while start.elapsed() < while_running() || seen.total("allocations") < least_allocations {
-        let mut xdotool = Command::new("xdotool");
-        xdotool.args(*hand.next().unwrap()).env("DISPLAY", &display).env("XAUTHORITY", &authority).finish();
+    while start.elapsed() < WHILE_RUNNING || seen.total("allocations") < least_allocations {
         let now = snapshot(pid);
-        let fallen = counters(&now).into_iter().zip(counters(&seen)).any(|(now, before)| now < before);
-        assert!(!fallen, "{name}: {:?} after {:?}", counters(&now), counters(&seen));
-        let threads = |kind: &str| now.number(&format!("/threads/{kind}"));
-        assert_eq!(threads("started") - threads("ended"), threads("live"), "{name}: {}", now.0["threads"]);
-        assert!(start.elapsed() < 9 * while_running(), "{name} has allocated little: {}", now.0["totals"]);
+        assert!(now.total("allocations") >= seen.total("allocations"), "{name}");
+        assert!(now.total("frees") >= seen.total("frees"), "{name}");
+        assert!(start.elapsed() < 9 * WHILE_RUNNING, "{name} has allocated little: {}", now.0["totals"]);
         check(&now, name);
         seen = now;
         looks += 1;
@@ -103,36 +50,16 @@ fn driven_with(name: &str, arguments: &str, least_allocations: i64, slices: &str
 }
 
 #[test]
-fn nautilus_is_driven_without_a_mistake() {
-    driven("nautilus", "--new-window /usr", 100_000);
+fn nautilus_runs_for_ten_seconds() {
+    ten_seconds("nautilus", "--new-window /usr", 100_000);
 }
 
 #[test]
-fn gtk3_demo_is_driven_without_a_mistake() {
-    driven("gtk3-demo", "", 50_000);
+fn gtk3_demo_runs_for_ten_seconds() {
+    ten_seconds("gtk3-demo", "", 50_000);
 }
 
 #[test]
-fn wireshark_is_driven_without_a_mistake() {
-    driven("wireshark", "", 100_000);
-}
-
-/// GLib before 2.76 has an allocator of its own on top of `posix_memalign`.
-#[test]
-fn a_slice_given_to_free_is_named_with_the_block_around_it() {
-    let finished = Command::new(program("slices.c")).preload().finish();
-    if finished.status.code() == Some(77) {
-        tests::require::skipped("needs GLib");
-        return;
-    }
-    let (out, err) = (finished.out(), finished.err());
-    if out.ends_with("survived\n") {
-        // This GLib's slices are blocks.
-        assert_eq!(err, "");
-        return;
-    }
-    assert_eq!(finished.signal(), Some(libc::SIGABRT), "{finished:?}");
-    let slice = out.lines().next().unwrap();
-    assert!(err.contains(&format!("invalid pointer: free({slice}) points into a live ")), "{err}");
-    assert!(err.contains("-byte block (") && err.contains(" requested) that begins at 0x"), "{err}");
+fn wireshark_runs_for_ten_seconds() {
+    ten_seconds("wireshark", "", 100_000);
 }
