@@ -38,7 +38,12 @@ fn threads_forks_and_every_call_at_once_leave_nothing_behind() {
     let threads = |name: &str| after.number(&format!("/threads/{name}"));
     assert_eq!((threads("live"), threads("started") - threads("ended")), (1, 1), "{}", after.0["threads"]);
     // A thread that started others may have ended before these: then such a block keeps a slab of nobody's.
-    assert!(threads("stranded_bytes") <= stacks * 65_536, "{} blocks: {}", stacks, after.0["threads"]["stranded_bytes"]);
+    assert!(
+        threads("stranded_bytes") <= stacks * 65_536,
+        "{} blocks: {}",
+        stacks,
+        after.0["threads"]["stranded_bytes"]
+    );
     // All was freed, and `malloc_trim` called: what is kept is what one thread holds in its hands, of every class a slab.
     const KEPT: i64 = 8 << 20;
     for name in ["pinned_bytes", "cached_bytes"] {
