@@ -21,9 +21,11 @@ const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more lie about than
-/// [`Spans::enough`].
+/// [`CACHE`] bytes and the [`Spans::appetite`].
 const LARGE: usize = 16;
 const CACHE: u64 = 8 << 20;
+/// The appetite halves in this time, in ns.
+const APPETITE_HALVES: u64 = 250_000_000;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
 const HUGE_FROM: usize = (16 << 20) / UNIT;
 
@@ -67,8 +69,14 @@ pub(crate) struct Spans {
     oldest: u32,
     newest: u32,
     used_units: usize,
-    /// Units of the largest run given back of late.
-    largest: usize,
+    /// Bytes purged before their time of which nobody has wanted any back yet.
+    purged_early: u64,
+    /// Bytes that were purged before their time and wanted back: so many more may lie about. A program that replaces
+    /// large blocks would otherwise fault their pages in again and again; one that frees a large block for good does not
+    /// keep it.
+    appetite: u64,
+    /// When the appetite was last halved, monotonic ns.
+    halved_at: u64,
 }
 
 /// A run handed out.
@@ -80,7 +88,16 @@ pub(crate) struct Taken {
 
 impl Spans {
     pub(crate) const fn new() -> Self {
-        Self { dirty: Bins::new(), clean: Bins::new(), oldest: NO_UNIT, newest: NO_UNIT, used_units: 0, largest: 0 }
+        Self {
+            dirty: Bins::new(),
+            clean: Bins::new(),
+            oldest: NO_UNIT,
+            newest: NO_UNIT,
+            used_units: 0,
+            purged_early: 0,
+            appetite: 0,
+            halved_at: 0,
+        }
     }
 
     /// Takes `units` units whose first is a multiple of `align` units.
@@ -118,7 +135,10 @@ impl Spans {
         }
         match kind {
             Kind::Dirty => globals().cached.sub_shared(taken),
-            _ => globals().retained.sub_shared((units * UNIT) as u64),
+            _ => {
+                globals().retained.sub_shared((units * UNIT) as u64);
+                self.miss((units * UNIT) as u64);
+            }
         }
         mark(first, units, Kind::Used);
         run(first).touched.set(taken);
@@ -151,16 +171,22 @@ impl Spans {
         if decay_ns == Some(0) {
             self.purge(first);
         } else if units >= LARGE && decay_ns.is_some() {
-            self.largest = self.largest.max(units);
-            let enough = self.enough();
-            while globals().cached.get() > enough && self.oldest != NO_UNIT && self.purge(self.oldest) {}
+            let (cached, enough) = (&globals().cached, CACHE + self.appetite);
+            while cached.get() > enough && self.oldest != NO_UNIT {
+                let before = cached.get();
+                if !self.purge(self.oldest) {
+                    break;
+                }
+                self.purged_early += before - cached.get();
+            }
         }
     }
 
-    /// Bytes that may lie about until they decay: four of the largest runs given back of late, or half as much as is in
-    /// use. A program that replaces large blocks would otherwise fault its pages in again and again.
-    fn enough(&self) -> u64 {
-        CACHE.max(((4 * self.largest).max(self.used_units / 2) * UNIT) as u64)
+    /// Bytes are taken that have no memory behind them.
+    fn miss(&mut self, bytes: u64) {
+        let back = bytes.min(self.purged_early);
+        self.purged_early -= back;
+        self.appetite += back;
     }
 
     /// Lengthens a used run in place by `more` units, if they are free.
@@ -208,7 +234,11 @@ impl Spans {
 
     /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
     pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
-        self.largest -= self.largest / 16;
+        if clock::last().saturating_sub(self.halved_at) >= APPETITE_HALVES {
+            self.halved_at = clock::last();
+            self.appetite /= 2;
+            self.purged_early /= 2;
+        }
         for _ in 0..limit {
             if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
                 return false;
