@@ -14,7 +14,7 @@ use shm_layout::class::{CLASSES, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
 
 /// Blocks of at least this many bytes are moved by their pages instead of copied.
-const MOVE_FROM: usize = 256 << 10;
+const MOVE_FROM: usize = 1024 << 10;
 /// Every move may split a mapping in two, and a process has 65,530 of them.
 const MOVES: u64 = 8192;
 
