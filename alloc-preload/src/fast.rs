@@ -6,7 +6,7 @@ use crate::bin::Bin;
 use crate::block;
 use crate::central;
 use crate::hot::{self, Hot};
-use crate::ledger;
+use crate::ledger::{self, Entry};
 use crate::misuse::Call;
 use crate::os::PAGE;
 use crate::slab::Slab;
@@ -105,8 +105,11 @@ pub(crate) fn free(pointer: *mut u8) {
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
-    if !ledger::is_narrow(tag) || !bin.push(pointer) {
-        return free_beyond(pointer, hot, granule);
+    if !ledger::is_narrow(tag) {
+        return free_wide(pointer, hot, granule);
+    }
+    if !bin.push(pointer) {
+        return free_beyond(pointer, hot, bin, entry, tag);
     }
     entry.set(ledger::FREE);
     let requested = bin.requested(tag);
@@ -117,10 +120,15 @@ pub(crate) fn free(pointer: *mut u8) {
     }
 }
 
-/// Blocks with wide slack, and blocks whose bin is full: they go straight back to their slab, whose record nothing but
-/// this touches.
+/// Blocks whose bin is full: they go straight back to their slab, whose record nothing but this touches.
 #[inline(never)]
-extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
+extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, tag: u8) {
+    rest(pointer, hot, bin, entry, bin.requested(tag));
+}
+
+/// Blocks with wide slack.
+#[inline(never)]
+extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     // SAFETY: the ledger is committed there.
@@ -128,18 +136,30 @@ extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: the fast path asked.
     let bin = unsafe { hot.bin_of(unit.owner()) };
     let requested = bin.block_size().wrapping_sub(slack);
+    if !bin.push(pointer) {
+        return rest(pointer, hot, bin, entry, requested);
+    }
+    entry.set(ledger::FREE);
+    // SAFETY: a bin that a unit names was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    if hot.credit(requested, bin) {
+        settle_and_look();
+    }
+}
+
+/// Frees a block of the thread's own heap into its slab.
+#[inline(always)]
+fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize) {
     entry.set(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     let restless = hot.credit(requested, bin);
-    if !bin.push(pointer) {
-        // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
-        let slab = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) };
-        // SAFETY: as above.
-        unsafe { slab.put(pointer) };
-        if slab.is_misplaced() {
-            return relist(slab);
-        }
+    // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
+    let slab = unsafe { WINDOW.slab(WINDOW.head(WINDOW.unit_at(pointer))) };
+    // SAFETY: as above.
+    unsafe { slab.put(pointer) };
+    if slab.is_misplaced() {
+        return relist(slab);
     }
     if restless {
         settle_and_look();

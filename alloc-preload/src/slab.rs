@@ -17,8 +17,8 @@ pub(crate) const NO_UNIT: u32 = u32::MAX;
 /// the owner's. Resting blocks are found by the ledger: they are those it calls free, as long as the bin is empty.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// No block of a lower granule, counted from the slab's start, is resting.
-    lowest: Cell<u32>,
+    /// No block of a lower address is resting.
+    lowest: Cell<usize>,
     pub(crate) used: Cell<u32>,
     pub(crate) block_size: Cell<u32>,
     pub(crate) carved: Cell<u32>,
@@ -139,8 +139,7 @@ impl Slab {
     /// The block is one of this slab, and the caller's like the slab.
     #[inline]
     pub(crate) unsafe fn put(&self, block: *mut u8) {
-        let granule = ((block as usize - WINDOW.address(self.unit()) as usize) / GRANULE) as u32;
-        self.lowest.set(self.lowest.get().min(granule));
+        self.lowest.set(self.lowest.get().min(block as usize));
         self.used.set(self.used.get() - 1);
     }
 
@@ -157,17 +156,18 @@ impl Slab {
         let step = self.block_size.get() as usize / GRANULE;
         let end = self.carved.get() as usize * step;
         let base = WINDOW.base() + first * GRANULE;
+        let lowest = self.lowest.get().saturating_sub(base) / GRANULE;
         let (mut left, mut next) = (wanted, end);
         // SAFETY: the slab's part of the ledger is committed.
         unsafe {
-            WINDOW.entry(first).free_between(self.lowest.get() as usize, end, step, |granule| {
+            WINDOW.entry(first).free_between(lowest, end, step, |granule| {
                 left -= 1;
                 bin.set(left, (base + granule * GRANULE) as *mut u8);
                 next = granule + step;
                 left > 0
             });
         }
-        self.lowest.set(next as u32);
+        self.lowest.set(base + next * GRANULE);
         if left > 0 {
             // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
             self.used.set(self.carved.get());
