@@ -23,27 +23,48 @@ use shm_layout::class::{FINE_MAX, GRANULE, SMALL_MAX, SizeClass};
 /// tells whether the accounts have to be settled.
 #[inline(always)]
 pub(crate) fn allocate(size: usize) -> *mut u8 {
+    allocate_or::<OrNull>(size)
+}
+
+/// What an allocation does off the fast path.
+pub(crate) trait Otherwise {
+    fn allocate(size: usize) -> *mut u8;
+}
+
+/// A null pointer and `errno` where memory is exhausted.
+struct OrNull;
+
+impl Otherwise for OrNull {
+    #[inline(always)]
+    fn allocate(size: usize) -> *mut u8 {
+        allocate_slow(size)
+    }
+}
+
+/// As [`allocate`], with another way off the fast path.
+#[inline(always)]
+pub(crate) fn allocate_or<O: Otherwise>(size: usize) -> *mut u8 {
     if size > FINE_MAX {
-        return allocate_medium(size);
+        return allocate_medium::<O>(size);
     }
     let hot = hot();
     // SAFETY: just compared.
-    pop::<false>(hot, unsafe { hot.fine(size) }, size)
+    pop::<false, O>(hot, unsafe { hot.fine(size) }, size)
 }
 
 /// Sizes whose slack may need more than one byte of the ledger.
 #[inline(never)]
-extern "C" fn allocate_medium(size: usize) -> *mut u8 {
+extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
     let hot = hot();
     match SizeClass::of(size) {
-        Some(class) => pop::<true>(hot, hot.bin(class), size),
-        None => allocate_slow(size),
+        Some(class) => pop::<true, O>(hot, hot.bin(class), size),
+        None => O::allocate(size),
     }
 }
 
 #[inline(always)]
-fn pop<const WIDE: bool>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
-    let Some(block) = bin.pop() else { return allocate_slow(size) };
+fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
+    let Some(block) = bin.pop() else { return O::allocate(size) };
     let block = block.as_ptr();
     // SAFETY: what lies in a bin is a block of the window that the thread knows.
     let entry = unsafe { hot.view().entry_of(block) };
@@ -64,7 +85,7 @@ fn pop<const WIDE: bool>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *
 
 #[cold]
 #[inline(never)]
-extern "C" fn allocate_slow(size: usize) -> *mut u8 {
+pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(
         with_heap(|hot, heap| {
             let block = block::allocate(hot, heap, size, 1);
@@ -109,7 +130,7 @@ pub(crate) fn free(pointer: *mut u8) {
         return free_wide(pointer, hot, granule);
     }
     if !bin.push(pointer) {
-        return free_beyond(pointer, hot, bin, entry, tag);
+        return free_beyond(pointer, hot, bin, granule, tag);
     }
     entry.set(ledger::FREE);
     let requested = bin.requested(tag);
@@ -122,7 +143,9 @@ pub(crate) fn free(pointer: *mut u8) {
 
 /// Blocks whose bin is full: they go straight back to their slab, whose record nothing but this touches.
 #[inline(never)]
-extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, tag: u8) {
+extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, granule: usize, tag: u8) {
+    // SAFETY: `granule_of` answered with the granule.
+    let entry = unsafe { hot.view().entry(granule) };
     rest(pointer, hot, bin, entry, bin.requested(tag));
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | subject |
 //! |---|---|---|
-//! | interface | [`api`], [`limits`]         | the C functions and their semantics |
+//! | interface | [`api`], [`operators`], [`limits`] | the C and C++ functions and their semantics |
 //! | fast path | [`fast`]                    | what nearly every call does, without a call |
 //! | threads   | [`thread`], [`boot`], [`fork`] | which heap a thread has; the first call; children |
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
@@ -43,6 +43,8 @@ mod ledger;
 mod limits;
 mod lock;
 mod misuse;
+#[cfg(not(test))]
+mod operators;
 mod options;
 mod os;
 mod print;

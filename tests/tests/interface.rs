@@ -26,6 +26,13 @@ fn malloc_stats_writes_our_statistics_to_stderr() {
 }
 
 #[test]
+fn a_programs_own_operators_get_every_form() {
+    let replaced = program("replaced.cc");
+    Command::new(&replaced).finish().success();
+    Command::new(&replaced).preload().finish().success();
+}
+
+#[test]
 fn throwing_new_calls_the_handler_and_throws() {
     let operators = program("operators.cc");
     Command::new(&operators).finish().success();
