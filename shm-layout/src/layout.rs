@@ -173,7 +173,8 @@ pub struct Globals {
     pub flushed_requested: Counter,
     /// As `flushed_requested`, in allocated bytes.
     pub flushed_allocated: Counter,
-    /// The second (since `created_monotonic_ns`) whose slot was written last, plus one; elects the rings' writer.
+    /// The second (since `created_monotonic_ns`) in which the rings were written last, or could not be for want of
+    /// memory, plus one. 0 while they were never due: then nothing has happened but in the first moments.
     pub last_second: Counter,
     /// Reserved, zero.
     pub reserved: [Counter; 7],

@@ -31,6 +31,21 @@ fn the_seconds_before_the_first_look_are_there() {
 }
 
 #[test]
+fn a_program_that_goes_idle_before_its_first_slot_has_been_what_it_is() {
+    let mut running = Command::new(program("steps.c")).arg("0").preload().begin();
+    running.line();
+    let seen = std::iter::repeat_with(|| snapshot(running.pid()))
+        .find(|seen| seen.0["uptime_seconds"].as_f64().is_some_and(|seconds| seconds >= 3.0))
+        .expect("it grows older");
+    let seconds = seen.list("/history/seconds");
+    assert!(!seconds.is_empty());
+    assert!(seconds.iter().all(|slot| slot["requested_bytes"].as_i64() == Some(seen.total("requested_bytes"))));
+    assert_eq!(seen.0["diagnosis"]["kind"], "stable");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn rates_come_from_the_history_at_the_first_look() {
     let mut running = Command::new(program("steps.c")).arg(SECONDS.to_string()).preload().begin();
     running.line();

@@ -17,7 +17,7 @@ const ROWS_PER_SECOND: u64 = 256;
 /// When the rings are due next, on `CLOCK_MONOTONIC`. Whoever advances it writes them.
 static DUE: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Begins a new segment's history. A program that ends at once leaves none.
+/// Begins a new segment's history. A program that ends, or goes idle, at once leaves none.
 pub(super) fn start(segment: Segment) {
     DUE.store(segment.header().created_monotonic_ns.get() + INTERVAL, Ordering::Relaxed);
 }
@@ -56,9 +56,8 @@ fn write(segment: Segment, now_ns: u64) {
     finish(minute_slot, minute, &sums);
     finish(second_slot, second, &sums);
     finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
-    if second_slot.is_some() {
-        segment.globals().last_second.raise_shared(second + 1);
-    }
+    // Also where there was no memory for a slot: a reader sees that the rings lack something.
+    segment.globals().last_second.raise_shared(second + 1);
 }
 
 /// The slot of `period` in the ring of `slots` slots that lies after `before` others.

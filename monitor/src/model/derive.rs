@@ -118,7 +118,8 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let clock = Clock::of(reader);
     let totals = totals(reader, floor, &lines, &rows, &about.memory);
     let dead = about.state.is_dead();
-    let (history, slots) = history(reader, look.now, dead);
+    let present = Point::of(&totals, look.now);
+    let (history, slots) = history(reader, look.now, dead, present);
     let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
     let written = slots.last().map(|slot| history::end_of(slot.0, EVERY_SECOND, clock.created));
     let decay_ms = reader.identity().decay_ms;
@@ -343,9 +344,16 @@ fn kind_name(kind: MisuseKind) -> &'static str {
 }
 
 /// The three series, and the seconds' slots as they were written.
-fn history(reader: &Reader<'_>, now: Time, dead: bool) -> (History, Vec<Slot>) {
+///
+/// Rings that were never due belong to a program that has gone idle in its first moments: it has been since what it is
+/// at `present`.
+fn history(reader: &Reader<'_>, now: Time, dead: bool, present: Option<Point>) -> (History, Vec<Slot>) {
     let created = Time(reader.identity().created_realtime_ns);
-    let slots = |ring| reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
+    let idle = present.filter(|_| !dead && reader.globals().last_second == 0);
+    let slots = |ring| -> Vec<Slot> {
+        let written: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
+        if written.is_empty() { idle.map(|point| (0, point)).into_iter().collect() } else { written }
+    };
     let rings: [(Vec<Slot>, Scale); 3] =
         [(slots(Ring::Seconds), EVERY_SECOND), (slots(Ring::Minutes), EVERY_MINUTE), (slots(Ring::Hours), EVERY_HOUR)];
     // Nobody knows when a dead process died: its history ends with the last thing it wrote.

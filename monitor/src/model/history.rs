@@ -1,7 +1,7 @@
 //! Totals over time, from the segment's rings.
 
-use super::Line;
 use super::time::{NANOS, Time};
+use super::{Line, Totals};
 use serde::Serialize;
 use shm_layout::layout::{HOURS, MINUTES, SECONDS};
 
@@ -35,6 +35,22 @@ pub(crate) struct Point {
     pub(crate) frees: u64,
     /// As in the totals.
     pub(crate) cumulative_requested_bytes: u64,
+}
+
+impl Point {
+    /// The totals as they are `now`, where all are known.
+    pub(crate) fn of(totals: &Totals, now: Time) -> Option<Self> {
+        Some(Self {
+            time: now,
+            requested_bytes: totals.requested_bytes?,
+            allocated_bytes: totals.allocated_bytes?,
+            pinned_bytes: totals.pinned_bytes?,
+            cached_bytes: totals.cached_bytes?,
+            allocations: totals.allocations?,
+            frees: totals.frees?,
+            cumulative_requested_bytes: totals.cumulative_requested_bytes?,
+        })
+    }
 }
 
 /// Bytes of the size classes and buckets at the end of each past minute, those that ever had any.

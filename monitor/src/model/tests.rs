@@ -1,9 +1,14 @@
 //! What is made of a made-up segment.
 
+use super::derive::Detail;
+use super::diagnosis::Kind;
+use super::diagnosis::rules::Rules;
 use super::fake::{CREATED, Fake, about, busy};
-use super::{Line, State};
+use super::following::Following;
+use super::{History, Line, Process, State};
 use shm_layout::class::{BUCKETS, CLASSES};
-use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET};
+use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals};
+use std::mem::offset_of;
 
 #[test]
 fn figures_are_derived_as_they_are_defined() {
@@ -53,6 +58,28 @@ fn the_history_of_the_dead_ends_with_their_last_sign() {
     assert_eq!(dead_history.seconds.len(), 8);
     assert_eq!(dead_history.seconds[2].requested_bytes, 1_000);
     assert_eq!((dead.uptime_seconds, dead.rates.allocations_per_second), (None, None));
+}
+
+#[test]
+fn a_program_idle_since_its_first_moments_has_been_what_it_is() {
+    let mut fake = Fake::new(77, 1);
+    fake.line(0, 3, [0, 0, 100, 5_000, 102_400, 0, 1, 0]);
+    let process = fake.process(about(State::Live), 400);
+    let history = process.history.as_ref().unwrap();
+    assert_eq!((history.seconds.len(), history.minutes.len(), history.hours.len()), (120, 6, 0));
+    assert!(history.seconds.iter().all(|point| (point.requested_bytes, point.allocations) == (5_000, 100)));
+    assert_eq!(process.rates.allocations_per_second, Some(0.0));
+    let mut following = Following::new(Rules::default());
+    let said = |mut process: Process, following: &mut Following| {
+        following.take(&mut process, CREATED.plus_seconds(400), Detail::Full);
+        process.diagnosis.map(|diagnosis| diagnosis.finding.kind)
+    };
+    assert_eq!(said(process, &mut following), Some(Kind::Stable));
+    // Where slots were due and there was no memory for them, nobody knows.
+    fake.global(offset_of!(Globals, last_second), 391);
+    let process = fake.process(about(State::Live), 400);
+    assert_eq!(process.history, Some(History::default()));
+    assert_eq!(said(process, &mut following), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES};
 use crate::model::time::NANOS;
-use crate::model::{Point, Process, Time, Totals};
+use crate::model::{Point, Process, Time};
 
 /// What is known of a process's past, oldest first, with the present behind it.
 pub(super) struct Series {
@@ -22,7 +22,7 @@ impl Series {
     /// The rings are written in the program's passing. Where the last slot is old, the program has since been idle, or
     /// has met no slow path: then the present says more about the time between than the slot does.
     pub(super) fn of(process: &Process, now: Time) -> Option<Self> {
-        let (history, present) = (process.history.as_ref()?, present(&process.totals, now)?);
+        let (history, present) = (process.history.as_ref()?, Point::of(&process.totals, now)?);
         let written = process.history_written.unwrap_or(now);
         let truly = |point: &Point| {
             if point.time > written { Point { time: point.time, ..present } } else { *point }
@@ -49,19 +49,6 @@ impl Series {
 
 fn before(time: Time, seconds: u64) -> Time {
     Time(time.0.saturating_sub(seconds * NANOS))
-}
-
-fn present(totals: &Totals, now: Time) -> Option<Point> {
-    Some(Point {
-        time: now,
-        requested_bytes: totals.requested_bytes?,
-        allocated_bytes: totals.allocated_bytes?,
-        pinned_bytes: totals.pinned_bytes?,
-        cached_bytes: totals.cached_bytes?,
-        allocations: totals.allocations?,
-        frees: totals.frees?,
-        cumulative_requested_bytes: totals.cumulative_requested_bytes?,
-    })
 }
 
 /// The points of the last `seconds`, and the one that held when they began.
