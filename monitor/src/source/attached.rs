@@ -205,7 +205,7 @@ impl Attached {
         if let (Some(proc), None) = (&mut self.proc, self.ended)
             && let Some(present) = if detail == Detail::Full { proc.present() } else { proc.present_in_short() }
         {
-            let resident = self.residency.of(proc, &heap_ranges(&reader), context.among);
+            let resident = self.residency.of(proc, &heap_ranges(&reader), self.segment.bytes(), context.among);
             update(&mut self.about, proc, present, resident);
             if detail == Detail::Full {
                 self.about.cgroup = self.cgroup.of(proc);
@@ -264,7 +264,7 @@ fn shorten(process: &mut Process) {
 fn unread(about: &About, proc: &Proc) -> Vec<String> {
     let mut unread = Vec::new();
     if about.memory.resident.is_none() {
-        unread.push(format!("the heap's resident memory: /proc/{}/smaps may not be read", proc.pid));
+        unread.push(format!("the heap's resident memory: /proc/{}/pagemap and smaps may not be read", proc.pid));
     }
     if proc.pid != proc.namespace_pid {
         unread.push("present names of threads: they have other IDs in the process's PID namespace".to_owned());

@@ -1,4 +1,4 @@
-//! A segment's mapping: the one place with `unsafe`, since it is memory that others write and may cut short.
+//! A segment's mapping, with `unsafe`, since it is memory that others write and may cut short.
 //!
 //! The mapping is attached by name, made read-only at once and never dereferenced: its bytes are copied out by the
 //! kernel, for which a page that has gone is an error and not a signal.

@@ -7,6 +7,7 @@ mod container;
 mod directory;
 pub(crate) mod follow;
 mod mapping;
+mod pages;
 pub(crate) mod proc;
 mod residency;
 mod segment;

@@ -8,6 +8,7 @@ use procfs::{ProcError, ProcResult};
 use rustix::time::{ClockId, clock_gettime};
 use shm_layout::name::{DIRECTORY, SegmentName};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -180,6 +181,11 @@ impl Proc {
             (true, false) => Library::Loaded,
             (true, true) => Library::Nameless,
         })
+    }
+
+    /// Its page tables.
+    pub(crate) fn pagemap(&self) -> ProcResult<File> {
+        self.process.open_relative("pagemap")
     }
 
     /// Its mappings with the memory behind them, as text.

@@ -1,5 +1,6 @@
 //! Resident bytes of a process's heap, measured so rarely that it never costs more than a fixed share of a core.
 
+use super::pages;
 use super::proc::Proc;
 use rustix::time::{ClockId, clock_gettime};
 use shm_layout::name::{DIRECTORY, PREFIX};
@@ -8,7 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The share of a core that measuring may take, for all processes together.
-const SHARE: f64 = 0.002;
+const SHARE: f64 = 0.001;
 
 /// The last measurement, and when the next is due.
 #[derive(Default)]
@@ -23,12 +24,20 @@ struct Measurement {
 }
 
 impl Residency {
-    /// Resident bytes of the address ranges and of the segment, and the seconds since they were measured. Unknown where
-    /// this user may not know. `among` is the number of processes that share the time.
-    pub(crate) fn of(&mut self, proc: &Proc, ranges: &[Range<u64>], among: usize) -> Option<(u64, f64)> {
+    /// Resident bytes of the address ranges and of the segment, which has `published` bytes, and the seconds since they
+    /// were measured. Unknown where this user may not know. `among` is the number of processes that share the time.
+    pub(crate) fn of(
+        &mut self,
+        proc: &Proc,
+        ranges: &[Range<u64>],
+        published: u64,
+        among: usize,
+    ) -> Option<(u64, f64)> {
         if self.due.is_none_or(|due| Instant::now() >= due) {
             let started = thread_cpu_time();
-            let measured = proc.smaps().ok().and_then(|smaps| resident(smaps, ranges));
+            let by_pages = || pages::resident(&proc.pagemap().ok()?, ranges).ok()?.checked_add(published);
+            let by_mappings = || resident(proc.smaps().ok()?, ranges);
+            let measured = by_pages().or_else(by_mappings);
             let when = Instant::now();
             let cost = thread_cpu_time().saturating_sub(started);
             self.due = Some(when + cost.div_f64(SHARE) * u32::try_from(among).unwrap_or(u32::MAX));

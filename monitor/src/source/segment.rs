@@ -144,6 +144,11 @@ impl Segment {
         })
     }
 
+    /// Bytes of memory behind the object.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |about| about.blocks().saturating_mul(512))
+    }
+
     fn present_len(&self) -> usize {
         self.file.metadata().map_or(0, |about| usize::try_from(about.len()).unwrap_or(usize::MAX))
     }
