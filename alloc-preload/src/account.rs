@@ -11,6 +11,7 @@
 //!
 //! `|peak - truth| <= sum of leases + ALONE <= max(64 KiB, peak / 128)`.
 
+use crate::bare::BARE;
 use crate::central::wiped;
 use crate::heap::Heap;
 use crate::hot::Hot;
@@ -119,7 +120,7 @@ impl Account {
 
 /// Counts an allocation of any size into the room.
 pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if allocated < UNPACKED {
+    if allocated < UNPACKED || BARE {
         if hot.take_room(requested, room::charge(allocated)) {
             settle(hot, heap);
         }
@@ -131,7 +132,7 @@ pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 
 /// Counts a free of any size into the room.
 pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if allocated < UNPACKED {
+    if allocated < UNPACKED || BARE {
         if hot.give_room(requested, room::credit(allocated)) {
             settle(hot, heap);
         }

@@ -104,13 +104,13 @@ impl Block {
                 return false;
             }
             if let Some(row) = heap.row() {
-                row.remote_frees.add_owned(1);
+                hot::count(&row.remote_frees, 1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
             unsafe { heap.free_remote(owner, self.address(), class) };
             return true;
         }
-        self.entry.set(ledger::FREE);
+        self.entry.note(ledger::FREE);
         heap.take_back(self.address(), class);
         true
     }
@@ -269,7 +269,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     let class = SizeClass::of(size);
     let counted = |new_block: *mut u8| {
         if let Some(row) = heap.row() {
-            row.reallocations.add_owned(1);
+            hot::count(&row.reallocations, 1);
         }
         Ok(new_block)
     };

@@ -73,7 +73,7 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
         // SAFETY: a free block of the thread's own heap, which holds `size` bytes.
         unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
     } else {
-        entry.set(tag as u8);
+        entry.note(tag as u8);
     }
     // SAFETY: a bin with blocks was started.
     hot::count_in(unsafe { bin.line() }, size);
@@ -119,7 +119,7 @@ pub(crate) fn free(pointer: *mut u8) {
     let Some(granule) = hot.view().granule_of(pointer) else { return free_slow(pointer) };
     // SAFETY: `granule_of` answered.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
-    let tag = entry.get();
+    let tag = entry.check();
     let owner = unit.owner();
     if !hot.takes(owner) {
         return free_elsewhere(pointer, hot, granule);
@@ -132,7 +132,7 @@ pub(crate) fn free(pointer: *mut u8) {
     if !bin.push(pointer) {
         return free_beyond(pointer, hot, bin, granule, tag);
     }
-    entry.set(ledger::FREE);
+    entry.note(ledger::FREE);
     let requested = bin.requested(tag);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
@@ -155,14 +155,14 @@ extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
     // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(entry.get()) }) else { return free_slow(pointer) };
+    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return free_slow(pointer) };
     // SAFETY: the fast path asked.
     let bin = unsafe { hot.bin_of(unit.owner()) };
     let requested = bin.block_size().wrapping_sub(slack);
     if !bin.push(pointer) {
         return rest(pointer, hot, bin, entry, requested);
     }
-    entry.set(ledger::FREE);
+    entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     if hot.credit(requested, bin) {
@@ -173,7 +173,7 @@ extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
 /// Frees a block of the thread's own heap into its slab.
 #[inline(always)]
 fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize) {
-    entry.set(ledger::FREE);
+    entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     let restless = hot.credit(requested, bin);
@@ -194,7 +194,7 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
 extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
-    let (tag, owner) = (entry.get(), unit.owner());
+    let (tag, owner) = (entry.check(), unit.owner());
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
     if owner < PAGE || !hot.is_ready() || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
@@ -209,7 +209,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     let requested = class.block_size().wrapping_sub(slack);
     // SAFETY: a ready record has a row.
     unsafe {
-        hot.row().remote_frees.add_owned(1);
+        hot::count(&hot.row().remote_frees, 1);
         hot::count_out(hot.line(class.0 as usize), requested);
     }
     if hot.credit(requested, hot.bin(class)) {
@@ -254,7 +254,7 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let Some(granule) = hot.view().granule_of(pointer) else { return reallocate_slow(pointer, size) };
     // SAFETY: `granule_of` answered.
     let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
-    let tag = entry.get();
+    let tag = entry.check();
     if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
         return reallocate_medium(pointer, size);
     }
@@ -273,7 +273,7 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     // SAFETY: a live block, which the caller alone uses.
     unsafe { entry.set_live(bin.block_size().wrapping_sub(size)) };
     // SAFETY: the thread has a heap.
-    unsafe { hot.row() }.reallocations.add_owned(1);
+    hot::count(&unsafe { hot.row() }.reallocations, 1);
     // SAFETY: a bin that a unit names was started.
     let line = unsafe { bin.line() };
     hot::count_out(line, old);
@@ -356,7 +356,7 @@ pub(crate) fn usable_size(pointer: *mut u8) -> usize {
     let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
     let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
-    if !ledger::is_live(entry.get()) || unit.owner() == owner::SPAN {
+    if !ledger::is_live(entry.check()) || unit.owner() == owner::SPAN {
         return usable_size_slow(pointer);
     }
     // SAFETY: the unit of a live block has a head; a slab's block size does not change while one of its blocks lives.

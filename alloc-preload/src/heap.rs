@@ -14,6 +14,7 @@ mod remote;
 pub(crate) use abandon::put_abandoned;
 
 use crate::account::Account;
+use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
 use crate::central::{central, decay_ns};
 use crate::hot;
@@ -301,7 +302,7 @@ impl Heap {
     // ---- counting ------------------------------------------------------------------------------------------------
 
     fn line(&self, slab: &Slab) -> Option<&'static ClassCounters> {
-        self.row.get()?.lines.get(slab.class.get() as usize)
+        self.row.get().filter(|_| !BARE)?.lines.get(slab.class.get() as usize)
     }
 
     fn count_slab_in(&self, slab: &Slab) {

@@ -4,6 +4,7 @@
 //! one. So the first call of a child, and every call of a thread without a heap, falls onto the slow path without being
 //! asked for.
 
+use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
 use crate::ledger::Entry;
 use crate::room;
@@ -11,6 +12,7 @@ use crate::window::{Unit, WINDOW};
 use core::cell::Cell;
 use core::ptr::null;
 use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass, UNIT};
+use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Row};
 
 /// Entries of [`Hot::fine`]: one for every sixteen bytes.
@@ -275,6 +277,9 @@ impl Hot {
 
     #[inline(always)]
     fn set_room(&self, room: u64) -> bool {
+        if BARE {
+            return false;
+        }
         self.room.set(room);
         room & self.room_mask.get() != 0
     }
@@ -293,13 +298,25 @@ pub(crate) fn belongs(owner: usize, name: usize) -> bool {
 /// Counts an allocation. Between any two stores, here and in `count_out`, no more is requested than allocated.
 #[inline(always)]
 pub(crate) fn count_in(line: &ClassCounters, requested: usize) {
-    line.allocations.add_owned(1);
-    line.requested_in.add_owned(requested as u64);
+    if !BARE {
+        line.allocations.add_owned(1);
+        line.requested_in.add_owned(requested as u64);
+    }
 }
 
 /// Counts a free.
 #[inline(always)]
 pub(crate) fn count_out(line: &ClassCounters, requested: usize) {
-    line.requested_out.add_owned(requested as u64);
-    line.frees.add_owned(1);
+    if !BARE {
+        line.requested_out.add_owned(requested as u64);
+        line.frees.add_owned(1);
+    }
+}
+
+/// Counts something else: calls of another kind, or bytes.
+#[inline(always)]
+pub(crate) fn count(counter: &Counter, more: usize) {
+    if !BARE {
+        counter.add_owned(more as u64);
+    }
 }

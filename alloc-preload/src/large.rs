@@ -1,6 +1,7 @@
 //! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
 
 use crate::account;
+use crate::bare::BARE;
 use crate::central::{central, decay_ns};
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
@@ -97,7 +98,7 @@ impl Large {
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
         }
         // SAFETY: as above; the first unit's ledger shows the freed block.
-        unsafe { WINDOW.unit(self.unit) }.set_owner(owner::SPENT);
+        unsafe { WINDOW.unit(self.unit) }.set_owner(if BARE { owner::CLEAN } else { owner::SPENT });
         central().spans.give(self.unit, units, 0, decay_ns());
     }
 
@@ -159,7 +160,7 @@ fn line_of(hot: &Hot, allocated: usize) -> &'static ClassCounters {
 /// Counts a large block as allocated.
 pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     let line = line_of(hot, allocated);
-    line.capacity_in.add_owned(allocated as u64);
+    hot::count(&line.capacity_in, allocated);
     hot::count_in(line, requested);
     account::charge(hot, heap, requested, allocated);
 }
@@ -168,7 +169,7 @@ pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usiz
 pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     let line = line_of(hot, allocated);
     hot::count_out(line, requested);
-    line.capacity_out.add_owned(allocated as u64);
+    hot::count(&line.capacity_out, allocated);
     account::credit(hot, heap, requested, allocated);
 }
 

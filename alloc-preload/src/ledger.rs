@@ -13,6 +13,8 @@
 //! slack = block size - requested bytes. The sign tells nearly every live block, and the two largest positive values
 //! the free ones: either question is one comparison.
 
+use crate::bare::BARE;
+use crate::window::WINDOW;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) const WIDE: u8 = 0x50;
@@ -33,7 +35,20 @@ pub(crate) struct Entry(AtomicU8);
 impl Entry {
     #[inline(always)]
     pub(crate) fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        let tag = self.0.load(Ordering::Relaxed);
+        if BARE && tag != FREE { NARROW } else { tag }
+    }
+
+    /// As `get`, for the block that a call was handed: a bare build believes that it is live.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> u8 {
+        if BARE { NARROW } else { self.get() }
+    }
+
+    /// Whether a block waits here for its owner; a bare build believes that it does.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        BARE || self.get() == PENDING
     }
 
     /// Which of the [`LOOK`] entries from this one on call a block free, a bit for each.
@@ -89,16 +104,23 @@ impl Entry {
         }
     }
 
-    /// For the one thread that owns the block's slab, or holds the central lock for spans.
+    /// What becomes of a block, for the one thread that owns its slab, or holds the central lock for spans.
     #[inline(always)]
-    pub(crate) fn set(&self, tag: u8) {
+    pub(crate) fn note(&self, tag: u8) {
+        if !BARE {
+            self.set(tag);
+        }
+    }
+
+    #[inline(always)]
+    fn set(&self, tag: u8) {
         self.0.store(tag, Ordering::Relaxed);
     }
 
     /// Replaces `old` by `tag`; false if somebody else was faster. Whoever takes the live tag away has freed the block.
     #[inline]
     pub(crate) fn exchange_if(&self, old: u8, tag: u8) -> bool {
-        self.0.compare_exchange(old, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        BARE || self.0.compare_exchange(old, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The `n`th entry behind this one.
@@ -118,8 +140,8 @@ impl Entry {
     #[inline(always)]
     pub(crate) unsafe fn set_live(&self, slack: usize) {
         if slack <= NARROW_MAX {
-            self.set(NARROW | slack as u8);
-        } else {
+            self.note(NARROW | slack as u8);
+        } else if !BARE {
             // SAFETY: a block with more than 126 bytes of slack has at least seven further granules.
             unsafe { self.set_wide(slack) };
         }
@@ -159,6 +181,24 @@ impl Entry {
     }
 }
 
+/// A free block returns to its slab. Only a bare build has not marked it before.
+#[inline(always)]
+pub(crate) fn rest(block: *mut u8) {
+    if BARE && let Some(granule) = WINDOW.granule_of(block) {
+        // SAFETY: `granule_of` answered.
+        unsafe { WINDOW.entry(granule) }.set(FREE);
+    }
+}
+
+/// A free block leaves its slab for a bin; only a bare build does not call it free there.
+#[inline(always)]
+pub(crate) fn wake(block: *mut u8) {
+    if BARE && let Some(granule) = WINDOW.granule_of(block) {
+        // SAFETY: `granule_of` answered.
+        unsafe { WINDOW.entry(granule) }.set(0);
+    }
+}
+
 /// Entries looked at together.
 const LOOK: usize = 16;
 
@@ -180,7 +220,7 @@ pub(crate) fn is_narrow(tag: u8) -> bool {
     (tag as i8) < 0
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "bare")))]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
 //! The options: one table, read once from the program's environment. The README's table is printed from it.
 
+use crate::bare::BARE;
 use crate::os;
 use crate::print::Line;
 use core::cell::UnsafeCell;
@@ -178,7 +179,7 @@ impl Options {
         misuse: MisuseActions::all(MisuseAction::Abort),
         decay_ms: Some(1000),
         huge: Huge::Auto,
-        publish: true,
+        publish: !BARE,
         keep: false,
         verbose: false,
     };

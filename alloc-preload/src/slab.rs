@@ -133,12 +133,13 @@ impl Slab {
         unsafe { WINDOW.unit(self.unit()) }.owner()
     }
 
-    /// Lays a block to rest, whose entry calls it free.
+    /// Lays a free block to rest.
     ///
     /// # Safety
     /// The block is one of this slab, and the caller's like the slab.
     #[inline]
     pub(crate) unsafe fn put(&self, block: *mut u8) {
+        ledger::rest(block);
         self.lowest.set(self.lowest.get().min(block as usize));
         self.used.set(self.used.get() - 1);
     }
@@ -162,7 +163,9 @@ impl Slab {
         unsafe {
             WINDOW.entry(first).free_between(lowest, end, step, |granule| {
                 left -= 1;
-                bin.set(left, (base + granule * GRANULE) as *mut u8);
+                let block = (base + granule * GRANULE) as *mut u8;
+                ledger::wake(block);
+                bin.set(left, block);
                 next = granule + step;
                 left > 0
             });
@@ -191,7 +194,7 @@ impl Slab {
         for index in (first..first + count).rev() {
             // SAFETY: uncarved blocks of our slab are nobody's.
             let (block, entry) = unsafe { self.block(index) };
-            entry.set(ledger::FRESH);
+            entry.note(ledger::FRESH);
             bin.push(block);
         }
         self.carved.set(first + count);
@@ -216,7 +219,7 @@ impl Slab {
                     live += 1;
                     requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
                 } else if !ledger::is_free(entry.get()) {
-                    entry.set(ledger::FREE);
+                    entry.note(ledger::FREE);
                 }
             }
         }

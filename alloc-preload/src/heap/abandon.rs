@@ -116,7 +116,7 @@ impl Heap {
             let granule = (block as usize - WINDOW.address(unit) as usize) / GRANULE;
             // SAFETY: a pending block of the slab, which is guarded by the lock.
             unsafe {
-                WINDOW.entry(unit.0 as usize * UNIT_GRANULES + granule).set(ledger::FREE);
+                WINDOW.entry(unit.0 as usize * UNIT_GRANULES + granule).note(ledger::FREE);
                 slab.put(block);
             }
         }

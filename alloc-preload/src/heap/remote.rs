@@ -141,7 +141,7 @@ impl Heap {
         }
         if let Some(granule) = WINDOW.granule_of(block) {
             // SAFETY: `granule_of` answers for the granule; a pending block of ours.
-            unsafe { WINDOW.entry(granule) }.set(ledger::FREE);
+            unsafe { WINDOW.entry(granule) }.note(ledger::FREE);
         }
         self.take_back(block, class);
         *collected += 1;
@@ -195,7 +195,7 @@ fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
     // SAFETY: `granule_of` answers for the granule.
     let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
     let owner = unit.owner();
-    if entry.get() != ledger::PENDING || (owner < PAGE && owner != owner::ABANDONED) {
+    if !entry.is_pending() || (owner < PAGE && owner != owner::ABANDONED) {
         return None;
     }
     // SAFETY: a pending block has a link, and its unit a head, which is a slab.
