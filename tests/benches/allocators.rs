@@ -22,6 +22,9 @@ pub(crate) const BASELINE: &str = "glibc";
 /// This workspace's build.
 pub(crate) const OURS: &str = "statsalloc";
 
+/// The same without statistics and checks.
+pub(crate) const BARE: &str = "bare";
+
 /// Where libraries lie on multiarch and other systems.
 const FOLDERS: [&str; 4] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"];
 
@@ -39,6 +42,11 @@ impl Allocator {
     /// The C library's own.
     pub(crate) fn baseline() -> Self {
         Self { name: BASELINE.to_owned(), preload: None, version: package("libc6"), ours: false }
+    }
+
+    /// Our library, built without statistics and checks.
+    pub(crate) fn bare(library: PathBuf) -> Self {
+        peer(BARE, library, "this source without counters, ledger and checks".to_owned())
     }
 
     /// What to preload into `program`. A program that is linked with another allocator is given the C library's by

@@ -10,6 +10,7 @@
 //! | [`suite`]      | whole programs of our own |
 //! | [`real`]       | real programs, and in [`inputs`] what they are given |
 //! | [`micro`]      | one operation alone, in nanoseconds |
+//! | [`price`]      | what the statistics and checks cost |
 //! | [`probes`]     | start-up, scaling, cost by live heap, memory given back |
 //! | [`launch`]     | one run of one program: wall time, processor time, peak RSS |
 //! | [`redis`]      | one run of a server under load |
@@ -24,6 +25,7 @@ mod inputs;
 mod launch;
 mod micro;
 mod options;
+mod price;
 mod probes;
 mod real;
 mod redis;
@@ -60,7 +62,8 @@ fn run(options: &Options) -> Result<bool, String> {
     let allocators = allocators::chosen(options)?;
     let mut measured = Vec::new();
     for mode in options.modes() {
-        let results = rounds::measure(mode, cases(mode, options)?, &allocators, options)?;
+        let compared = if mode == Mode::Price { price::allocators(&allocators)? } else { allocators.clone() };
+        let results = rounds::measure(mode, cases(mode, options)?, &compared, options)?;
         println!("\n== {}", mode.title());
         report::tables(mode, &results).iter().for_each(|table| print!("{}", table.text()));
         measured.push((mode, results));
@@ -84,6 +87,7 @@ fn cases(mode: Mode, options: &Options) -> Result<Vec<Case>, String> {
         Mode::Scaling => probes::scaling(options)?,
         Mode::Heap => probes::heap(options)?,
         Mode::Giveback => probes::giveback(options)?,
+        Mode::Price => price::cases(options)?,
     };
     Ok(all.into_iter().filter(|case| options.wants(case.group, &case.name)).collect())
 }

@@ -18,6 +18,8 @@ pub(crate) enum Mode {
     Heap,
     /// Memory that stays resident after it was freed
     Giveback,
+    /// What the statistics and checks cost, against a build without them
+    Price,
 }
 
 impl Mode {
@@ -29,13 +31,14 @@ impl Mode {
             Self::Scaling => "Scaling with threads",
             Self::Heap => "Cost by size of the live heap",
             Self::Giveback => "Memory that stays after it was freed",
+            Self::Price => "Price of the statistics and checks",
         }
     }
 
     /// How often everything is run where nothing is said: what is short and noisy often, what is long or no time seldom.
     fn rounds(self) -> u32 {
         match self {
-            Self::Suite | Self::Micro => 15,
+            Self::Suite | Self::Micro | Self::Price => 15,
             Self::Startup => 300,
             Self::Scaling => 7,
             Self::Heap => 3,
@@ -51,14 +54,14 @@ pub(crate) struct Options {
     /// What to measure, one after the other; whole programs unless said otherwise
     #[arg(value_name = "MODE")]
     modes: Vec<Mode>,
-    /// How often everything is run, interleaved in random order [default: suite and micro 15, startup 300, scaling 7,
-    /// heap 3, giveback 1]
+    /// How often everything is run, interleaved in random order [default: suite, micro and price 15, startup 300,
+    /// scaling 7, heap 3, giveback 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Only what has this in its name; may be repeated
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
-    /// Only this group of programs: single, multi or real; may be repeated
+    /// Only this group of programs: single, multi or real; of price real, bound or micro; may be repeated
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
     /// Only these allocators, separated by commas

@@ -24,11 +24,17 @@ pub(crate) struct Interval {
 /// its ends are not numbers.
 pub(crate) fn geometric(ratios: &[f64]) -> Interval {
     let logarithms: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
-    let count = logarithms.len() as f64;
-    let mean = logarithms.iter().sum::<f64>() / count;
-    let squares: f64 = logarithms.iter().map(|value| (value - mean).powi(2)).sum();
-    let half = student(logarithms.len().saturating_sub(1)) * (squares / (count - 1.0) / count).sqrt();
-    Interval { mean: mean.exp(), low: (mean - half).exp(), high: (mean + half).exp() }
+    let Interval { mean, low, high } = arithmetic(&logarithms);
+    Interval { mean: mean.exp(), low: low.exp(), high: high.exp() }
+}
+
+/// The mean of `values` and its interval, by Student's t; likewise.
+pub(crate) fn arithmetic(values: &[f64]) -> Interval {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let half = student(values.len().saturating_sub(1)) * (squares / (count - 1.0) / count).sqrt();
+    Interval { mean, low: mean - half, high: mean + half }
 }
 
 /// The 97.5 % quantile of Student's t with `freedom` degrees of freedom. Beyond the table the next smaller one that is

@@ -46,9 +46,21 @@ pub(crate) fn cases(options: &Options) -> Result<Vec<Case>, String> {
     single
         .chain(multi)
         .filter(|(group, (name, ..))| options.wants(group, name))
-        .map(|(group, (name, source, full, quick))| {
-            let arguments = if options.quick { quick } else { full };
-            Ok(Case::new(name, group, compile::program(source)?, arguments))
-        })
+        .map(|(group, row)| case(group, row, options))
         .collect()
+}
+
+/// Those of these names.
+///
+/// # Errors
+///
+/// The compiler is missing.
+pub(crate) fn named(names: &[&str], options: &Options) -> Result<Vec<Case>, String> {
+    let rows = SINGLE.into_iter().chain(MULTI).filter(|(name, ..)| names.contains(name));
+    rows.map(|row| case("", row, options)).collect()
+}
+
+fn case(group: &'static str, (name, source, full, quick): Row, options: &Options) -> Result<Case, String> {
+    let arguments = if options.quick { quick } else { full };
+    Ok(Case::new(name, group, compile::program(source)?, arguments))
 }

@@ -4,7 +4,7 @@
 mod stats;
 
 use serde_json::Value;
-use stats::{geometric, median, student};
+use stats::{arithmetic, geometric, median, student};
 use std::process::Command;
 use std::time::Duration;
 use tests::artefacts::{Folder, cargo, compiled};
@@ -29,7 +29,7 @@ fn every_benchmark_runs_and_every_reading_is_there() {
     }
     let folder = Folder::new();
     let [json, page] = ["readings.json", "page.md"].map(|name| folder.path().join(name));
-    let modes = ["suite", "micro", "startup", "scaling", "heap", "giveback"];
+    let modes = ["suite", "micro", "startup", "scaling", "heap", "giveback", "price"];
     let mut arguments = vec!["--quick", "--allocators", "glibc,statsalloc"];
     arguments.extend(["--json", json.to_str().unwrap(), "--page", page.to_str().unwrap()]);
     arguments.extend(modes);
@@ -41,8 +41,9 @@ fn every_benchmark_runs_and_every_reading_is_there() {
     for mode in readings["modes"].as_array().unwrap() {
         let cases = mode["cases"].as_array().unwrap();
         assert!(!cases.is_empty(), "{mode}");
+        let compared = if mode["mode"] == "price" { ["bare", "statsalloc"] } else { ["glibc", "statsalloc"] };
         for case in cases {
-            for allocator in ["glibc", "statsalloc"] {
+            for allocator in compared {
                 let run = &case["runs"][allocator][0];
                 let figure = run["figure"].as_f64().unwrap_or_else(|| panic!("{case}"));
                 assert!(figure > 0.0 || case["unit"] == "KiB", "{case}");
@@ -54,7 +55,7 @@ fn every_benchmark_runs_and_every_reading_is_there() {
         assert!(readings["modes"][0]["cases"].as_array().unwrap().iter().any(|case| case["group"] == group));
     }
     let page = std::fs::read_to_string(&page).unwrap();
-    for text in ["# Allocators compared", "| kernel | Linux", "## Whole programs", "| trees |"] {
+    for text in ["# Allocators compared", "| kernel | Linux", "## Whole programs", "| trees |", "## Price of the statistics"] {
         assert!(page.contains(text), "{text} is not on the page:\n{page}\n{}", told.err());
     }
 }
@@ -92,6 +93,13 @@ fn a_ratio_and_its_inverse_cancel() {
     // Mean 0, deviation ln 2 x sqrt 2, two values: half = 12.706 x ln 2.
     assert!(close(even.high, (12.706 * 2f64.ln()).exp()), "{even:?}");
     assert!(close(even.low * even.high, 1.0), "{even:?}");
+}
+
+#[test]
+fn a_difference_has_its_sign_and_its_interval() {
+    let saved = arithmetic(&[-3.0, -1.0]);
+    // Deviation sqrt 2, two values: half = 12.706 x 1.
+    assert!(close(saved.mean, -2.0) && close(saved.low, -14.706) && close(saved.high, 10.706), "{saved:?}");
 }
 
 #[test]

@@ -4,11 +4,11 @@ pub(crate) mod json;
 pub(crate) mod page;
 mod table;
 
-use crate::allocators::BASELINE;
-use crate::cases::{Figure, Reading};
+use crate::allocators::{BARE, BASELINE};
+use crate::cases::{Case, Figure, Reading};
 use crate::options::Mode;
 use crate::rounds::Results;
-use crate::stats::{Interval, geometric, median};
+use crate::stats::{Interval, arithmetic, geometric, median};
 pub(crate) use table::Table;
 use table::three_digits;
 
@@ -33,6 +33,11 @@ pub(crate) fn tables(mode: Mode, results: &Results) -> Vec<Table> {
             tables.push(groups(results, FIGURE));
         }
         Mode::Startup => tables.extend(startup(results)),
+        Mode::Price => {
+            tables.extend([FIGURE, PROCESSOR, RESIDENT].map(|aspect| ratios(results, aspect)));
+            tables.push(differences(results));
+            tables.extend([FIGURE, PROCESSOR, RESIDENT].map(|aspect| groups(results, aspect)));
+        }
         Mode::Scaling | Mode::Heap | Mode::Giveback => tables.push(medians(results)),
     }
     if results.failures().next().is_some() {
@@ -93,19 +98,26 @@ fn least(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(f64::INFINITY, f64::min)
 }
 
-/// Where the baseline is among the allocators.
+/// Where the baseline is among the allocators: the C library's, or the build without statistics.
 fn baseline(results: &Results) -> Option<usize> {
-    results.allocators.iter().position(|allocator| allocator.name == BASELINE)
+    [BASELINE, BARE].iter().find_map(|name| results.allocators.iter().position(|allocator| allocator.name == *name))
+}
+
+/// Its name.
+fn baseline_name(results: &Results) -> &str {
+    baseline(results).map_or(BASELINE, |base| &results.allocators[base].name)
 }
 
 /// Each program's ratio to the baseline, with half the width of its interval; of the baseline itself the median.
 fn ratios(results: &Results, aspect: Aspect) -> Table {
     let (name, value) = aspect;
     let unit = if name == RESIDENT.0 { "KiB" } else { "ms" };
-    let title = format!("{name}: median of {BASELINE} ({unit}), others as ratio to it, {} runs", runs(results));
+    let (base, runs) = (baseline_name(results), runs(results));
+    let title = format!("{name}: median of {base} ({unit}), others as ratio to it, {runs} runs");
     let mut table = Table::new(title, heading(results, ""));
     let base = baseline(results);
-    for (number, case) in results.cases.iter().enumerate() {
+    let whole = |case: &Case| case.figure == Figure::Wall;
+    for (number, case) in results.cases.iter().enumerate().filter(|(_, case)| whole(case)) {
         let mut row = vec![case.name.clone()];
         for allocator in 0..results.allocators.len() {
             row.push(match (middle(results, number, allocator, aspect), base) {
@@ -140,10 +152,48 @@ fn full(interval: Interval) -> String {
     }
 }
 
-/// The groups with their cases; all cases together last.
+/// Single operations: nanoseconds, and how many more than the baseline's of the same round.
+fn differences(results: &Results) -> Table {
+    let base = baseline(results);
+    let title = format!(
+        "one operation, ns: median of {} runs (paired difference to {}) [95 % interval]",
+        runs(results),
+        baseline_name(results)
+    );
+    let mut table = Table::new(title, heading(results, ""));
+    let single = |case: &Case| case.figure == Figure::Nanoseconds;
+    for (number, case) in results.cases.iter().enumerate().filter(|(_, case)| single(case)) {
+        let mut row = vec![case.name.clone()];
+        let values = |allocator: usize| -> Option<Vec<f64>> {
+            Some(results.readings(number, allocator)?.iter().map(|reading| reading.figure).collect())
+        };
+        for allocator in 0..results.allocators.len() {
+            let Some(own) = values(allocator) else {
+                row.push(FAILED.to_owned());
+                continue;
+            };
+            let mut cell = three_digits(median(&own));
+            if let Some(theirs) = base.filter(|&base| base != allocator).and_then(values) {
+                let paired: Vec<f64> = own.iter().zip(&theirs).map(|(own, theirs)| own - theirs).collect();
+                let Interval { mean, low, high } = arithmetic(&paired);
+                cell += &format!(" ({mean:+.2})");
+                if !low.is_nan() {
+                    cell += &format!(" [{low:+.2}, {high:+.2}]");
+                }
+            }
+            row.push(cell);
+        }
+        table.rows.push(row);
+    }
+    table
+}
+
+/// The groups with their cases; all cases together last. Single operations have no part in means of whole programs.
 fn grouped(results: &Results) -> Vec<(&str, Vec<usize>)> {
     let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
-    for (number, case) in results.cases.iter().enumerate() {
+    let whole = |case: &Case| case.figure == Figure::Wall;
+    let any_whole = results.cases.iter().any(whole);
+    for (number, case) in results.cases.iter().enumerate().filter(|(_, case)| whole(case) || !any_whole) {
         match groups.iter_mut().find(|(group, _)| *group == case.group) {
             Some((_, cases)) => cases.push(number),
             None => groups.push((case.group, vec![number])),
@@ -159,8 +209,10 @@ fn grouped(results: &Results) -> Vec<(&str, Vec<usize>)> {
 fn groups(results: &Results, (name, value): Aspect) -> Table {
     let groups = grouped(results);
     let heading = std::iter::once(String::new()).chain(groups.iter().map(|(group, _)| (*group).to_owned())).collect();
-    let mut table =
-        Table::new(format!("{name}: geometric mean of the paired ratios to {BASELINE} [95 % interval]"), heading);
+    let mut table = Table::new(
+        format!("{name}: geometric mean of the paired ratios to {} [95 % interval]", baseline_name(results)),
+        heading,
+    );
     if let Some(base) = baseline(results) {
         for number in (0..results.allocators.len()).filter(|&number| number != base) {
             let mut row = vec![results.allocators[number].name.clone()];
