@@ -16,7 +16,7 @@
 //! | [`redis`]      | one run of a server under load |
 //! | [`rounds`]     | all cases under all allocators, interleaved in random order |
 //! | [`stats`]      | medians, geometric means of paired ratios and their intervals |
-//! | [`report`]     | tables; text, Markdown, JSON |
+//! | [`report`]     | tables, curves; text, Markdown, JSON |
 
 mod allocators;
 mod cases;
@@ -35,9 +35,11 @@ mod shims;
 mod stats;
 mod suite;
 
+use allocators::Allocator;
 use cases::Case;
 use clap::Parser;
 use options::{Mode, Options};
+use rounds::Results;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -67,15 +69,22 @@ fn run(options: &Options) -> Result<bool, String> {
         println!("\n== {}", mode.title());
         report::tables(mode, &results).iter().for_each(|table| print!("{}", table.text()));
         measured.push((mode, results));
+        // After every mode: what has been measured is not lost with what comes.
+        write_all(options, &allocators, &measured)?;
     }
+    Ok(measured.iter().all(|(_, results)| results.failures().next().is_none()))
+}
+
+/// Writes the files that were asked for.
+fn write_all(options: &Options, allocators: &[Allocator], measured: &[(Mode, Results)]) -> Result<(), String> {
     if let Some(file) = &options.json {
-        write(file, &format!("{:#}\n", report::json::document(&allocators, &measured)))?;
+        write(file, &format!("{:#}\n", report::json::document(allocators, measured)))?;
     }
     if let Some(file) = &options.page {
         let sections: Vec<_> = measured.iter().map(|(mode, results)| (*mode, report::tables(*mode, results))).collect();
-        write(file, &report::page::markdown(&allocators, &sections))?;
+        write(file, &report::page::markdown(allocators, &sections))?;
     }
-    Ok(measured.iter().all(|(_, results)| results.failures().next().is_none()))
+    Ok(())
 }
 
 /// What there is to measure in `mode`, as far as it is asked for.
@@ -93,5 +102,6 @@ fn cases(mode: Mode, options: &Options) -> Result<Vec<Case>, String> {
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folder.and_then(|()| std::fs::write(file, text)).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -25,9 +25,22 @@ const ROWS: [&str; 13] = [
 const REPETITIONS: (&str, &str) = ("7", "15");
 const QUICK: (&str, &str) = ("1", "1");
 
+/// All rows.
+///
+/// # Errors
+///
+/// The compiler is missing.
 pub(crate) fn cases(options: &Options) -> Result<Vec<Case>, String> {
+    ROWS.into_iter().map(|row| case(row, options)).collect()
+}
+
+/// The row of this name.
+///
+/// # Errors
+///
+/// The compiler is missing.
+pub(crate) fn case(row: &str, options: &Options) -> Result<Case, String> {
     let (repetitions, milliseconds) = if options.quick { QUICK } else { REPETITIONS };
-    let program = compile::program("micro.c")?;
-    let case = |row| Case::new(row, "micro", program.clone(), &[row, repetitions, milliseconds]);
-    Ok(ROWS.into_iter().map(|row| case(row).figure(Figure::Nanoseconds)).collect())
+    let case = Case::new(row, "micro", compile::program("micro.c")?, &[row, repetitions, milliseconds]);
+    Ok(case.figure(Figure::Nanoseconds))
 }

@@ -12,7 +12,7 @@ pub(crate) enum Mode {
     Micro,
     /// Starting a small program, and its RSS
     Startup,
-    /// 1 to 64 threads
+    /// 1 to 64 threads; threads that share cache lines; a thread's start and end
     Scaling,
     /// The cost of an operation while 1 MiB to 8 GiB are live
     Heap,
@@ -54,6 +54,9 @@ pub(crate) struct Options {
     /// What to measure, one after the other; whole programs unless said otherwise
     #[arg(value_name = "MODE")]
     modes: Vec<Mode>,
+    /// Measure in all modes
+    #[arg(long, conflicts_with = "modes")]
+    all: bool,
     /// How often everything is run, interleaved in random order [default: suite, micro and price 15, startup 300,
     /// scaling 7, heap 3, giveback 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -86,7 +89,11 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn modes(&self) -> Vec<Mode> {
-        if self.modes.is_empty() { vec![Mode::Suite] } else { self.modes.clone() }
+        match self.modes.as_slice() {
+            _ if self.all => Mode::value_variants().to_vec(),
+            [] => vec![Mode::Suite],
+            modes => modes.to_vec(),
+        }
     }
 
     pub(crate) fn rounds(&self, mode: Mode) -> u32 {

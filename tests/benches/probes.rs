@@ -2,6 +2,7 @@
 
 use crate::cases::{Case, Figure};
 use crate::compile;
+use crate::micro;
 use crate::options::Options;
 
 /// Programs that do next to nothing.
@@ -18,7 +19,8 @@ pub(crate) fn startup(_: &Options) -> Result<Vec<Case>, String> {
     Ok(small.into_iter().filter(Case::installed).collect())
 }
 
-/// The same work by more and more threads.
+/// The same work by more and more threads; threads that write to neighbouring blocks, or to blocks passed between them; and
+/// a thread's start, first allocation and end.
 ///
 /// # Errors
 ///
@@ -32,6 +34,14 @@ pub(crate) fn scaling(options: &Options) -> Result<Vec<Case>, String> {
             let name = format!("{kind}, {threads} threads");
             let arguments = [kind, &threads.to_string(), operations];
             cases.push(Case::new(&name, "scaling", program.clone(), &arguments).figure(Figure::Nanoseconds));
+        }
+    }
+    cases.push(micro::case("thread", options)?);
+    let (program, rounds) = (compile::program("sharing.c")?, if options.quick { "20000" } else { "4000000" });
+    for kind in ["neighbours", "passed"] {
+        for threads in ["2", "8", "64"] {
+            let name = format!("{kind}, {threads} threads");
+            cases.push(Case::new(&name, "scaling", program.clone(), &[kind, threads, rounds]));
         }
     }
     Ok(cases)

@@ -1,5 +1,6 @@
 //! What the readings say, as tables; and the tables as text, as a Markdown page and as JSON.
 
+mod curve;
 pub(crate) mod json;
 pub(crate) mod page;
 mod table;
@@ -29,7 +30,7 @@ pub(crate) fn tables(mode: Mode, results: &Results) -> Vec<Table> {
             tables.extend([FIGURE, RESIDENT].into_iter().filter_map(|aspect| against_peers(results, aspect)));
         }
         Mode::Micro => {
-            tables.push(medians(results));
+            tables.extend(medians(results));
             tables.push(groups(results, FIGURE));
         }
         Mode::Startup => tables.extend(startup(results)),
@@ -38,7 +39,11 @@ pub(crate) fn tables(mode: Mode, results: &Results) -> Vec<Table> {
             tables.push(differences(results));
             tables.extend([FIGURE, PROCESSOR, RESIDENT].map(|aspect| groups(results, aspect)));
         }
-        Mode::Scaling | Mode::Heap | Mode::Giveback => tables.push(medians(results)),
+        Mode::Scaling | Mode::Giveback => tables.extend(medians(results)),
+        Mode::Heap => {
+            tables.extend(medians(results));
+            tables.push(curve::curves(results));
+        }
     }
     if results.failures().next().is_some() {
         tables.push(failures(results));
@@ -54,17 +59,27 @@ fn heading(results: &Results, first: &str) -> Vec<String> {
     std::iter::once(first.to_owned()).chain(results.allocators.iter().map(|allocator| allocator.name.clone())).collect()
 }
 
-/// Median figures; the best is marked, and the last column says how the first build of ours compares with the best peer.
-fn medians(results: &Results) -> Table {
-    let unit = results.cases[0].figure.unit();
-    let mut table = Table::new(format!("Medians of {} runs, {unit}", runs(results)), heading(results, ""));
+/// Median figures, a table for each unit; the best is marked, and the last column says how the first build of ours compares
+/// with the best peer.
+fn medians(results: &Results) -> Vec<Table> {
+    let there = |figure: &Figure| results.cases.iter().any(|case| case.figure == *figure);
+    [Figure::Nanoseconds, Figure::Kibibytes, Figure::Wall]
+        .into_iter()
+        .filter(there)
+        .map(|figure| medians_of(results, figure))
+        .collect()
+}
+
+fn medians_of(results: &Results, figure: Figure) -> Table {
+    let title = format!("Medians of {} runs, {}", runs(results), figure.unit());
+    let mut table = Table::new(title, heading(results, ""));
     // Of memory, zero may be the best: no ratio then.
     let ours = results.allocators.iter().position(|allocator| allocator.ours);
-    let ours = ours.filter(|_| results.cases[0].figure == Figure::Nanoseconds);
+    let ours = ours.filter(|_| figure != Figure::Kibibytes);
     if ours.is_some() {
         table.heading.push("ours / best other".to_owned());
     }
-    for (number, case) in results.cases.iter().enumerate() {
+    for (number, case) in results.cases.iter().enumerate().filter(|(_, case)| case.figure == figure) {
         let middles: Vec<Option<f64>> =
             (0..results.allocators.len()).map(|allocator| middle(results, number, allocator, FIGURE)).collect();
         let best = least(middles.iter().flatten().copied());
