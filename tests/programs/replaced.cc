@@ -4,6 +4,9 @@
 #include <cstdlib>
 #include <new>
 
+/* That the sized forms are not replaced too is the point. */
+#pragma GCC diagnostic ignored "-Wsized-deallocation"
+
 namespace {
 
 constexpr size_t HEADER = 64;
