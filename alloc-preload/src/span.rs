@@ -27,7 +27,7 @@ const CACHE: u64 = 8 << 20;
 /// The appetite halves in this time, in ns.
 const APPETITE_HALVES: u64 = 250_000_000;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
-const HUGE_FROM: usize = (16 << 20) / UNIT;
+const HUGE_FROM: usize = (128 << 20) / UNIT;
 
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
