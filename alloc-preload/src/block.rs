@@ -68,8 +68,9 @@ impl Block {
     fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
         match self.kind {
             Kind::Small(class) => {
-                // SAFETY: the heap is ready, and a class has a line.
-                hot::count_out(unsafe { hot.line(class.0 as usize) }, self.requested);
+                if let Some(line) = heap.line(class.0 as usize) {
+                    hot::count_out(line, self.requested);
+                }
                 account::credit(hot, heap, self.requested, size);
             }
             Kind::Large(_) => large::count_out(hot, heap, self.requested, size),
@@ -189,9 +190,9 @@ fn freed_size(address: usize) -> Option<usize> {
 // ---- what the C interface asks for -----------------------------------------------------------------------------
 
 /// Takes a block of `size` bytes in this class, live but not counted. Null when memory is exhausted.
-fn take_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
+fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
     loop {
-        if let Some(block) = hot.bin(class).pop() {
+        if let Some(block) = heap.bins().bin(class).pop() {
             if let Some(granule) = WINDOW.granule_of(block.as_ptr()) {
                 // SAFETY: `granule_of` answers for the granule; a free block of our heap, which now becomes the caller's.
                 unsafe { WINDOW.entry(granule).set_live(class.block_size() - size) };
@@ -217,7 +218,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
 
 fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
     if let Some(class) = class_for(size, align) {
-        let block = take_small(hot, heap, class, size);
+        let block = take_small(heap, class, size);
         if !block.is_null() {
             count_small(hot, heap, class, size);
         }
@@ -244,8 +245,9 @@ fn class_for(size: usize, align: usize) -> Option<SizeClass> {
 }
 
 fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
-    // SAFETY: the heap is ready, and a class has a line.
-    hot::count_in(unsafe { hot.line(class.0 as usize) }, size);
+    if let Some(line) = heap.line(class.0 as usize) {
+        hot::count_in(line, size);
+    }
     account::charge(hot, heap, size, class.block_size());
 }
 
@@ -277,10 +279,10 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe { block.entry.set_live(from.block_size() - size) };
-            // SAFETY: the heap is ready, and a class has a line.
-            let line = unsafe { hot.line(from.0 as usize) };
-            hot::count_out(line, old);
-            hot::count_in(line, size);
+            if let Some(line) = heap.line(from.0 as usize) {
+                hot::count_out(line, old);
+                hot::count_in(line, size);
+            }
             if hot.exchange_room(old, size) {
                 account::settle(hot, heap);
             }
@@ -303,7 +305,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         _ => {}
     }
     let (new, new_large) = match class {
-        Some(class) => (take_small(hot, heap, class, size), None),
+        Some(class) => (take_small(heap, class, size), None),
         None => Large::take(size, 1, 0, false)
             .map_or((core::ptr::null_mut(), None), |(block, _)| (block.address(), Some(block))),
     };

@@ -57,7 +57,7 @@ fn boot() -> Option<()> {
         publish(0)?;
         globals().metadata.add_shared(2 * os::PAGE as u64);
         thread::open_shared_heap()?;
-        wiped().ready.store(1, Ordering::Release);
+        wiped().ready.set();
         Some(())
     });
     if opened.is_some() {
@@ -105,7 +105,7 @@ pub(crate) fn remove() {
         return;
     }
     if STATE.load(Ordering::Acquire) == OPEN
-        && wiped().ready.load(Ordering::Acquire) != 0
+        && wiped().ready.get()
         && let Some(segment) = segment()
     {
         segment.remove();

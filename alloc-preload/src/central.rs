@@ -43,17 +43,34 @@ static CENTRAL: Shared = Shared(UnsafeCell::new(Central {
 
 /// Set while the state is being changed. Unlike the lock it survives a fork: then the change was cut off.
 static CHANGING: AtomicBool = AtomicBool::new(false);
+/// Set when that was noticed.
+static REPAIRED: AtomicBool = AtomicBool::new(false);
 
 /// The page that a forked child finds zeroed.
 #[repr(C)]
 pub(crate) struct Wiped {
-    /// 1 in a process that has its own segment and locks in a known state.
-    pub(crate) ready: AtomicUsize,
+    pub(crate) ready: Ready,
     pub(crate) central: Lock,
     /// Bytes of the peaks' permitted error that heaps have on lease.
     pub(crate) leased: AtomicU64,
     /// Guards heap 0 and row 0.
     pub(crate) shared_heap: Lock,
+}
+
+/// Set in a process that has its own segment and locks in a known state. On a line that nothing else is written to:
+/// every slow path asks.
+#[repr(C, align(64))]
+pub(crate) struct Ready(AtomicUsize);
+
+impl Ready {
+    #[inline]
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(1, Ordering::Release);
+    }
 }
 
 /// The central state, locked.
@@ -82,17 +99,23 @@ impl Drop for Locked {
     }
 }
 
-/// Locks the central state.
+/// Locks the central state. In a child whose parent was forked while another of its threads changed it, the runs are
+/// put in order first.
 pub(crate) fn central() -> Locked {
     let guard = wiped().central.lock();
+    let cut_off = CHANGING.load(Ordering::Relaxed);
     CHANGING.store(true, Ordering::Relaxed);
-    Locked { _guard: guard }
+    let mut locked = Locked { _guard: guard };
+    if cut_off {
+        REPAIRED.store(true, Ordering::Relaxed);
+        locked.spans.rebuild();
+    }
+    locked
 }
 
-/// Whether the parent was forked while another of its threads changed the central state. Only for a child that has
-/// not locked it yet.
+/// Whether the parent was forked while another of its threads changed the central state. Only for a child, once.
 pub(crate) fn was_cut_off() -> bool {
-    CHANGING.load(Ordering::Relaxed)
+    CHANGING.load(Ordering::Relaxed) || REPAIRED.swap(false, Ordering::Relaxed)
 }
 
 // The heaps' area: the wiped page, the hot records (wiped as well), the heaps.

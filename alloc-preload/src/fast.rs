@@ -8,10 +8,9 @@ use crate::central;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
 use crate::misuse::Call;
-use crate::os::PAGE;
 use crate::slab::Slab;
 use crate::thread::{self, hot, with_heap};
-use crate::window::{WINDOW, Window, owner};
+use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::ptr::null_mut;
 use shm_layout::class::{FINE_MAX, GRANULE, SMALL_MAX, SizeClass};
@@ -66,8 +65,8 @@ extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
 fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
     let Some(block) = bin.pop() else { return O::allocate(size) };
     let block = block.as_ptr();
-    // SAFETY: what lies in a bin is a block of the window that the thread knows.
-    let entry = unsafe { hot.view().entry_of(block) };
+    // SAFETY: what lies in a bin is a block of the window.
+    let entry = unsafe { TABLES.entry_of(block) };
     let tag = bin.tag(size);
     if WIDE {
         // SAFETY: a free block of the thread's own heap, which holds `size` bytes.
@@ -116,9 +115,9 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
     let hot = hot();
-    let Some(granule) = hot.view().granule_of(pointer) else { return free_slow(pointer) };
+    let Some(granule) = hot.granule_of(pointer) else { return free_slow(pointer) };
     // SAFETY: `granule_of` answered.
-    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
     let tag = entry.check();
     let owner = unit.owner();
     if !hot.takes(owner) {
@@ -145,7 +144,7 @@ pub(crate) fn free(pointer: *mut u8) {
 #[inline(never)]
 extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, granule: usize, tag: u8) {
     // SAFETY: `granule_of` answered with the granule.
-    let entry = unsafe { hot.view().entry(granule) };
+    let entry = unsafe { TABLES.entry(granule) };
     rest(pointer, hot, bin, entry, bin.requested(tag));
 }
 
@@ -153,7 +152,7 @@ extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, granule: usize
 #[inline(never)]
 extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
-    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return free_slow(pointer) };
     // SAFETY: the fast path asked.
@@ -193,15 +192,16 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
 #[inline(never)]
 extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
-    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
     let (tag, owner) = (entry.check(), unit.owner());
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
-    if owner < PAGE || !hot.is_ready() || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
+    let Some((id, lines)) = hot.ready() else { return free_slow(pointer) };
+    if !owner::is_heap(owner) || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
         return free_slow(pointer);
     }
     // SAFETY: a ready record has a heap.
-    let heap = unsafe { central::heap(hot.id.get()) };
+    let heap = unsafe { central::heap(id) };
     // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
     let class = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class();
     // SAFETY: the exchange made this call the only one to free the block.
@@ -209,8 +209,8 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     let requested = class.block_size().wrapping_sub(slack);
     // SAFETY: a ready record has a row.
     unsafe {
-        hot::count(&hot.row().remote_frees, 1);
-        hot::count_out(hot.line(class.0 as usize), requested);
+        hot::count(&lines.row().remote_frees, 1);
+        hot::count_out(lines.line(class.0 as usize), requested);
     }
     if hot.credit(requested, hot.bin(class)) {
         settle_and_look();
@@ -251,9 +251,10 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let Some(granule) = hot.view().granule_of(pointer) else { return reallocate_slow(pointer, size) };
+    let lines = hot.lines();
+    let Some(granule) = hot.granule_of(pointer) else { return reallocate_slow(pointer, size) };
     // SAFETY: `granule_of` answered.
-    let (entry, unit) = unsafe { (hot.view().entry(granule), hot.view().unit(pointer)) };
+    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
     let tag = entry.check();
     if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
         return reallocate_medium(pointer, size);
@@ -273,7 +274,7 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     // SAFETY: a live block, which the caller alone uses.
     unsafe { entry.set_live(bin.block_size().wrapping_sub(size)) };
     // SAFETY: the thread has a heap.
-    hot::count(&unsafe { hot.row() }.reallocations, 1);
+    hot::count(&unsafe { lines.row() }.reallocations, 1);
     // SAFETY: a bin that a unit names was started.
     let line = unsafe { bin.line() };
     hot::count_out(line, old);
@@ -304,7 +305,7 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
         return null_mut();
     }
     let result = with_heap(|hot, heap| {
-        hot.view().renew();
+        hot.look_again();
         account::descend(hot, heap);
         let result = block::resize(hot, heap, pointer, size);
         thread::housekeeping(heap);
@@ -338,7 +339,7 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
         return;
     }
     let result = with_heap(|hot, heap| {
-        hot.view().renew();
+        hot.look_again();
         account::descend(hot, heap);
         let result = block::free(hot, heap, pointer);
         thread::housekeeping(heap);

@@ -4,72 +4,41 @@
 //! counters as they stood then are copied by the `prepare` handler, and that is all. Otherwise other threads were
 //! changing heap and counters at that moment: their slabs are built anew from the ledger, and live blocks counted.
 //! The work is done at the child's first call that needs it; a child that goes on to `exec` never pays.
+//!
+//! A signal handler may fork in the middle of a call of ours, and the child go on with it. What that call still needs
+//! survives the fork (see `hot`), and what it still counts goes to private memory in the segment's place, which the first
+//! call adds to the copy. Only a raw fork runs no handler that could put it there: then the rest of the one call is
+//! counted in the parent's segment.
+
+mod recount;
+mod snapshot;
 
 use crate::account;
 use crate::boot;
-use crate::central::{self, Central, NO_HEAP_ID, central, wiped};
-use crate::heap::{self, usage};
-use crate::hot::{self, Hot};
+use crate::central::{self, NO_HEAP_ID, central, wiped};
+use crate::heap::usage;
+use crate::hot::Hot;
 use crate::os;
-use crate::segment::{self, Segment};
-use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
 use crate::thread;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
-use core::cell::UnsafeCell;
+use crate::window::{UNIT_GRANULES, WINDOW};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use shm_layout::class::{CLASSES, LINES, UNIT, bucket_of};
-use shm_layout::layout::{ClassCounters, Globals, Row};
+use recount::{go_on, recount};
+use shm_layout::class::UNIT;
+use shm_layout::layout::Row;
+use snapshot::{SNAPSHOT, carried, counters, live};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static BY_HAND: AtomicBool = AtomicBool::new(false);
-/// Whether the segment's mapping can be read: false in a child from its `child` handler until it has its own.
-static INHERITED: AtomicBool = AtomicBool::new(true);
+/// What lies in the segment's place.
+static PLACE: AtomicU32 = AtomicU32::new(OWN);
 
-/// The counters of a process, summed over its rows.
-struct Sums {
-    /// The parent was forked by `fork`, and this was taken just before.
-    taken: bool,
-    /// One thread at that time: the sums are exact.
-    exact: bool,
-    lines: [[u64; 8]; LINES],
-    reallocations: u64,
-    remote_frees: u64,
-    /// Bytes of the parent's segment, which are part of its metadata and not of the child's.
-    segment_bytes: u64,
-    /// The process-wide counters a child goes on with, see `carried`.
-    globals: [u64; CARRIED],
-}
-
-struct Snapshot(UnsafeCell<Sums>);
-
-// SAFETY: written by the `prepare` handler, one fork at a time (glibc's lock), read by the child's only thread.
-unsafe impl Sync for Snapshot {}
-
-static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
-    taken: false,
-    exact: false,
-    lines: [[0; 8]; LINES],
-    reallocations: 0,
-    remote_frees: 0,
-    segment_bytes: 0,
-    globals: [0; CARRIED],
-}));
-
-const CARRIED: usize = 8;
-
-fn carried(globals: &Globals) -> [&shm_layout::counter::Counter; CARRIED] {
-    [
-        &globals.committed,
-        &globals.metadata,
-        &globals.cached,
-        &globals.purged,
-        &globals.purges,
-        &globals.retained,
-        &globals.adopted,
-        &globals.page_moves,
-    ]
-}
+/// The process's own segment; in a raw fork's child that has not come to `recover`, its parent's.
+const OWN: u32 = 0;
+/// Memory that takes in what a child's interrupted call still counts.
+const SCRATCH: u32 = 1;
+/// Nothing that could be read.
+const NOTHING: u32 = 2;
 
 pub(crate) fn remember_pid() {
     PARENT.store(os::pid(), Ordering::Relaxed);
@@ -100,41 +69,18 @@ unsafe extern "C" {
 /// Copies the counters. Takes no lock: other handlers and libc hold theirs.
 unsafe extern "C" fn prepare() {
     // A child that has not come to `recover` yet has counted nothing: what it was given is right for its children too.
-    if wiped().ready.load(Ordering::Acquire) == 0 {
+    if !wiped().ready.get() {
         return;
     }
     let Some(segment) = boot::segment() else { return };
     // SAFETY: glibc runs one fork's handlers at a time.
-    unsafe { take(segment, &mut *SNAPSHOT.0.get()) };
-}
-
-/// Sums up the segment.
-fn take(segment: Segment, sums: &mut Sums) {
-    let globals = segment.globals();
-    sums.exact = globals.threads_started.get() - globals.threads_ended.get() <= 1;
-    sums.lines = [[0; 8]; LINES];
-    sums.reallocations = 0;
-    sums.remote_frees = 0;
-    for row in segment.rows() {
-        for (sum, line) in sums.lines.iter_mut().zip(&row.lines) {
-            for (sum, counter) in sum.iter_mut().zip(counters(line)) {
-                *sum = sum.wrapping_add(counter.get());
-            }
-        }
-        sums.reallocations += row.reallocations.get();
-        sums.remote_frees += row.remote_frees.get();
-    }
-    for (copy, counter) in sums.globals.iter_mut().zip(carried(globals)) {
-        *copy = counter.get();
-    }
-    sums.segment_bytes = segment::memory_bytes() as u64;
-    sums.taken = true;
+    unsafe { SNAPSHOT.sums().take(segment) };
 }
 
 unsafe extern "C" fn parent() {
-    if wiped().ready.load(Ordering::Acquire) != 0 {
+    if wiped().ready.get() {
         // SAFETY: as in `prepare`. A later raw fork must not find it.
-        unsafe { (*SNAPSHOT.0.get()).taken = false };
+        unsafe { SNAPSHOT.sums().taken = false };
     }
 }
 
@@ -144,23 +90,10 @@ unsafe extern "C" fn child() {
         // SAFETY: the child's first act.
         unsafe { central::wipe_now() };
     }
-    if wiped().ready.load(Ordering::Acquire) == 0 {
-        INHERITED.store(false, Ordering::Relaxed);
-        segment.leave();
+    // A child that has left its parent's segment already may have counted something since.
+    if !wiped().ready.get() && PLACE.load(Ordering::Relaxed) == OWN {
+        PLACE.store(if segment.leave() { SCRATCH } else { NOTHING }, Ordering::Relaxed);
     }
-}
-
-fn counters(line: &ClassCounters) -> [&shm_layout::counter::Counter; 8] {
-    [
-        &line.frees,
-        &line.requested_out,
-        &line.allocations,
-        &line.requested_in,
-        &line.capacity_in,
-        &line.capacity_out,
-        &line.slabs_in,
-        &line.slabs_out,
-    ]
 }
 
 /// Makes the child a process of its own. `own` is the calling thread's hot record, zeroed, or the sentinel. `None` if
@@ -171,19 +104,20 @@ fn counters(line: &ClassCounters) -> [&shm_layout::counter::Counter; 8] {
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let own_id = id_of(own);
     // SAFETY: nobody else runs.
-    let snapshot = unsafe { &mut *SNAPSHOT.0.get() };
+    let snapshot = unsafe { SNAPSHOT.sums() };
     // Between the sums and the fork another thread may have begun to use the heap.
     let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
-    if !snapshot.taken
-        && INHERITED.load(Ordering::Relaxed)
-        && let Some(parents) = boot::segment()
-    {
-        // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
-        take(parents, snapshot);
+    if let Some(segment) = boot::segment() {
+        match PLACE.load(Ordering::Relaxed) {
+            // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
+            OWN if !snapshot.taken => snapshot.take(segment),
+            SCRATCH => snapshot.add(segment, core::iter::once(0).chain(own_id)),
+            _ => {}
+        }
     }
     let taken = core::mem::take(&mut snapshot.taken);
     boot::publish(PARENT.load(Ordering::Relaxed))?;
-    INHERITED.store(true, Ordering::Relaxed);
+    PLACE.store(OWN, Ordering::Relaxed);
     if taken {
         let own_segment = globals().metadata.get();
         for (counter, &copy) in carried(globals()).into_iter().zip(&snapshot.globals) {
@@ -239,7 +173,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         globals().threads_started.set(1);
     }
     retire_others(own_id);
-    wiped().ready.store(1, Ordering::Release);
+    wiped().ready.set();
     Some(())
 }
 
@@ -274,130 +208,6 @@ fn estimate_globals() {
     let units = u64::from(WINDOW.end().0);
     globals().committed.set(units * UNIT as u64);
     globals().metadata.add_shared(units * UNIT_GRANULES as u64);
-}
-
-/// Cumulative counters that end in the counted live blocks: frees as far as known, allocations to match.
-fn go_on(sum: &mut [u64; 8], counted: &Counted, taken: bool) {
-    if !taken {
-        *sum = [0; 8];
-    }
-    let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, slabs_in, slabs_out] = sum;
-    *allocations = *frees + counted.live;
-    *requested_in = *requested_out + counted.requested;
-    *capacity_in = *capacity_out + counted.capacity;
-    *slabs_in = *slabs_out + counted.slabs;
-}
-
-/// Live requested and allocated bytes of these sums.
-fn live(lines: &[[u64; 8]; LINES]) -> (u64, u64) {
-    let (mut requested, mut allocated) = (0, 0);
-    for (i, line) in lines.iter().enumerate() {
-        let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, ..] = *line;
-        requested += requested_in.saturating_sub(requested_out);
-        allocated += if i < CLASSES {
-            allocations.saturating_sub(frees) * shm_layout::class::SizeClass(i as u8).block_size() as u64
-        } else {
-            capacity_in.saturating_sub(capacity_out)
-        };
-    }
-    (requested, allocated)
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counted {
-    live: u64,
-    requested: u64,
-    capacity: u64,
-    slabs: u64,
-}
-
-/// Goes through all units: counts live blocks, and abandons the slabs of threads that vanished.
-fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; LINES] {
-    let mut lines = [Counted::default(); LINES];
-    let mut central = central();
-    central.abandoned = [NO_UNIT; CLASSES];
-    central.abandoned_full = NO_UNIT;
-    globals().stranded.set(0);
-    let mut empty = NO_UNIT;
-    let mut unit = 0;
-    while unit < WINDOW.end().0 {
-        let index = UnitIndex(unit);
-        // SAFETY: below the committed end.
-        let (record, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(index)) };
-        // SAFETY: as above.
-        let is_head = unsafe { WINDOW.head(index) } == index;
-        match record.owner() {
-            _ if !record.is_used() || !is_head => unit += 1,
-            owner::SPAN => unit += count_large(index, &mut lines),
-            holder => {
-                let ours = own_id.is_some() && hot::belongs(holder, own.name());
-                unit += u32::from(slab.units.get()).max(1);
-                if slab.state.get() == State::Spare && !taken {
-                    globals().cached.add_shared(slab.touched_bytes() as u64);
-                }
-                if !count_slab(&mut central, slab, ours, &mut lines) {
-                    slab.next.set(core::mem::replace(&mut empty, index.0));
-                }
-            }
-        }
-    }
-    while empty != NO_UNIT {
-        // SAFETY: a slab's unit.
-        let slab = unsafe { WINDOW.slab(UnitIndex(empty)) };
-        empty = slab.next.get();
-        heap::give_back(slab, &mut central.spans);
-    }
-    lines
-}
-
-/// Counts a large block; its units.
-fn count_large(index: UnitIndex, lines: &mut [Counted; LINES]) -> u32 {
-    // SAFETY: a committed unit.
-    let (run, entry) = unsafe { (WINDOW.run(index), WINDOW.entry(index.0 as usize * UNIT_GRANULES)) };
-    let allocated = run.allocated.get();
-    // SAFETY: as above.
-    if let Some(slack) = unsafe { entry.slack(entry.get()) }
-        && let Some(line) = lines.get_mut(CLASSES + bucket_of(allocated as usize))
-    {
-        line.live += 1;
-        line.requested += allocated.saturating_sub(slack as u64);
-        line.capacity += allocated;
-    }
-    run.units.get().max(1)
-}
-
-/// Counts a slab, and abandons it if its thread vanished. False if it is nobody's and wholly free.
-fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mut [Counted; LINES]) -> bool {
-    let state = slab.state.get();
-    let (live, requested);
-    if ours {
-        // What vanished threads had freed and not handed over is free now.
-        // SAFETY: the child has one thread, this one.
-        (live, requested) = unsafe { slab.rebuild() };
-        if state == State::Spare {
-            return true;
-        }
-    } else {
-        // Rebuilt when somebody takes it over: to write to it now would copy the whole heap.
-        (live, requested) = slab.count();
-        slab.set_stale(live);
-        if state == State::Spare {
-            globals().cached.sub_shared(slab.touched_bytes() as u64);
-        }
-        if live == 0 {
-            return false;
-        }
-        slab.set_owner(owner::ABANDONED);
-        heap::put_abandoned(central, slab);
-        globals().stranded.add_shared(slab.carved_bytes() as u64);
-    }
-    if let Some(line) = lines.get_mut(slab.class.get() as usize) {
-        line.live += u64::from(live);
-        line.requested += requested;
-        line.capacity += u64::from(slab.carved.get());
-        line.slabs += 1;
-    }
-    true
 }
 
 /// All heaps but the calling thread's are idle now.

@@ -151,7 +151,7 @@ impl Heap {
         }
         // SAFETY: our slab, which is not wholly carved.
         let carved = unsafe { slab.carve(bin) };
-        if let Some(line) = self.line(slab) {
+        if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_in.add_owned(u64::from(carved));
         }
         true
@@ -301,19 +301,20 @@ impl Heap {
 
     // ---- counting ------------------------------------------------------------------------------------------------
 
-    fn line(&self, slab: &Slab) -> Option<&'static ClassCounters> {
-        self.row.get().filter(|_| !BARE)?.lines.get(slab.class.get() as usize)
+    /// Counters number `line` of the row: those of a size class, or of a bucket.
+    pub(crate) fn line(&self, line: usize) -> Option<&'static ClassCounters> {
+        self.row.get().filter(|_| !BARE)?.lines.get(line)
     }
 
     fn count_slab_in(&self, slab: &Slab) {
-        if let Some(line) = self.line(slab) {
+        if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_in.add_owned(u64::from(slab.carved.get()));
             line.slabs_in.add_owned(1);
         }
     }
 
     fn count_slab_out(&self, slab: &Slab) {
-        if let Some(line) = self.line(slab) {
+        if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_out.add_owned(u64::from(slab.carved.get()));
             line.slabs_out.add_owned(1);
         }

@@ -3,15 +3,17 @@
 //! The record lies in memory that a forked child finds zeroed, and zero means: no heap, no window, no bin but the empty
 //! one. So the first call of a child, and every call of a thread without a heap, falls onto the slow path without being
 //! asked for.
+//!
+//! A signal handler may fork in the middle of a call, and the child go on with it. So three fields are *gates*: the
+//! granules, the key and the bins. Once a call has passed those it needs, it uses nothing of the record any more but the
+//! room, of which any value is as good as another there; or what it has read before.
 
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
-use crate::ledger::Entry;
 use crate::room;
-use crate::window::{Unit, WINDOW};
+use crate::window::{TABLES, WINDOW};
 use core::cell::Cell;
-use core::ptr::null;
-use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass, UNIT};
+use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass};
 use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Row};
 
@@ -25,16 +27,17 @@ pub(crate) struct Hot {
     none: Bin,
     /// Address of the heap's bins while its frees may take the fast path. Zero in the sentinel and after a fork.
     key: Cell<usize>,
-    /// Address of the row's lines.
-    lines: Cell<usize>,
+    lines: Cell<Lines>,
     /// See `room`.
     pub(crate) room: Cell<u64>,
     pub(crate) room_mask: Cell<u64>,
-    view: View,
+    /// Granules of the window that the thread knows. Pointers into a part that has been added since take the slow path,
+    /// which looks again. Without a heap, all pointers do.
+    granules: Cell<usize>,
     /// Address of the heap's bins.
     name: Cell<usize>,
     /// Number of the heap, and of its row.
-    pub(crate) id: Cell<u32>,
+    id: Cell<u32>,
     /// The bin for sizes up to [`FINE_MAX`], for every sixteen bytes: its distance from this record.
     fine: [Cell<u32>; FINE],
     /// The same for every class.
@@ -52,10 +55,10 @@ unsafe impl Sync for NoHeap {}
 pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
     none: Bin::empty(),
     key: Cell::new(0),
-    lines: Cell::new(0),
+    lines: Cell::new(Lines(0)),
     room: Cell::new(0),
     room_mask: Cell::new(0),
-    view: View { base: Cell::new(0), granules: Cell::new(0), ledger: Cell::new(null()), units: Cell::new(null()) },
+    granules: Cell::new(0),
     name: Cell::new(0),
     id: Cell::new(0),
     fine: [const { Cell::new(0) }; FINE],
@@ -65,65 +68,30 @@ pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
 /// A key to which no unit's owner belongs: every free takes the slow path.
 const DETOUR: usize = 1 << 63;
 
-/// What a thread knows of the window. Pointers into a part that has been added since are unknown to it, and take the
-/// slow path, which looks again. Without a heap, all pointers are.
-#[repr(C)]
-pub(crate) struct View {
-    base: Cell<usize>,
-    granules: Cell<usize>,
-    ledger: Cell<*const Entry>,
-    /// Where the record of the unit at address 0 would lie.
-    units: Cell<*const Unit>,
-}
+/// Address of the lines of a ready record's row; zero in a record that no thread uses.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Lines(usize);
 
-impl View {
-    /// As [`Window::granule_of`].
-    ///
-    /// [`Window::granule_of`]: crate::window::Window::granule_of
-    #[inline(always)]
-    pub(crate) fn granule_of(&self, pointer: *const u8) -> Option<usize> {
-        let granule = (pointer as usize).wrapping_sub(self.base.get()).rotate_right(GRANULE.trailing_zeros());
-        (granule < self.granules.get()).then_some(granule)
-    }
-
-    /// # Safety
-    /// `granule_of` answered with it.
-    #[inline(always)]
-    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
-        // SAFETY: the ledger is accessible as far as the window is, and never unmapped.
-        unsafe { &*self.ledger.get().add(granule) }
-    }
-
-    /// The entry of a block's granule.
+impl Lines {
+    /// The row whose counters these are.
     ///
     /// # Safety
-    /// The pointer is a block of the window that the thread knows.
+    /// They were read from a ready record.
     #[inline(always)]
-    pub(crate) unsafe fn entry_of(&self, block: *const u8) -> &'static Entry {
-        // SAFETY: as in `entry`.
-        unsafe { &*self.ledger.get().add((block as usize).wrapping_sub(self.base.get()) / GRANULE) }
+    pub(crate) unsafe fn row(self) -> &'static Row {
+        // SAFETY: the lines lie in a row, with memory behind it.
+        unsafe { &*((self.0 - core::mem::offset_of!(Row, lines)) as *const Row) }
     }
 
-    /// The unit that a pointer lies in.
+    /// Counters number `line` of the row: those of a size class, or of a bucket.
     ///
     /// # Safety
-    /// `granule_of` answered for it.
+    /// As [`row`](Self::row), and `line < LINES`.
     #[inline(always)]
-    pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
-        // SAFETY: the records are accessible as far as the window is, and never unmapped.
-        unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
-    }
-
-    /// Looks at the window again.
-    #[inline]
-    pub(crate) fn renew(&self) {
-        let granules = WINDOW.granules();
-        if self.granules.get() != granules {
-            self.base.set(WINDOW.base());
-            self.ledger.set(WINDOW.first_entry());
-            self.units.set(WINDOW.first_unit().wrapping_sub(WINDOW.base() / UNIT));
-            self.granules.set(granules);
-        }
+    pub(crate) unsafe fn line(self, line: usize) -> &'static ClassCounters {
+        // SAFETY: as above.
+        unsafe { &*(self.0 as *const ClassCounters).add(line) }
     }
 }
 
@@ -131,7 +99,7 @@ impl Hot {
     /// Leads to the bins of heap number `id`, which counts in `row`.
     pub(crate) fn attach(&self, id: u32, bins: &Bins, row: &Row) {
         self.id.set(id);
-        self.lines.set(&raw const row.lines as usize);
+        self.lines.set(Lines(&raw const row.lines as usize));
         self.name.set(core::ptr::from_ref(bins) as usize);
         let distance =
             |class: SizeClass| (core::ptr::from_ref(bins.bin(class)) as usize).wrapping_sub(self.address()) as u32;
@@ -155,26 +123,50 @@ impl Hot {
         self.name.get()
     }
 
-    /// Whether a thread uses the record: not the sentinel, and not after a fork.
+    /// Number of the heap and its row's lines, if a thread uses the record: not the sentinel, and not after a fork.
     #[inline(always)]
-    pub(crate) fn is_ready(&self) -> bool {
-        self.key.get() != 0
+    pub(crate) fn ready(&self) -> Option<(u32, Lines)> {
+        let known = (self.id.get(), self.lines.get());
+        read_before();
+        self.is_ready().then_some(known)
     }
 
-    /// Makes the record ready. On a detour, frees take the slow path.
+    /// Whether a thread uses the record.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.lines.get().0 != 0
+    }
+
+    /// What [`ready`](Self::ready) tells, for whoever asks a gate himself afterwards.
+    #[inline(always)]
+    pub(crate) fn lines(&self) -> Lines {
+        let lines = self.lines.get();
+        read_before();
+        lines
+    }
+
+    /// Opens the gates of frees, or on a detour has them take the slow path. A record without a heap stays as it is.
     pub(crate) fn set_ready(&self, detour: bool) {
-        self.view.renew();
-        self.key.set(if detour { DETOUR } else { self.name() });
+        self.look_again();
+        if self.is_ready() {
+            self.key.set(if detour { DETOUR } else { self.name() });
+        }
     }
 
     pub(crate) fn is_on_detour(&self) -> bool {
         self.key.get() == DETOUR
     }
 
-    /// What the thread knows of the window.
+    /// As [`Window::granule_of`](crate::window::Window::granule_of), in the window as the thread knows it.
     #[inline(always)]
-    pub(crate) fn view(&self) -> &View {
-        &self.view
+    pub(crate) fn granule_of(&self, pointer: *const u8) -> Option<usize> {
+        let granule = (pointer as usize).wrapping_sub(TABLES.base()).rotate_right(GRANULE.trailing_zeros());
+        (granule < self.granules.get()).then_some(granule)
+    }
+
+    /// Learns what has been added to the window.
+    #[inline]
+    pub(crate) fn look_again(&self) {
+        self.granules.set(WINDOW.granules());
     }
 
     #[inline(always)]
@@ -217,26 +209,6 @@ impl Hot {
         debug_assert!(self.takes(owner));
         // SAFETY: an owner in that range is the address of one of the heap's bins.
         unsafe { &*(owner as *const Bin) }
-    }
-
-    /// The row whose counters these are.
-    ///
-    /// # Safety
-    /// The record is ready.
-    #[inline(always)]
-    pub(crate) unsafe fn row(&self) -> &'static Row {
-        // SAFETY: the lines lie in a row.
-        unsafe { &*((self.lines.get() - core::mem::offset_of!(Row, lines)) as *const Row) }
-    }
-
-    /// Counters number `line` of the row: those of a size class, or of a bucket.
-    ///
-    /// # Safety
-    /// The record is ready, and `line < LINES`.
-    #[inline(always)]
-    pub(crate) unsafe fn line(&self, line: usize) -> &'static ClassCounters {
-        // SAFETY: a ready record has a row, with memory behind it.
-        unsafe { &*(self.lines.get() as *const ClassCounters).add(line) }
     }
 
     /// Takes room for a block of the bin's class; true if it is used up, and the account has to be settled.
@@ -283,6 +255,14 @@ impl Hot {
         self.room.set(room);
         room & self.room_mask.get() != 0
     }
+}
+
+/// What stands before this is read before what stands behind it: where a gate that comes later is open, no fork had
+/// come yet.
+#[inline(always)]
+fn read_before() {
+    // SAFETY: no instruction. (A compiler's fence is about atomics, and other reads do pass it.)
+    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
 }
 
 /// What the unit records of a slab of this class hold.

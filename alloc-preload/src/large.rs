@@ -152,24 +152,25 @@ impl Large {
 }
 
 /// Counters of the bucket that a block of so many bytes falls into.
-fn line_of(hot: &Hot, allocated: usize) -> &'static ClassCounters {
-    // SAFETY: callers have a ready heap, and a bucket has a line.
-    unsafe { hot.line(CLASSES + bucket_of(allocated)) }
+fn line_of(heap: &Heap, allocated: usize) -> Option<&'static ClassCounters> {
+    heap.line(CLASSES + bucket_of(allocated))
 }
 
 /// Counts a large block as allocated.
 pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    let line = line_of(hot, allocated);
-    hot::count(&line.capacity_in, allocated);
-    hot::count_in(line, requested);
+    if let Some(line) = line_of(heap, allocated) {
+        hot::count(&line.capacity_in, allocated);
+        hot::count_in(line, requested);
+    }
     account::charge(hot, heap, requested, allocated);
 }
 
 /// Counts a large block as freed.
 pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    let line = line_of(hot, allocated);
-    hot::count_out(line, requested);
-    hot::count(&line.capacity_out, allocated);
+    if let Some(line) = line_of(heap, allocated) {
+        hot::count_out(line, requested);
+        hot::count(&line.capacity_out, allocated);
+    }
     account::credit(hot, heap, requested, allocated);
 }
 

@@ -96,18 +96,22 @@ fn set_state(state: usize) {
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
     let hot = hot();
-    if hot.is_ready() {
-        // SAFETY: a record with a key has a heap.
-        return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
+    if let Some((id, _)) = hot.ready()
+        && wiped().ready.get()
+    {
+        // SAFETY: a ready record has a heap.
+        return Some(work(hot, unsafe { central::heap(id) }));
     }
     with_late_heap(work)
 }
 
 #[cold]
 fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
-    if let Some(hot) = attach()? {
-        // SAFETY: a record with a key has a heap.
-        return Some(work(hot, unsafe { central::heap(hot.id.get()) }));
+    if let Some(hot) = attach()?
+        && let Some((id, _)) = hot.ready()
+    {
+        // SAFETY: a ready record has a heap.
+        return Some(work(hot, unsafe { central::heap(id) }));
     }
     let _guard = wiped().shared_heap.lock();
     // SAFETY: heap 0 always exists.
@@ -123,7 +127,7 @@ fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Opt
 /// Gives the calling thread a heap: `Some(None)` if it has to use the shared one, `None` if there is no memory.
 fn attach() -> Option<Option<&'static Hot>> {
     boot::ensure()?;
-    if wiped().ready.load(Ordering::Acquire) == 0 {
+    if !wiped().ready.get() {
         // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
         unsafe { fork::recover(hot()) }?;
         if hot().is_ready() {
@@ -225,18 +229,18 @@ pub(crate) fn open_shared_heap() -> Option<()> {
 /// Gives up the calling thread's heap. What the thread still frees and allocates goes to the shared one.
 fn detach() {
     let own = hot();
+    let ready = own.ready();
     set_state(SHARED);
     set_hot(&NO_HEAP.0);
-    if wiped().ready.load(Ordering::Acquire) == 0 {
+    if !wiped().ready.get() {
         // A child whose only thread ends without having used the heap: nobody is left to count.
         return;
     }
-    if !own.is_ready() {
+    let Some((id, _)) = ready else {
         globals().threads_ended.add_shared(1);
         return;
-    }
-    let id = own.id.get();
-    // SAFETY: a record with a key has a heap.
+    };
+    // SAFETY: a ready record has a heap.
     let heap = unsafe { central::heap(id) };
     heap.abandon();
     account::close(own, heap);

@@ -15,6 +15,8 @@ use crate::ledger::Entry;
 use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
+use core::cell::Cell;
+use core::ptr::null;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
 use shm_layout::layout::ROWS;
@@ -44,20 +46,29 @@ pub(crate) struct Unit {
     owner: AtomicUsize,
 }
 
-/// Values of [`Unit::owner`] besides bins' addresses, which are larger than a page.
+/// Values of [`Unit::owner`] besides bins' addresses. Those of units in use are larger than any address, so that they
+/// are in no range of addresses; the others are smaller.
 pub(crate) mod owner {
+    use crate::os::PAGE;
+
     /// Free, and no entry of its ledger page has ever been set, or all have been cleared.
     pub(crate) const CLEAN: usize = 0;
     /// A slab whose thread has ended.
-    pub(crate) const ABANDONED: usize = 2;
+    pub(crate) const ABANDONED: usize = usize::MAX - 1;
     /// Part of a large block's span.
-    pub(crate) const SPAN: usize = 4;
+    pub(crate) const SPAN: usize = usize::MAX;
     /// Free, with entries of former blocks in its ledger page.
     pub(crate) const MARKED: usize = 8;
     /// Free, with nothing in its ledger page but the entry of a large block that began there.
     pub(crate) const SPENT: usize = 32;
     /// Somebody else's memory (chunked mode).
     pub(crate) const HOLE: usize = 16;
+
+    /// Whether this is the address of a heap's bin.
+    #[inline(always)]
+    pub(crate) fn is_heap(owner: usize) -> bool {
+        owner.wrapping_sub(PAGE) < ABANDONED - PAGE
+    }
 }
 
 impl Unit {
@@ -119,6 +130,60 @@ pub(crate) static WINDOW: Window = Window {
     released: AtomicUsize::new(0),
 };
 
+/// Where window, ledger and unit records lie, in words for the fast path.
+#[repr(C, align(64))]
+pub(crate) struct Tables {
+    base: Cell<usize>,
+    ledger: Cell<*const Entry>,
+    /// Where the entry of the granule at address 0 would lie.
+    entries: Cell<*const Entry>,
+    /// Where the record of the unit at address 0 would lie.
+    units: Cell<*const Unit>,
+}
+
+// SAFETY: written once, by `open`, before any thread has a heap. Without one a thread reads `base` at most, and knows no
+// granule, wherever that is.
+unsafe impl Sync for Tables {}
+
+/// The tables of [`WINDOW`].
+pub(crate) static TABLES: Tables =
+    Tables { base: Cell::new(0), ledger: Cell::new(null()), entries: Cell::new(null()), units: Cell::new(null()) };
+
+impl Tables {
+    #[inline(always)]
+    pub(crate) fn base(&self) -> usize {
+        self.base.get()
+    }
+
+    /// # Safety
+    /// The calling thread has a heap, and the granule lies below the committed end.
+    #[inline(always)]
+    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
+        // SAFETY: the ledger is accessible as far as the window is, and never unmapped.
+        unsafe { &*self.ledger.get().add(granule) }
+    }
+
+    /// The entry of a block's granule.
+    ///
+    /// # Safety
+    /// The calling thread has a heap, and the block lies below the committed end.
+    #[inline(always)]
+    pub(crate) unsafe fn entry_of(&self, block: *const u8) -> &'static Entry {
+        // SAFETY: as in `entry`.
+        unsafe { &*self.entries.get().wrapping_add(block as usize / GRANULE) }
+    }
+
+    /// The unit that a pointer lies in.
+    ///
+    /// # Safety
+    /// The calling thread has a heap, and the pointer lies below the committed end.
+    #[inline(always)]
+    pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
+        // SAFETY: the records are accessible as far as the window is, and never unmapped.
+        unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
+    }
+}
+
 macro_rules! table {
     ($name:ident, $field:ident, $type:ty) => {
         /// # Safety
@@ -161,16 +226,6 @@ impl Window {
     #[inline(always)]
     pub(crate) fn granules(&self) -> usize {
         self.granules.load(Ordering::Acquire)
-    }
-
-    /// The ledger's start.
-    pub(crate) fn first_entry(&self) -> *const Entry {
-        self.ledger.load(Ordering::Relaxed) as *const Entry
-    }
-
-    /// The start of the unit records.
-    pub(crate) fn first_unit(&self) -> *const Unit {
-        self.units.load(Ordering::Relaxed) as *const Unit
     }
 
     /// Units that are committed.
@@ -337,6 +392,11 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.tables_bytes, shape.total);
     set(&window.ledger, tables);
     set(&window.units, tables + shape.units);
+    let (entries, units) = (tables as *const Entry, (tables + shape.units) as *const Unit);
+    TABLES.base.set(base);
+    TABLES.ledger.set(entries);
+    TABLES.entries.set(entries.wrapping_sub(base / GRANULE));
+    TABLES.units.set(units.wrapping_sub(base / UNIT));
     set(&window.slabs, tables + shape.slabs);
     set(&window.heads, tables + shape.heads);
     set(&window.runs, tables + shape.runs);

@@ -6,11 +6,9 @@ use tests::Finished;
 use tests::hazard::{Allocator, Case, GROUPS, Outcome, cases};
 
 /// Cases that do not meet their bar yet, and what becomes of them.
-const KNOWN: [(&str, &[Outcome]); 2] = [
+const KNOWN: [(&str, &[Outcome]); 1] = [
     // Address space that a limited heap has mapped once stays mapped; there is none left for a thread's stack.
     ("threads_after_out_of_memory", &[Outcome::Failed]),
-    // The fast path was interrupted with the thread's record in its hands, which the child finds zeroed. Seldom.
-    ("childs_handler_returns_into_malloc", &[Outcome::Failed, Outcome::Hung, Outcome::Survived]),
 ];
 
 /// Runs the cases of `group` and requires of each what the group requires.

@@ -273,3 +273,28 @@ fn a_pid_namespace_that_shares_the_folder_gets_another_name() {
     first.finish().success();
     second.finish().success();
 }
+
+/// Forks at every instruction of one call (see `everyfork.c`); how many.
+fn fork_at_every_instruction(how: &str, threads: &str, call: &str, size: &str) -> usize {
+    let mut command = Command::new(program("everyfork.c"));
+    command.args([how, threads, call, size]).preload().finish().success().out().trim().parse().unwrap()
+}
+
+#[test]
+fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
+    for how in ["fork", "clone"] {
+        for (call, size) in [("malloc", "40"), ("free", "40"), ("realloc", "40"), ("malloc", "5000"), ("free", "5000")]
+        {
+            let forks = fork_at_every_instruction(how, "alone", call, size);
+            assert!(forks >= 30, "{how}, {call} of {size}: {forks} forks");
+        }
+        for call in ["malloc", "free"] {
+            let forks = fork_at_every_instruction(how, "alone", call, "100000");
+            assert!(forks >= 100, "{how}, a large {call}: {forks} forks");
+        }
+        for call in ["malloc", "free", "remote"] {
+            let forks = fork_at_every_instruction(how, "threads", call, "40");
+            assert!(forks >= 30, "{how} beside a thread, {call}: {forks} forks");
+        }
+    }
+}

@@ -9,7 +9,6 @@ use super::{Heap, slab_at, usage};
 use crate::central::heap_of;
 use crate::ledger;
 use crate::misuse;
-use crate::os::PAGE;
 use crate::slab::Slab;
 use crate::window::{WINDOW, Window, owner};
 use core::cell::Cell;
@@ -195,7 +194,7 @@ fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
     // SAFETY: `granule_of` answers for the granule.
     let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
     let owner = unit.owner();
-    if !entry.is_pending() || (owner < PAGE && owner != owner::ABANDONED) {
+    if !entry.is_pending() || !(owner::is_heap(owner) || owner == owner::ABANDONED) {
         return None;
     }
     // SAFETY: a pending block has a link, and its unit a head, which is a slab.

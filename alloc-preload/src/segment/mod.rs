@@ -165,11 +165,20 @@ impl Segment {
         populate::start(*self).map_err(Refusal::failed("no room in /dev/shm"))
     }
 
+    /// Row `i` if it is in use. Any thread, any time.
+    pub(crate) fn row_in_use(&self, i: usize) -> Option<&'static Row> {
+        // SAFETY: these have memory behind them.
+        (i < populate::rows_end() && populate::has_row(i)).then(|| unsafe { self.row_unchecked(i) })
+    }
+
     /// Lets go of the parent's segment, in a forked child: the lock that tells that the parent lives must not live on
-    /// with the child.
-    pub(crate) fn leave(&self) {
-        // SAFETY: a child touches no segment before it has made its own.
-        let _ = unsafe { os::reserve_again(self.base, self.mapped) };
+    /// with the child. In its place comes zeroed memory for what an interrupted call still counts; false if none does.
+    pub(crate) fn leave(&self) -> bool {
+        // SAFETY: the mapping is ours, and a child makes its own segment before it reads one.
+        unsafe {
+            os::reserve_again(self.base, self.mapped).is_ok()
+                && os::make_accessible(self.base, populate::accessible().min(self.mapped)).is_ok()
+        }
     }
 
     /// # Safety

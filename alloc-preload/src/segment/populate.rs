@@ -54,6 +54,11 @@ pub(super) fn rows_end() -> usize {
     ROWS_END.load(Ordering::Acquire)
 }
 
+/// Bytes of the segment, from its start, that are accessible.
+pub(super) fn accessible() -> usize {
+    accessible_end(rows_end())
+}
+
 /// Whether row `i`, below [`rows_end`], can be read.
 pub(super) fn has_row(i: usize) -> bool {
     chunks_of(i).all(has_chunk)

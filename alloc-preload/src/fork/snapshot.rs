@@ -1,0 +1,132 @@
+//! The counters of a parent, as a child takes them over.
+
+use crate::segment::{self, Segment};
+use core::cell::UnsafeCell;
+use shm_layout::class::{CLASSES, LINES, SizeClass};
+use shm_layout::counter::Counter;
+use shm_layout::layout::{ClassCounters, Globals, Row};
+
+/// The counters of a process, summed over its rows.
+pub(super) struct Sums {
+    /// The parent was forked by `fork`, and this was taken just before.
+    pub(super) taken: bool,
+    /// One thread at that time: the sums are exact.
+    pub(super) exact: bool,
+    pub(super) lines: [[u64; 8]; LINES],
+    pub(super) reallocations: u64,
+    pub(super) remote_frees: u64,
+    /// Bytes of the parent's segment, which are part of its metadata and not of the child's.
+    pub(super) segment_bytes: u64,
+    /// The process-wide counters a child goes on with, see `carried`.
+    pub(super) globals: [u64; CARRIED],
+}
+
+pub(super) struct Snapshot(UnsafeCell<Sums>);
+
+// SAFETY: written by the `prepare` handler, one fork at a time (glibc's lock), read by the child's only thread.
+unsafe impl Sync for Snapshot {}
+
+pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
+    taken: false,
+    exact: false,
+    lines: [[0; 8]; LINES],
+    reallocations: 0,
+    remote_frees: 0,
+    segment_bytes: 0,
+    globals: [0; CARRIED],
+}));
+
+const CARRIED: usize = 8;
+
+pub(super) fn carried(globals: &Globals) -> [&Counter; CARRIED] {
+    [
+        &globals.committed,
+        &globals.metadata,
+        &globals.cached,
+        &globals.purged,
+        &globals.purges,
+        &globals.retained,
+        &globals.adopted,
+        &globals.page_moves,
+    ]
+}
+
+impl Snapshot {
+    /// The sums.
+    ///
+    /// # Safety
+    /// The caller is in a fork's handler, or the only thread of a child.
+    #[expect(clippy::mut_from_ref, reason = "one user at a time, as the caller promises")]
+    pub(super) unsafe fn sums(&self) -> &mut Sums {
+        // SAFETY: the caller's.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+impl Sums {
+    /// Sums up the segment.
+    pub(super) fn take(&mut self, segment: Segment) {
+        let globals = segment.globals();
+        self.exact = globals.threads_started.get() - globals.threads_ended.get() <= 1;
+        self.lines = [[0; 8]; LINES];
+        (self.reallocations, self.remote_frees, self.globals) = (0, 0, [0; CARRIED]);
+        for row in segment.rows() {
+            self.add_row(row);
+        }
+        self.add_globals(globals);
+        self.segment_bytes = segment::memory_bytes() as u64;
+        self.taken = true;
+    }
+
+    /// Adds what has been counted in these rows of a segment that began at zero.
+    pub(super) fn add(&mut self, segment: Segment, rows: impl Iterator<Item = u32>) {
+        for row in rows.filter_map(|i| segment.row_in_use(i as usize)) {
+            self.add_row(row);
+        }
+        self.add_globals(segment.globals());
+    }
+
+    fn add_row(&mut self, row: &Row) {
+        for (sums, line) in self.lines.iter_mut().zip(&row.lines) {
+            for (sum, counter) in sums.iter_mut().zip(counters(line)) {
+                *sum = sum.wrapping_add(counter.get());
+            }
+        }
+        self.reallocations += row.reallocations.get();
+        self.remote_frees += row.remote_frees.get();
+    }
+
+    fn add_globals(&mut self, globals: &Globals) {
+        for (sum, counter) in self.globals.iter_mut().zip(carried(globals)) {
+            *sum = sum.wrapping_add(counter.get());
+        }
+    }
+}
+
+pub(super) fn counters(line: &ClassCounters) -> [&Counter; 8] {
+    [
+        &line.frees,
+        &line.requested_out,
+        &line.allocations,
+        &line.requested_in,
+        &line.capacity_in,
+        &line.capacity_out,
+        &line.slabs_in,
+        &line.slabs_out,
+    ]
+}
+
+/// Live requested and allocated bytes of these sums.
+pub(super) fn live(lines: &[[u64; 8]; LINES]) -> (u64, u64) {
+    let (mut requested, mut allocated) = (0, 0);
+    for (i, line) in lines.iter().enumerate() {
+        let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, ..] = *line;
+        requested += requested_in.saturating_sub(requested_out);
+        allocated += if i < CLASSES {
+            allocations.saturating_sub(frees) * SizeClass(i as u8).block_size() as u64
+        } else {
+            capacity_in.saturating_sub(capacity_out)
+        };
+    }
+    (requested, allocated)
+}
