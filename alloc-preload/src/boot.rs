@@ -1,5 +1,6 @@
 //! The first call of a process: options, window, segment.
 
+use crate::background;
 use crate::central::{self, wiped};
 use crate::clock;
 use crate::fork;
@@ -76,6 +77,7 @@ pub(crate) fn publish(forked_from: u32) -> Option<()> {
     unsafe { *SEGMENT.0.get() = Some(segment) };
     stats::set_globals(segment.globals());
     fork::remember_pid();
+    background::remember_pid();
     Some(())
 }
 

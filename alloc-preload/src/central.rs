@@ -1,5 +1,6 @@
 //! What all heaps share: free runs, abandoned slabs, idle heaps. One lock, held for short and never while calling up.
 
+use crate::background::Background;
 use crate::heap::Heap;
 use crate::hot::Hot;
 use crate::lock::{Guard, Lock};
@@ -55,6 +56,7 @@ pub(crate) struct Wiped {
     pub(crate) leased: AtomicU64,
     /// Guards heap 0 and row 0.
     pub(crate) shared_heap: Lock,
+    pub(crate) background: Background,
 }
 
 /// Set in a process that has its own segment and locks in a known state. On a line that nothing else is written to:

@@ -95,7 +95,7 @@ pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     )
 }
 
-/// Settles, and hands the block on. Opaque to the compiler, which would otherwise see that the result is the argument,
+/// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the result is the argument,
 /// and turn the jump at the end of each fast path into a call with a stack frame.
 #[unsafe(naked)]
 extern "C" fn settled(block: *mut u8) -> *mut u8 {
@@ -103,7 +103,10 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
-    with_heap(account::settle);
+    with_heap(|hot, heap| {
+        account::settle(hot, heap);
+        thread::housekeeping(heap);
+    });
     block
 }
 
@@ -220,7 +223,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
 #[cold]
 #[inline(never)]
 extern "C" fn relist(slab: &'static Slab) {
-    with_heap(|_, heap| heap.relist(slab));
+    with_heap(|_, heap| heap.relist_freed(slab));
     settle_and_look();
 }
 

@@ -14,6 +14,7 @@ mod recount;
 mod snapshot;
 
 use crate::account;
+use crate::background;
 use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::heap::usage;
@@ -73,12 +74,14 @@ unsafe extern "C" fn prepare() {
         return;
     }
     let Some(segment) = boot::segment() else { return };
+    background::pause();
     // SAFETY: glibc runs one fork's handlers at a time.
     unsafe { SNAPSHOT.sums().take(segment) };
 }
 
 unsafe extern "C" fn parent() {
     if wiped().ready.get() {
+        background::resume();
         // SAFETY: as in `prepare`. A later raw fork must not find it.
         unsafe { SNAPSHOT.sums().taken = false };
     }
@@ -174,6 +177,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     retire_others(own_id);
     wiped().ready.set();
+    let waiting = central().spans.oldest_since().is_some();
+    if waiting {
+        background::freed();
+    }
     Some(())
 }
 

@@ -14,6 +14,7 @@ mod remote;
 pub(crate) use abandon::put_abandoned;
 
 use crate::account::Account;
+use crate::background;
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
 use crate::central::{central, decay_ns};
@@ -232,6 +233,16 @@ impl Heap {
         }
     }
 
+    /// As `relist`, after the thread itself has freed blocks. With the background thread on, a class that has a slab to give
+    /// back gives back all it can: nobody else may, once this thread is idle.
+    pub(crate) fn relist_freed(&self, slab: &Slab) {
+        let class = slab.size_class();
+        self.relist(slab);
+        if slab.state.get() == State::None && background::is_on() {
+            self.trim_class(class);
+        }
+    }
+
     /// A slab of ours that is not current has become wholly free.
     #[cold]
     fn emptied(&self, slab: &Slab) {
@@ -239,7 +250,7 @@ impl Heap {
         self.unlist(slab);
         self.count_slab_out(slab);
         let spare = of(&self.spare, slab.size_class());
-        if spare.get() == NO_UNIT && self.usage().load(Ordering::Relaxed) == usage::USED {
+        if spare.get() == NO_UNIT && !background::is_on() && self.usage().load(Ordering::Relaxed) == usage::USED {
             spare.set(slab.unit().0);
             slab.state.set(State::Spare);
             globals().cached.add_shared(slab.touched_bytes() as u64);
@@ -287,15 +298,17 @@ impl Heap {
     /// Gives back what is wholly free.
     pub(crate) fn trim(&self) {
         self.drain_inbox();
-        for class in classes() {
-            self.empty_bin(class);
-            self.release_spare(class);
-            let current = of(&self.current, class);
-            if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
-                let slab = slab_at(current.replace(NO_UNIT));
-                self.count_slab_out(slab);
-                release(slab);
-            }
+        classes().for_each(|class| self.trim_class(class));
+    }
+
+    fn trim_class(&self, class: SizeClass) {
+        self.empty_bin(class);
+        self.release_spare(class);
+        let current = of(&self.current, class);
+        if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
+            let slab = slab_at(current.replace(NO_UNIT));
+            self.count_slab_out(slab);
+            release(slab);
         }
     }
 
@@ -324,6 +337,7 @@ impl Heap {
 /// Gives the units of a wholly free slab back.
 fn release(slab: &Slab) {
     give_back(slab, &mut central().spans);
+    background::freed();
 }
 
 /// As `release`, under the central lock.

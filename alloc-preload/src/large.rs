@@ -1,6 +1,7 @@
 //! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
 
 use crate::account;
+use crate::background;
 use crate::bare::BARE;
 use crate::central::{central, decay_ns};
 use crate::heap::Heap;
@@ -100,6 +101,7 @@ impl Large {
         // SAFETY: as above; the first unit's ledger shows the freed block.
         unsafe { WINDOW.unit(self.unit) }.set_owner(if BARE { owner::CLEAN } else { owner::SPENT });
         central().spans.give(self.unit, units, 0, decay_ns());
+        background::freed();
     }
 
     /// Makes the block `size` bytes without moving it; false if that cannot be. Not counted.
@@ -118,6 +120,7 @@ impl Large {
                 unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
             }
             central().spans.shrink(self.unit, units, wanted, decay_ns());
+            background::freed();
         }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));

@@ -10,7 +10,7 @@
 //! | threads   | [`thread`], [`boot`], [`fork`] | which heap a thread has; the first call; children |
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
 //! | heaps     | [`heap`], [`account`], [`hot`] | a thread's slabs, its peaks, its hot record |
-//! | shared    | [`central`], [`span`]       | free runs, abandoned slabs, idle heaps |
+//! | shared    | [`central`], [`span`], [`background`] | free runs, abandoned slabs, idle heaps; giving memory back unasked |
 //! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
@@ -29,6 +29,7 @@ compile_error!("statsalloc runs on x86-64 Linux with glibc; ARCHITECTURE.md says
 mod account;
 #[cfg(not(test))]
 mod api;
+mod background;
 mod bare;
 mod bin;
 mod block;

@@ -91,6 +91,8 @@ pub(crate) struct Options {
     /// Whether the segment outlives an orderly end.
     pub(crate) keep: bool,
     pub(crate) verbose: bool,
+    /// Whether a thread of ours gives memory back while the program is idle.
+    pub(crate) background: bool,
 }
 
 struct Chosen(UnsafeCell<Options>);
@@ -128,7 +130,7 @@ pub(crate) struct Opt {
 /// Every option's name starts with this.
 const PREFIX: &[u8] = b"STATSALLOC_";
 
-pub(crate) static OPTIONS: [Opt; 6] = [
+pub(crate) static OPTIONS: [Opt; 7] = [
     Opt {
         name: "STATSALLOC_MISUSE",
         default: "abort",
@@ -171,6 +173,13 @@ pub(crate) static OPTIONS: [Opt; 6] = [
         help: "whether to say on standard error why statsmon cannot see the heap",
         set: |options, value| store(&mut options.verbose, switch(value)),
     },
+    Opt {
+        name: "STATSALLOC_BACKGROUND",
+        default: "0",
+        values: "0|1",
+        help: "whether a thread of the library gives memory back after the decay time while the program is idle",
+        set: |options, value| store(&mut options.background, switch(value)),
+    },
 ];
 
 impl Options {
@@ -182,6 +191,7 @@ impl Options {
         publish: !BARE,
         keep: false,
         verbose: false,
+        background: false,
     };
 
     /// What the environment says. Allocates nothing, and needs nothing of libc to be initialised.
@@ -409,6 +419,7 @@ mod tests {
             publish: false,
             keep: true,
             verbose: true,
+            background: true,
         };
         for option in &OPTIONS {
             assert!((option.set)(&mut options, option.default.as_bytes()), "{}", option.name);
@@ -420,7 +431,7 @@ mod tests {
     #[test]
     fn values_are_read() {
         let block = b"A=b\0STATSALLOC_MISUSE=warn\0STATSALLOC_DECAY_MS=0\0STATSALLOC_HUGE=never\0\
-            STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0Z=\0";
+            STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0STATSALLOC_BACKGROUND=1\0Z=\0";
         let (options, complaints) = parse(block);
         let wanted = Options {
             misuse: MisuseActions::all(MisuseAction::Warn),
@@ -429,6 +440,7 @@ mod tests {
             publish: false,
             keep: true,
             verbose: true,
+            background: true,
         };
         assert_eq!(options, wanted);
         assert!(complaints.is_empty());

@@ -1,7 +1,7 @@
-//! The kernel. The only file that makes system calls, and it makes them itself: libc's wrappers are cancellation
+//! The kernel. Nothing else makes system calls, and they are made here by hand: libc's wrappers are cancellation
 //! points, set `errno`, and may be wrapped in turn by other preloaded libraries that allocate.
 //!
-//! Contract of every function here: `errno` is untouched, nothing allocates, nothing blocks except [`futex_wait`],
+//! Contract of every function here: `errno` is untouched, nothing allocates, nothing blocks except the waits for a futex,
 //! and a failure is the kernel's error number.
 
 use core::arch::asm;
@@ -48,6 +48,8 @@ macro_rules! call {
         syscall(libc::$n, $a, $b, $c, $d, $e, $f)
     };
 }
+
+pub(crate) mod thread;
 
 // ---- memory ----------------------------------------------------------------------------------------------------
 

@@ -251,6 +251,11 @@ impl Spans {
         self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
     }
 
+    /// Since when the oldest dirty run is free, monotonic ns.
+    pub(crate) fn oldest_since(&self) -> Option<u64> {
+        (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
+    }
+
     /// Makes a dirty run clean; false if the kernel refuses.
     fn purge(&mut self, first: u32) -> bool {
         let record = run(first);

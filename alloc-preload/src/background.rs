@@ -1,0 +1,168 @@
+//! A thread that gives memory back while the program is idle, if that is asked for (`STATSALLOC_BACKGROUND`).
+//!
+//! It is started when memory is freed for the first time, sleeps until something lies about to be given back, and then
+//! from one decay to the next. It looks after what all heaps share. A heap's own slabs are its thread's: while the option
+//! is on, none of them is kept as a spare one.
+//!
+//! A forked child has no such thread, and finds the word zero that would say so: it starts its own. A fork waits until the
+//! thread is between two purges, so that the child's counters are right.
+
+use crate::central::{central, decay_ns, wiped};
+use crate::clock;
+use crate::options::options;
+use crate::os::{self, PAGE};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// What the thread does, in a process that has found its locks zeroed.
+mod state {
+    /// There is none.
+    pub(super) const NONE: u32 = 0;
+    /// It sleeps until it is woken.
+    pub(super) const ASLEEP: u32 = 1;
+    /// It wakes by itself.
+    pub(super) const AWAKE: u32 = 2;
+    /// It could not be started.
+    pub(super) const REFUSED: u32 = 3;
+}
+
+/// What the thread shares with others; all zero in a forked child.
+pub(crate) struct Background {
+    /// See [`state`].
+    state: AtomicU32,
+    /// Whether it is in the middle of a purge.
+    busy: AtomicU32,
+    /// Forks on their way.
+    forks: AtomicU32,
+    /// The process that this is, and not a child that borrows its memory.
+    pid: AtomicU32,
+}
+
+const STACK: usize = 4 * PAGE;
+/// Where the stack ends; 0 before there is one. A child uses its parent's for its own thread.
+static STACK_END: AtomicUsize = AtomicUsize::new(0);
+/// Runs purged before others may have the lock.
+const PURGES: usize = 16;
+/// It never sleeps shorter than this, in nanoseconds.
+const LEAST: u64 = 1_000_000;
+
+/// Whether there is, or is to be, such a thread.
+pub(crate) fn is_on() -> bool {
+    options().background && decay_ns().is_some_and(|decay| decay > 0)
+}
+
+/// This process is one of its own. From when it has its counters.
+pub(crate) fn remember_pid() {
+    wiped().background.pid.store(os::pid(), Ordering::Relaxed);
+}
+
+/// Memory has been freed that is to be given back later. The central lock is not held.
+#[inline]
+pub(crate) fn freed() {
+    if is_on() {
+        look_after();
+    }
+}
+
+#[cold]
+fn look_after() {
+    let word = &wiped().background.state;
+    let now = word.load(Ordering::Acquire);
+    if !matches!(now, state::NONE | state::ASLEEP)
+        || word.compare_exchange(now, state::AWAKE, Ordering::AcqRel, Ordering::Relaxed).is_err()
+    {
+        return;
+    }
+    if now == state::ASLEEP {
+        os::futex_wake(word);
+    } else if wiped().background.pid.load(Ordering::Relaxed) != os::pid() {
+        // A `vfork` child: the thread would be its own, and end with it.
+        word.store(state::NONE, Ordering::Release);
+    } else if start().is_err() {
+        word.store(state::REFUSED, Ordering::Release);
+    }
+}
+
+fn start() -> os::Result<()> {
+    if STACK_END.load(Ordering::Relaxed) == 0 {
+        let lowest = os::reserve(STACK + PAGE)?;
+        // The lowest page stays inaccessible.
+        // SAFETY: the reservation just made.
+        unsafe { os::make_accessible(lowest.wrapping_add(PAGE), STACK) }?;
+        STACK_END.store(lowest as usize + PAGE + STACK, Ordering::Relaxed);
+    }
+    // SAFETY: the stack is for this thread only, of which a process has one; `run` uses nothing of another thread's.
+    unsafe { os::thread::start(STACK_END.load(Ordering::Relaxed) as *mut u8, run) }
+}
+
+extern "C" fn run() -> ! {
+    os::thread::name(c"statsalloc");
+    let Background { state: word, .. } = &wiped().background;
+    let decay = decay_ns().unwrap_or(u64::MAX);
+    // What wakes it has just been freed, whatever an old clock says.
+    let mut pause = Some(decay);
+    loop {
+        match pause {
+            Some(time) => os::thread::futex_wait_for(word, state::AWAKE, time.max(LEAST)),
+            None => {
+                while word.load(Ordering::Acquire) == state::ASLEEP {
+                    os::futex_wait(word, state::ASLEEP);
+                }
+                clock::read();
+                os::thread::futex_wait_for(word, state::AWAKE, decay);
+            }
+        }
+        pause = purge(decay);
+    }
+}
+
+/// Gives back what is old enough. How long until there is more to do, in nanoseconds; `None`: until it is woken.
+fn purge(decay: u64) -> Option<u64> {
+    let Background { state: word, busy, forks, .. } = &wiped().background;
+    loop {
+        let mut central = central();
+        busy.store(1, Ordering::SeqCst);
+        let waiting = forks.load(Ordering::SeqCst);
+        let (mut more, mut pause) = (waiting != 0, None);
+        if waiting == 0 {
+            let now = clock::read();
+            more = central.spans.purge_older(now.saturating_sub(decay), PURGES);
+            pause = central.spans.oldest_since().map(|since| (since + decay).saturating_sub(now));
+            if pause.is_none() {
+                // Who frees from now on, frees after this lock, and sees it.
+                word.store(state::ASLEEP, Ordering::Release);
+            }
+        }
+        busy.store(0, Ordering::SeqCst);
+        drop(central);
+        let waiting = forks.load(Ordering::SeqCst);
+        if waiting != 0 {
+            os::futex_wake(busy);
+            os::futex_wait(forks, waiting);
+        }
+        if !more {
+            return pause;
+        }
+    }
+}
+
+/// Before a fork: the thread purges nothing until [`resume`]. Waits for at most a few purges, during which the thread holds
+/// all it needs.
+pub(crate) fn pause() {
+    if !is_on() {
+        return;
+    }
+    let Background { busy, forks, .. } = &wiped().background;
+    forks.fetch_add(1, Ordering::SeqCst);
+    while busy.load(Ordering::SeqCst) != 0 {
+        os::futex_wait(busy, 1);
+    }
+}
+
+/// After a fork, in the parent.
+pub(crate) fn resume() {
+    if is_on() {
+        let forks = &wiped().background.forks;
+        forks.fetch_sub(1, Ordering::SeqCst);
+        os::futex_wake(forks);
+    }
+}

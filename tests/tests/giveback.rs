@@ -1,0 +1,182 @@
+//! What a program has freed goes back to the system: at its next slow path after the decay time, and of an idle program by
+//! the thread that `STATSALLOC_BACKGROUND` asks for. Resident memory is as the kernel counts it.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tests::{Run, Running, program, snapshot};
+
+/// The blocks that the program takes, in KiB.
+const TAKEN: i64 = 320 << 10;
+/// Decay time in these tests, and how long the programs wait to be beyond it; milliseconds.
+const DECAY: &str = "100";
+const BEYOND: &str = "150";
+
+fn start(freed: &str, next: &str, background: bool) -> Running {
+    let mut command = Command::new(program("returns.c"));
+    command.args([freed, next]).preload().env("STATSALLOC_DECAY_MS", DECAY);
+    if background {
+        command.env("STATSALLOC_BACKGROUND", "1");
+    } else {
+        command.arg(BEYOND);
+    }
+    let mut running = command.begin();
+    assert_eq!(running.line(), "ready");
+    running
+}
+
+/// Resident KiB.
+fn resident(pid: u32) -> i64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The process that speaks, and the KiB that it has live.
+fn told(running: &mut Running) -> (u32, i64) {
+    let line = running.line();
+    let (pid, live) = line.split_once(' ').unwrap();
+    (pid.parse().unwrap(), live.parse::<i64>().unwrap() / 1024)
+}
+
+/// How much may be resident: a quarter more than what is live. What is live when all was freed is next to nothing; then a
+/// quarter of a tenth of what was taken.
+fn enough(start: i64, live: i64) -> i64 {
+    start + live + live.max(TAKEN / 10) / 4
+}
+
+/// After `next`, beyond the decay time, little more is resident than is live.
+fn goes_back(freed: &str, next: &str) {
+    let mut running = start(freed, next, false);
+    let before = resident(running.pid());
+    running.go();
+    let (pid, live) = told(&mut running);
+    assert!(freed == "all" || live > TAKEN / 12, "{live} KiB are live");
+    let now = resident(pid);
+    eprintln!("{freed}, {next}: {before} KiB at the start, {live} live, {now} resident");
+    assert!(now <= enough(before, live), "{now} KiB are resident, {live} live, {before} at the start");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn one_slow_path_after_the_decay_time_gives_everything_back() {
+    goes_back("all", "one");
+}
+
+#[test]
+fn one_slow_path_after_the_decay_time_gives_nine_tenths_back() {
+    goes_back("most", "one");
+}
+
+#[test]
+fn a_loop_that_allocates_and_frees_comes_to_a_slow_path() {
+    goes_back("most", "pairs");
+}
+
+#[test]
+fn a_loop_that_only_resizes_comes_to_a_slow_path() {
+    goes_back("most", "resizes");
+}
+
+/// Waits until no more than that is resident.
+fn await_resident(pid: u32, enough: i64) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while resident(pid) > enough {
+        assert!(Instant::now() < deadline, "{} KiB stay resident, {enough} would be enough", resident(pid));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn idles(freed: &str) {
+    let mut running = start(freed, "idle", true);
+    let before = resident(running.pid());
+    running.go();
+    let (pid, live) = told(&mut running);
+    await_resident(pid, enough(before, live));
+    let seen = snapshot(pid);
+    assert_eq!(seen.total("cached_bytes"), 0, "{}", seen.0["totals"]);
+    assert_eq!(seen.total("peak_error_bytes"), 0, "the program has one thread: {}", seen.0["totals"]);
+    assert_eq!(seen.number("/threads/live"), 1);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn an_idle_program_that_freed_everything_does_not_keep_it() {
+    idles("all");
+}
+
+#[test]
+fn an_idle_program_that_freed_nine_tenths_does_not_keep_them() {
+    idles("most");
+}
+
+/// The threads of a process by name, but for the first.
+fn threads(pid: u32) -> Vec<(u32, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let ids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap().parse().unwrap());
+    let name = |id: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{id}/comm")).unwrap().trim().to_owned();
+    ids.filter(|&id: &u32| id != pid).map(|id| (id, name(id))).collect()
+}
+
+#[test]
+fn a_forked_child_gets_a_thread_of_its_own() {
+    let mut running = start("all", "child", true);
+    let before = resident(running.pid());
+    running.go();
+    let (child, live) = told(&mut running);
+    assert_ne!(child, running.pid());
+    await_resident(child, enough(before, live));
+    let names: Vec<_> = threads(child).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names, ["statsalloc"]);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn the_thread_is_named_takes_no_signals_and_is_there_only_when_asked_for() {
+    for asked in [true, false] {
+        let mut running = start("all", "idle", asked);
+        running.go();
+        let (pid, _) = told(&mut running);
+        let others = threads(pid);
+        if asked {
+            let [(id, name)] = others.as_slice() else { panic!("{others:?}") };
+            assert_eq!(name, "statsalloc");
+            let status = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/status")).unwrap();
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim();
+            // All but SIGKILL and SIGSTOP, which cannot be.
+            assert_eq!(blocked, "fffffffffffbfeff", "{status}");
+        } else {
+            assert_eq!(others, []);
+        }
+        running.go();
+        running.finish().success();
+    }
+}
+
+#[test]
+fn the_thread_does_not_keep_a_program_that_ends_without_its_main_thread() {
+    let mut running = start("all", "leave", true);
+    running.go();
+    assert_eq!(running.line(), "the main thread has ended");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn forking_in_the_middle_of_a_purge_leaves_the_child_whole() {
+    let mut storm = Command::new(program("forkstorm.c"));
+    storm.arg("200").preload().env("STATSALLOC_BACKGROUND", "1").env("STATSALLOC_DECAY_MS", "1");
+    let finished = storm.finish().success();
+    assert_eq!((finished.out().as_str(), finished.err().as_str()), ("200 children\n", ""));
+}
+
+#[test]
+fn a_vfork_child_that_frees_starts_no_thread_of_its_own() {
+    let mut running = Command::new(program("vforks.c")).preload().env("STATSALLOC_BACKGROUND", "1").begin();
+    while running.next_line().is_some() {
+        running.go();
+    }
+    running.finish().success();
+}
