@@ -11,7 +11,7 @@ use crate::central::{central, decay_ns, wiped};
 use crate::clock;
 use crate::options::options;
 use crate::os::{self, PAGE};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What the thread does, in a process that has found its locks zeroed.
 mod state {
@@ -45,6 +45,14 @@ const PURGES: usize = 16;
 /// It never sleeps shorter than this, in nanoseconds.
 const LEAST: u64 = 1_000_000;
 
+/// Whether it may not be started any more. A child knows it from its parent.
+static TOO_LATE: AtomicBool = AtomicBool::new(false);
+
+/// From now on no thread is started: the process may not make the calls any more.
+pub(crate) fn start_no_more() {
+    TOO_LATE.store(true, Ordering::Relaxed);
+}
+
 /// Whether there is, or is to be, such a thread.
 pub(crate) fn is_on() -> bool {
     options().background && decay_ns().is_some_and(|decay| decay > 0)
@@ -68,6 +76,7 @@ fn look_after() {
     let word = &wiped().background.state;
     let now = word.load(Ordering::Acquire);
     if !matches!(now, state::NONE | state::ASLEEP)
+        || (now == state::NONE && TOO_LATE.load(Ordering::Relaxed))
         || word.compare_exchange(now, state::AWAKE, Ordering::AcqRel, Ordering::Relaxed).is_err()
     {
         return;

@@ -1,5 +1,6 @@
 //! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls.
 
+use crate::background;
 use crate::boot;
 use crate::central::{self, central};
 use crate::fast::set_errno;
@@ -30,10 +31,11 @@ pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *
 }
 
 /// What `prctl` does, noting that system calls are about to be filtered: a filter may end the process at any call that
-/// it does not expect, like that which removes the segment's name.
+/// it does not expect, like those that remove the segment's name or start a thread.
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         boot::leave_name();
+        background::start_no_more();
     }
     // SAFETY: the caller's arguments, as the interface requires.
     match unsafe { os::control(operation, arguments) } {

@@ -65,6 +65,15 @@ int main(int count, char **arguments) {
         rise_and_fall();
         malloc_trim(0);
         pause_here("%ld", resident());
+    } else if (strcmp(mode, "large") == 0) {
+        for (int i = 0; i < LARGE; i++) {
+            blocks[i] = touched(1 << 20);
+        }
+        say("%ld", resident());
+        for (int i = 0; i < LARGE; i++) {
+            free(blocks[i]);
+        }
+        pause_here("%ld", resident());
     } else if (strcmp(mode, "decay") == 0) {
         rise_and_fall();
         /* The program goes on with a little work; the test's deadline ends it if nothing is ever given back. */

@@ -29,6 +29,17 @@ fn malloc_trim_gives_freed_memory_back() {
 }
 
 #[test]
+fn large_blocks_go_back_at_once_beyond_a_small_cache() {
+    let mut running = start("large");
+    let high = number(&mut running);
+    assert!(high > 200 << 10, "{high} KiB, all touched");
+    let low = number(&mut running);
+    assert!(low < 24 << 10, "{low} KiB of {high} are still there");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn freed_memory_decays_while_the_program_goes_on() {
     let mut running = start("decay");
     number(&mut running);

@@ -165,6 +165,13 @@ fn the_thread_does_not_keep_a_program_that_ends_without_its_main_thread() {
 }
 
 #[test]
+fn a_program_that_filters_its_system_calls_is_not_ended_by_the_thread() {
+    let mut filtered = Command::new(program("hazards/limits.c"));
+    filtered.arg("anything_unusual_kills").preload().env("STATSALLOC_BACKGROUND", "1");
+    assert_eq!(filtered.finish().success().out(), "survived\n");
+}
+
+#[test]
 fn forking_in_the_middle_of_a_purge_leaves_the_child_whole() {
     let mut storm = Command::new(program("forkstorm.c"));
     storm.arg("200").preload().env("STATSALLOC_BACKGROUND", "1").env("STATSALLOC_DECAY_MS", "1");
