@@ -90,25 +90,19 @@ pub(crate) fn report(event: &Event) {
 /// Callers whose foreign pointers have been told of.
 static WARNED: Callers = Callers::new();
 
-/// A free list led to `address`, which is no free block, in a slab of `block_size`.
+/// A block that was to return to its slab is not pending: freed twice at the same time, or the chain that led to it was
+/// written to after it was freed. `block_size` is that of its slab, if it lies in one.
 #[cold]
 #[inline(never)]
-pub(crate) fn corrupt_list(address: usize, block_size: usize) {
+pub(crate) fn freed_twice_or_overwritten(address: usize, block_size: Option<usize>) {
     report(&Event {
         kind: MisuseKind::CorruptFreeList,
         call: Call::Malloc,
         address,
         caller: 0,
-        block: (block_size != 0).then_some((block_size, None)),
+        block: block_size.map(|size| (size, None)),
         enclosing_start: None,
     });
-}
-
-/// A block that was to return to its slab is not pending: freed twice at the same time, or written to after it was freed.
-#[cold]
-#[inline(never)]
-pub(crate) fn freed_twice_or_overwritten(address: usize) {
-    corrupt_list(address, 0);
 }
 
 fn record(globals: &Globals, event: &Event, kind: MisuseKind) {

@@ -7,6 +7,7 @@
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 
 mod bins;
+mod vacant;
 
 use crate::clock;
 use crate::options::Huge;
@@ -77,6 +78,9 @@ pub(crate) struct Spans {
     appetite: u64,
     /// When the appetite was last halved, monotonic ns.
     halved_at: u64,
+    /// Chunked mode: chunks given back to the system, and how many bytes have to be free before more are.
+    vacant: usize,
+    vacate_from: u64,
 }
 
 /// A run handed out.
@@ -97,6 +101,8 @@ impl Spans {
             purged_early: 0,
             appetite: 0,
             halved_at: 0,
+            vacant: 0,
+            vacate_from: 0,
         }
     }
 
@@ -164,7 +170,7 @@ impl Spans {
         if touched == 0 && !record.unclean.get() {
             globals().retained.add_shared((units * UNIT) as u64);
             self.join(unit.0, units, Kind::Clean, 0, 0);
-            return;
+            return self.vacate();
         }
         globals().cached.add_shared(touched);
         let first = self.join(unit.0, units, Kind::Dirty, touched, clock::last());
@@ -180,6 +186,7 @@ impl Spans {
                 self.purged_early += before - cached.get();
             }
         }
+        self.vacate();
     }
 
     /// Bytes are taken that have no memory behind them.
@@ -279,6 +286,9 @@ impl Spans {
 
     fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {
         let chunks = units.div_ceil(CHUNK_UNITS);
+        if self.vacant >= chunks && self.occupy(chunks).is_some() && self.clean.find(units).is_some() {
+            return Some(());
+        }
         // A hole may lie in what we get; each try starts behind the last one.
         for _ in 0..64 {
             let end = WINDOW.end().0 as usize;
@@ -400,7 +410,12 @@ impl Spans {
         while unit < end {
             let length = used_length(unit);
             if length > 0 {
-                self.used_units += length;
+                // SAFETY: below the committed end.
+                match unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() {
+                    owner::HOLE => {}
+                    owner::VACANT => self.vacant += usize::from((unit as usize).is_multiple_of(CHUNK_UNITS)),
+                    _ => self.used_units += length,
+                }
                 unit += length as u32;
                 continue;
             }
@@ -424,7 +439,7 @@ fn used_length(unit: u32) -> usize {
     let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.owner();
     match holder {
         owner::CLEAN | owner::MARKED | owner::SPENT => 0,
-        owner::HOLE => 1,
+        owner::HOLE | owner::VACANT => 1,
         _ => (run(unit).units.get() as usize).max(1),
     }
 }

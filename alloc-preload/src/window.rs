@@ -9,7 +9,7 @@
 
 mod growth;
 
-pub(crate) use growth::{commit_table, grow, release};
+pub(crate) use growth::{commit_table, grow, release, remap, unmap};
 
 use crate::ledger::Entry;
 use crate::os;
@@ -63,6 +63,8 @@ pub(crate) mod owner {
     pub(crate) const SPENT: usize = 32;
     /// Somebody else's memory (chunked mode).
     pub(crate) const HOLE: usize = 16;
+    /// Given back to the system, to be mapped again in time of need (chunked mode).
+    pub(crate) const VACANT: usize = 64;
 
     /// Whether this is the address of a heap's bin.
     #[inline(always)]
@@ -83,7 +85,7 @@ impl Unit {
 
     /// Whether the unit belongs to a slab or a span.
     pub(crate) fn is_used(&self) -> bool {
-        !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE)
+        !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE | owner::VACANT)
     }
 }
 
@@ -233,11 +235,11 @@ impl Window {
         UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)
     }
 
-    /// Whether the address, in the window, is somebody else's memory.
+    /// Whether the address, in the window, is somebody else's memory, or nobody's.
     pub(crate) fn is_hole(&self, address: usize) -> bool {
         self.granule_of((address & !(GRANULE - 1)) as *const u8).is_some_and(|granule| {
             // SAFETY: `granule_of` answers for the unit.
-            unsafe { self.unit(Self::unit_of_granule(granule)) }.owner() == owner::HOLE
+            matches!(unsafe { self.unit(Self::unit_of_granule(granule)) }.owner(), owner::HOLE | owner::VACANT)
         })
     }
 

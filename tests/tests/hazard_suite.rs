@@ -5,12 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::Finished;
 use tests::hazard::{Allocator, Case, GROUPS, Outcome, cases};
 
-/// Cases that do not meet their bar yet, and what becomes of them.
-const KNOWN: [(&str, &[Outcome]); 1] = [
-    // Address space that a limited heap has mapped once stays mapped; there is none left for a thread's stack.
-    ("threads_after_out_of_memory", &[Outcome::Failed]),
-];
-
 /// Runs the cases of `group` and requires of each what the group requires.
 fn require(group: &str) {
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.group == group).collect();
@@ -44,10 +38,6 @@ fn unprivileged_skip(cases: &[Case]) -> bool {
 
 fn judge(case: &Case, outcome: Outcome, finished: &Finished) -> Result<(), String> {
     let bar = case.bar();
-    if let Some((_, known)) = KNOWN.iter().find(|(name, _)| *name == case.name) {
-        let expected = known.contains(&outcome);
-        return if expected { Ok(()) } else { Err(format!("known otherwise, now {}", outcome.word())) };
-    }
     if !outcome.meets(bar) {
         return Err(outcome.word().to_owned());
     }

@@ -14,7 +14,7 @@ use crate::window::{WINDOW, Window, owner};
 use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use shm_layout::class::SizeClass;
+use shm_layout::class::{GRANULE, SizeClass};
 
 /// What other threads write, on a line of its own.
 #[repr(C, align(64))]
@@ -112,7 +112,7 @@ impl Heap {
         let mut collected = 0;
         while !block.is_null() {
             let Some((owner, slab, next)) = pending(block) else {
-                misuse::freed_twice_or_overwritten(block as usize);
+                misuse::freed_twice_or_overwritten(block as usize, size_around(block));
                 break;
             };
             block = before(self.receive_block(block, owner, slab, &mut collected), next);
@@ -199,6 +199,17 @@ fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
     }
     // SAFETY: a pending block has a link, and its unit a head, which is a slab.
     unsafe { Some((owner, slab_at(WINDOW.head(index).0), link(block))) }
+}
+
+/// Size of the blocks of the slab that the pointer leads into.
+fn size_around(pointer: *mut u8) -> Option<usize> {
+    let granule = WINDOW.granule_of((pointer as usize & !(GRANULE - 1)) as *const u8)?;
+    let index = Window::unit_of_granule(granule);
+    // SAFETY: `granule_of` answers for the unit.
+    let owner = unsafe { WINDOW.unit(index) }.owner();
+    // SAFETY: a slab's units have a head.
+    (owner::is_heap(owner) || owner == owner::ABANDONED)
+        .then(|| slab_at(unsafe { WINDOW.head(index) }.0).size_class().block_size())
 }
 
 /// Reads the link in a pending block: the only thing that is ever kept in a block.

@@ -62,6 +62,13 @@ impl Bins {
         })
     }
 
+    /// All runs.
+    pub(super) fn runs(&self) -> impl Iterator<Item = u32> {
+        let next = |&unit: &u32| Some(run(unit).next.get()).filter(|&next| next != NO_UNIT);
+        let heads = self.heads.iter().filter(|&&head| head != NO_UNIT);
+        heads.flat_map(move |&head| core::iter::successors(Some(head), next))
+    }
+
     pub(super) fn push(&mut self, first: u32, units: usize) {
         let bin = Self::index(units);
         let Some(head) = self.heads.get_mut(bin) else { return };

@@ -59,7 +59,29 @@ pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     Ok(Grown { first: end, units, holes })
 }
 
-/// Writes the owner of a chunk that is about to be committed.
+/// Gives a chunk back to the system. In chunked mode, under the central lock.
+///
+/// # Safety
+/// Its units are free, and their ledger is clean.
+pub(crate) unsafe fn unmap(first: UnitIndex) -> os::Result<()> {
+    // SAFETY: the caller's.
+    unsafe { os::unmap(WINDOW.address(first), CHUNK) }?;
+    mark(first, owner::VACANT);
+    Ok(())
+}
+
+/// Takes a vacant chunk again. One that somebody else has mapped meanwhile is a hole from now on.
+pub(crate) fn remap(first: UnitIndex) -> os::Result<()> {
+    let result = os::map_at(WINDOW.address(first), CHUNK);
+    match result {
+        Ok(()) => mark(first, owner::CLEAN),
+        Err(os::Errno(libc::EEXIST)) => mark(first, owner::HOLE),
+        Err(_) => {}
+    }
+    result
+}
+
+/// Writes the owner of a chunk that is about to be committed, or given back.
 fn mark(first: UnitIndex, owner: usize) {
     for unit in first.0..first.0 + CHUNK_UNITS as u32 {
         // SAFETY: in chunked mode the records have been made accessible just now, or were from the start.
