@@ -10,13 +10,17 @@ use std::time::Duration;
 use tests::artefacts::{Folder, cargo, compiled};
 use tests::{Finished, Run, missing};
 
-/// The benchmarks, built as this test is.
 fn peers(arguments: &[&str]) -> Finished {
+    benchmark("peers", arguments)
+}
+
+/// A benchmark, built as this test is.
+fn benchmark(name: &str, arguments: &[&str]) -> Finished {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap();
     let profile = if built.ends_with("debug") { "dev" } else { "release" };
     let mut bench: Command = cargo();
-    bench.args(["bench", "--quiet", "--locked", "-p", "tests", "--bench", "peers", "--profile", profile]);
+    bench.args(["bench", "--quiet", "--locked", "-p", "tests", "--bench", name, "--profile", profile]);
     bench.arg("--target-dir").arg(built.parent().unwrap()).arg("--").args(arguments);
     // It may have to be built first.
     bench.finish_within(Duration::from_secs(1200))
@@ -79,6 +83,24 @@ fn a_program_that_fails_under_an_allocator_is_told_and_fails_the_run() {
     let row = lines.lines().find(|line| line.starts_with("trees")).unwrap();
     assert!(row.contains("FAILED"), "{lines}");
     assert!(lines.lines().any(|line| line.contains("broken") && line.contains("exit status: 3")), "{lines}");
+}
+
+#[test]
+fn watching_is_measured_and_readings_add_up() {
+    if missing(&["gcc"]) {
+        return;
+    }
+    let folder = Folder::new();
+    let readings = folder.path().join("readings");
+    let arguments = ["--quick", "--pairs", "2", "--threads", "2", "--readings", readings.to_str().unwrap()];
+    for pairs in [2, 4] {
+        let told = benchmark("watching", &arguments).success().out();
+        assert!(told.contains(&format!("{pairs} pairs, 2 threads, a look each 0.1 s")), "{told}");
+        let figures: Vec<&str> = told.lines().filter(|line| line.contains("time of an operation")).collect();
+        assert_eq!(figures.len(), 2, "{told}");
+        assert!(figures.iter().all(|line| line.contains("mean") && !line.contains("NaN")), "{told}");
+        assert_eq!(std::fs::read_to_string(&readings).unwrap().lines().count(), pairs);
+    }
 }
 
 fn close(left: f64, right: f64) -> bool {

@@ -70,6 +70,11 @@ impl Chain {
         Self::from_links(std::array::from_fn(|at| minus(now[at], then[at])))
     }
 
+    /// These changes within so many seconds, for each of them.
+    pub(crate) fn per_second(&self, seconds: f64) -> Self {
+        Self::from_links(self.links().map(|change| change.map(|change| (change as f64 / seconds).round() as i64)))
+    }
+
     /// This, with what it lacks taken from `other`.
     pub(crate) fn or(&self, other: &Self) -> Self {
         let (own, other) = (self.links(), other.links());

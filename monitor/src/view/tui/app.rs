@@ -127,6 +127,8 @@ pub(crate) struct App {
     pub(super) tables: Tables,
     pub(super) live: Data,
     pub(super) frozen: Option<Data>,
+    /// Both sides of what is compared, as they are shown; worked out once for each event.
+    compared: Option<Comparison>,
 }
 
 impl App {
@@ -157,6 +159,7 @@ impl App {
             tables: Tables::new(),
             live: Data::default(),
             frozen: None,
+            compared: None,
         };
         match start {
             Start::List => {}
@@ -199,8 +202,12 @@ impl App {
         self.data().process(self.opened?)
     }
 
-    /// Both sides, where two are to be compared and known.
-    pub(super) fn comparison(&self) -> Option<Comparison> {
+    /// Both sides, where two are compared and known.
+    pub(super) fn comparison(&self) -> Option<&Comparison> {
+        self.compared.as_ref()
+    }
+
+    fn compare(&self) -> Option<Comparison> {
         let data = self.data();
         let side = |process: &Process| data.time.map(|time| Side::of(process, time));
         match (&self.against, &data.list[..]) {
@@ -284,6 +291,7 @@ impl App {
                 None
             }
         };
+        self.compared = if self.compares { self.compare() } else { None };
         self.settle();
         request
     }

@@ -16,7 +16,7 @@ pub(super) struct Row {
     is_bytes: bool,
 }
 
-/// In the order of the figures at first.
+/// At first in the order of the figures, then the sizes by how far they differ.
 pub(super) const SORT: (usize, bool) = (usize::MAX, false);
 
 const fn column(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
@@ -28,9 +28,10 @@ pub(super) static COLUMNS: [Column<Row>; 5] = [
     Column { right: false, descending: false, ..column("FIGURE", 14, 0, |row| Value::Text(row.name.clone())) },
     column("LEFT", 12, 0, |row| row.figure(row.left)),
     column("RIGHT", 12, 0, |row| row.figure(row.right)),
+    // Sorted by how far they differ: a fall says as much as a climb.
     column("DIFFERENCE", 13, 0, |row| match row.is_bytes {
-        true => Value::Change(row.difference),
-        false => Value::CountChange(row.difference),
+        true => Value::Distance(row.difference),
+        false => Value::CountDistance(row.difference),
     }),
     column("CHANGE", 8, 64, |row| {
         let share = row.left.filter(|&left| left != 0).zip(row.difference);
@@ -54,8 +55,8 @@ pub(super) fn rows(app: &App) -> Vec<Row> {
     table::arrange(rows, &COLUMNS, app.tables.get(TableId::Compare), key)
 }
 
-fn rows_of(comparison: Comparison) -> Vec<Row> {
-    let totals = comparison.totals.into_iter().map(|total| Row {
+fn rows_of(comparison: &Comparison) -> Vec<Row> {
+    let totals = comparison.totals.iter().map(|total| Row {
         number: 0,
         is_bytes: total.name.ends_with("_bytes"),
         name: total
@@ -68,7 +69,9 @@ fn rows_of(comparison: Comparison) -> Vec<Row> {
         right: total.right,
         difference: total.difference,
     });
-    let classes = comparison.classes.into_iter().map(|class| Row {
+    let mut classes: Vec<_> = comparison.classes.iter().collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.difference_bytes.unsigned_abs()));
+    let classes = classes.into_iter().map(|class| Row {
         number: 0,
         name: verdict::line(class.line),
         left: Some(class.left_bytes),

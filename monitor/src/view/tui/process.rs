@@ -47,7 +47,8 @@ enum Row<'a> {
 /// The chain, and how it has changed.
 struct Changes {
     now: Chain,
-    minute: Chain,
+    /// In the last minute: all of it, or per second.
+    change: Chain,
     mark: Option<Chain>,
     scale: i64,
 }
@@ -61,9 +62,10 @@ pub(super) fn wanted_rows(app: &App, theme: &Theme) -> u16 {
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, theme: &Theme) {
     let Some(process) = app.shown() else { return };
     let now = Chain::of(&process.totals);
+    let minute = process.last_minute.unwrap_or_default();
     let changes = Changes {
         now,
-        minute: process.last_minute.unwrap_or_default(),
+        change: if app.rates { minute.per_second(60.0) } else { minute },
         mark: app.mark.map(|(_, marked)| now.since(&marked)),
         scale: now.links().into_iter().flatten().max().unwrap_or(0).max(1),
     };
@@ -96,7 +98,7 @@ fn draw_titles(buffer: &mut Buffer, row: Rect, app: &App, process: &Process, the
         put(buffer, (row.x + x, row.y), width.min(left), text, right, theme.quiet(), theme);
     };
     title(NAME, NOW, "now", true);
-    title(NAME + NOW, CHANGE, "last 1m", true);
+    title(NAME + NOW, CHANGE, if app.rates { "per second" } else { "last 1m" }, true);
     if row.width >= WITH_MARK {
         let since = match app.mark {
             Some((time, _)) if row.width >= 100 => format!("since {}", clock(time)),
@@ -126,7 +128,7 @@ fn draw_link(buffer: &mut Buffer, row: Rect, at: usize, changes: &Changes, proce
     let change = |change: Option<i64>| change.map_or("-".to_owned(), signed_change);
     let x = row.x + NAME + NOW;
     let left = row.right().saturating_sub(x);
-    put(buffer, (x, row.y), CHANGE.min(left), &change(changes.minute.links()[at]), true, Style::new(), theme);
+    put(buffer, (x, row.y), CHANGE.min(left), &change(changes.change.links()[at]), true, Style::new(), theme);
     if row.width >= WITH_MARK {
         let since = change(changes.mark.and_then(|mark| mark.links()[at]));
         put(buffer, (x + CHANGE, row.y), mark_width(row), &since, true, Style::new(), theme);
@@ -224,6 +226,17 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     );
     rows.push(row(108, 34, "blocks", blocks, Style::new()));
     if app.size.1 > 24 {
+        let growth =
+            |growth: Option<i64>| growth.map_or("-".to_owned(), |growth| format!("{}/s", signed_change(growth)));
+        let minute = process.last_minute.unwrap_or_default().per_second(60.0);
+        let text = format!(
+            "requested {}; over the last minute requested {}, allocated {}, RSS {}",
+            growth(process.rates.requested_growth_bytes_per_second.map(|growth| growth.round() as i64)),
+            growth(minute.requested_bytes),
+            growth(minute.allocated_bytes),
+            growth(minute.rss_bytes),
+        );
+        rows.push(row(111, 35, "growth", text, Style::new()));
         let threads = process.threads.as_ref().map_or("-".to_owned(), |threads| {
             format!(
                 "{} live, {} started, {} ended; stranded {}, remote frees {}",
@@ -234,9 +247,9 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
                 number(totals.remote_frees),
             )
         });
-        rows.push(row(109, 35, "threads", threads, Style::new()));
+        rows.push(row(109, 36, "threads", threads, Style::new()));
         if misuse.is_none() && process.misuse.is_some() {
-            rows.push(row(110, 36, "misuse", "none".to_owned(), theme.good()));
+            rows.push(row(110, 37, "misuse", "none".to_owned(), theme.good()));
         }
     }
     rows

@@ -62,10 +62,12 @@ pub(super) fn state_in_words(state: State) -> &'static str {
     }
 }
 
-/// The processes, arranged.
+/// The processes, arranged: the dead below the living, whatever the order.
 pub(super) fn rows(app: &App) -> Vec<Row> {
     let rows = app.data().list.iter().map(row).collect();
-    table::arrange(rows, &COLUMNS, app.tables.get(TableId::Processes), key)
+    let mut rows = table::arrange(rows, &COLUMNS, app.tables.get(TableId::Processes), key);
+    rows.sort_by_key(|row| row.state.is_dead());
+    rows
 }
 
 fn row(process: &Process) -> Row {

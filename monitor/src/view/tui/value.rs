@@ -16,9 +16,11 @@ pub(super) enum Value {
     Rate(Option<f64>),
     /// A change per second, in bytes.
     Growth(Option<f64>),
-    /// A change of so many bytes, or of so many of something else.
+    /// A change of so many bytes.
     Change(Option<i64>),
-    CountChange(Option<i64>),
+    /// A change of so many bytes, or of so many of something else; it sorts by its size, whichever way it goes.
+    Distance(Option<i64>),
+    CountDistance(Option<i64>),
     /// A figure in bytes that may be negative.
     Signed(Option<i64>),
     /// A figure over time.
@@ -30,8 +32,8 @@ impl Value {
     pub(super) fn show(&self, theme: &Theme) -> String {
         let shown = match self {
             Self::Text(text) => Some(format::harmless(text).into_owned()),
-            Self::Change(change) => change.map(format::signed_change),
-            Self::CountChange(change) => change.map(comparison::counted_change),
+            Self::Change(change) | Self::Distance(change) => change.map(format::signed_change),
+            Self::CountDistance(change) => change.map(comparison::counted_change),
             Self::Signed(bytes) => bytes.map(format::signed_bytes),
             Self::Trend(figures) => Some(trend(figures, theme)),
             Self::Bytes(bytes) => {
@@ -60,7 +62,8 @@ impl Value {
     fn whole(&self) -> Option<i128> {
         match self {
             Self::Bytes(figure) | Self::Count(figure) | Self::Id(figure) => figure.map(i128::from),
-            Self::Change(figure) | Self::CountChange(figure) | Self::Signed(figure) => figure.map(i128::from),
+            Self::Distance(figure) | Self::CountDistance(figure) => figure.map(|figure| figure.unsigned_abs().into()),
+            Self::Change(figure) | Self::Signed(figure) => figure.map(i128::from),
             Self::Trend(figures) => Some(climb(figures)),
             Self::Text(_) | Self::Rate(_) | Self::Growth(_) => None,
         }

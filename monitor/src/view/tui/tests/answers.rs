@@ -1,10 +1,10 @@
 //! What keys and events do.
 
-use super::fixture;
+use super::{fixture, pictures};
 use crate::model::State;
 use crate::view::tui::app::*;
 use crate::view::tui::keys::Context;
-use crate::view::tui::tables::TableId;
+use crate::view::tui::tables::{self, TableId};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 
@@ -268,4 +268,50 @@ fn the_mouse_chooses_tabs_rows_and_columns() {
     let mut list = listed((80, 24));
     assert_eq!(click(&mut list, 3, 3), None);
     assert_eq!(click(&mut list, 3, 3), Some(Request::Follow(Some(812))));
+}
+
+#[test]
+fn the_dead_stand_below_the_living_whatever_the_order() {
+    let mut app = listed((140, 24));
+    for _ in 0..11 {
+        for _ in 0..2 {
+            let keys = tables::keys(&app, TableId::Processes);
+            assert_eq!(keys.last(), Some(&999_999), "by column {}", app.tables.get(TableId::Processes).sort);
+            press(&mut app, KeyCode::Char('I'));
+        }
+        press(&mut app, KeyCode::Char('<'));
+    }
+    assert_eq!(app.tables.get(TableId::Processes).sort, 0);
+}
+
+#[test]
+fn differences_are_sorted_by_their_size_whichever_way_they_go() {
+    let mut app = paired((80, 40));
+    let mut processes = fixture::processes();
+    processes.truncate(2);
+    processes[1].totals.cached_bytes = Some(1 << 30);
+    app.update(Event::List { time: fixture::NOW, processes, problems: vec![] });
+    let differences = |app: &App| -> Vec<i64> {
+        let totals = &app.comparison().unwrap().totals;
+        let by_row = |&row: &u64| totals.get(usize::try_from(row).unwrap()).and_then(|total| total.difference);
+        tables::keys(app, TableId::Compare).iter().filter_map(by_row).collect()
+    };
+    let mixed = differences(&app);
+    assert!(mixed.iter().any(|&difference| difference < 0) && mixed.iter().any(|&difference| difference > 0));
+    for _ in 0..4 {
+        press(&mut app, KeyCode::Char('>'));
+    }
+    press(&mut app, KeyCode::Char('<'));
+    let sorted = differences(&app);
+    assert!(sorted.is_sorted_by_key(|difference| std::cmp::Reverse(difference.unsigned_abs())), "{sorted:?}");
+    // At first the sizes stand so, below the totals.
+    let mut app = paired((80, 40));
+    let mut processes = fixture::processes();
+    processes.truncate(2);
+    let class = processes[1].size_classes.iter_mut().flatten().find(|class| class.block_size == 80).unwrap();
+    class.allocated_bytes = 0;
+    app.update(Event::List { time: fixture::NOW, processes, problems: vec![] });
+    let drawn = pictures::draw(&app, &pictures::COLOUR).to_string();
+    let at = |figure: &str| drawn.find(figure).unwrap_or_else(|| panic!("{figure} is not in\n{drawn}"));
+    assert!(at("requested") < at("threads") && at("threads") < at("class 80") && at("class 80") < at("class 16 "));
 }

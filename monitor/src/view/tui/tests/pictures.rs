@@ -13,11 +13,11 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 
-const COLOUR: Theme = Theme::new(true, true);
+pub(super) const COLOUR: Theme = Theme::new(true, true);
 const MONOCHROME: Theme = Theme::new(false, true);
 const ASCII: Theme = Theme::new(false, false);
 
-fn draw(app: &App, theme: &Theme) -> TestBackend {
+pub(super) fn draw(app: &App, theme: &Theme) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(app.size.0, app.size.1)).unwrap();
     terminal.draw(|frame| frame::draw(frame.buffer_mut(), app, theme)).unwrap();
     terminal.backend().clone()
@@ -45,8 +45,9 @@ fn look_of(buffer: &Buffer, text: &str) -> (Modifier, Color) {
 }
 
 /// A view, and the keys that lead to it from an open process.
-const VIEWS: [(&str, &[KeyCode]); 9] = [
+const VIEWS: [(&str, &[KeyCode]); 10] = [
     ("overview", &[]),
+    ("growth", &[Char('a')]),
     ("classes", &[Char('2')]),
     ("rates", &[Char('2'), Char('a')]),
     ("peak", &[Char('2'), Char('p')]),
