@@ -24,7 +24,7 @@ const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more lie about than
 /// [`CACHE`] bytes and the [`Spans::appetite`].
 const LARGE: usize = 16;
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 2 << 20;
 /// The appetite halves in this time, in ns.
 const APPETITE_HALVES: u64 = 250_000_000;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
