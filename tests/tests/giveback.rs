@@ -78,11 +78,11 @@ fn a_loop_that_only_resizes_comes_to_a_slow_path() {
     goes_back("most", "resizes");
 }
 
-/// Waits until no more than that is resident.
-fn await_resident(pid: u32, enough: i64) {
+/// Waits until `now` is at most `enough`.
+fn falls(what: &str, enough: i64, now: impl Fn() -> i64) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while resident(pid) > enough {
-        assert!(Instant::now() < deadline, "{} KiB stay resident, {enough} would be enough", resident(pid));
+    while now() > enough {
+        assert!(Instant::now() < deadline, "{what} stays at {}, {enough} would be enough", now());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -92,9 +92,9 @@ fn idles(freed: &str) {
     let before = resident(running.pid());
     running.go();
     let (pid, live) = told(&mut running);
-    await_resident(pid, enough(before, live));
+    falls("resident KiB", enough(before, live), || resident(pid));
+    falls("cached bytes", 0, || snapshot(pid).total("cached_bytes"));
     let seen = snapshot(pid);
-    assert_eq!(seen.total("cached_bytes"), 0, "{}", seen.0["totals"]);
     assert_eq!(seen.total("peak_error_bytes"), 0, "the program has one thread: {}", seen.0["totals"]);
     assert_eq!(seen.number("/threads/live"), 1);
     running.go();
@@ -126,7 +126,7 @@ fn a_forked_child_gets_a_thread_of_its_own() {
     running.go();
     let (child, live) = told(&mut running);
     assert_ne!(child, running.pid());
-    await_resident(child, enough(before, live));
+    falls("resident KiB", enough(before, live), || resident(child));
     let names: Vec<_> = threads(child).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["statsalloc"]);
     running.go();
