@@ -177,7 +177,7 @@ pub(crate) static OPTIONS: [Opt; 7] = [
         name: "STATSALLOC_BACKGROUND",
         default: "0",
         values: "0|1",
-        help: "whether a thread of the library gives memory back after the decay time while the program is idle",
+        help: "whether a thread of the library gives memory back within the decay time while the program is idle",
         set: |options, value| store(&mut options.background, switch(value)),
     },
 ];
