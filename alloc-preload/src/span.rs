@@ -2,31 +2,30 @@
 //!
 //! Every run, free or not, has its record at its first unit, and its length at its last too, so that neighbours are
 //! found in one step. Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero); only
-//! runs of the same kind are joined. Dirty runs also stand in the order in which they became free.
+//! runs of the same kind are joined. Dirty runs also stand in the order in which they became free
+//! (see `purge`).
 //!
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 
 mod bins;
+mod purge;
 mod vacant;
 
 use crate::clock;
 use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
-use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use crate::window::{self, CHUNK, CHUNK_UNITS, UnitIndex, WINDOW, owner};
 use bins::Bins;
 use core::cell::Cell;
+use purge::Appetite;
 use shm_layout::class::UNIT;
 
 const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
-/// When a run of at least this many units is freed, the oldest dirty runs are purged until no more lie about than
-/// [`CACHE`] bytes and the [`Spans::appetite`].
+/// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = 16;
-const CACHE: u64 = 2 << 20;
-/// The appetite halves in this time, in ns.
-const APPETITE_HALVES: u64 = 250_000_000;
 /// Huge pages are asked for once this much is in use, and three quarters of what is committed.
 const HUGE_FROM: usize = (128 << 20) / UNIT;
 
@@ -70,14 +69,7 @@ pub(crate) struct Spans {
     oldest: u32,
     newest: u32,
     used_units: usize,
-    /// Bytes purged before their time of which nobody has wanted any back yet.
-    purged_early: u64,
-    /// Bytes that were purged before their time and wanted back: so many more may lie about. A program that replaces
-    /// large blocks would otherwise fault their pages in again and again; one that frees a large block for good does not
-    /// keep it.
-    appetite: u64,
-    /// When the appetite was last halved, monotonic ns.
-    halved_at: u64,
+    appetite: Appetite,
     /// Chunked mode: chunks given back to the system, and how many bytes have to be free before more are.
     vacant: usize,
     vacate_from: u64,
@@ -98,9 +90,7 @@ impl Spans {
             oldest: NO_UNIT,
             newest: NO_UNIT,
             used_units: 0,
-            purged_early: 0,
-            appetite: 0,
-            halved_at: 0,
+            appetite: Appetite::new(),
             vacant: 0,
             vacate_from: 0,
         }
@@ -143,7 +133,7 @@ impl Spans {
             Kind::Dirty => globals().cached.sub_shared(taken),
             _ => {
                 globals().retained.sub_shared((units * UNIT) as u64);
-                self.miss((units * UNIT) as u64);
+                self.appetite.miss((units * UNIT) as u64);
             }
         }
         mark(first, units, Kind::Used);
@@ -177,23 +167,9 @@ impl Spans {
         if decay_ns == Some(0) {
             self.purge(first);
         } else if units >= LARGE && decay_ns.is_some() {
-            let (cached, enough) = (&globals().cached, CACHE + self.appetite);
-            while cached.get() > enough && self.oldest != NO_UNIT {
-                let before = cached.get();
-                if !self.purge(self.oldest) {
-                    break;
-                }
-                self.purged_early += before - cached.get();
-            }
+            self.purge_surplus();
         }
         self.vacate();
-    }
-
-    /// Bytes are taken that have no memory behind them.
-    fn miss(&mut self, bytes: u64) {
-        let back = bytes.min(self.purged_early);
-        self.purged_early -= back;
-        self.appetite += back;
     }
 
     /// Lengthens a used run in place by `more` units, if they are free.
@@ -237,51 +213,6 @@ impl Spans {
         run(rest).touched.set(beyond);
         run(rest).unclean.set(record.unclean.get());
         self.give(UnitIndex(rest), old - units, 0, decay_ns);
-    }
-
-    /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
-    pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
-        if clock::last().saturating_sub(self.halved_at) >= APPETITE_HALVES {
-            self.halved_at = clock::last();
-            self.appetite /= 2;
-            self.purged_early /= 2;
-        }
-        for _ in 0..limit {
-            if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
-                return false;
-            }
-            let oldest = self.oldest;
-            if !self.purge(oldest) {
-                return false;
-            }
-        }
-        self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
-    }
-
-    /// Since when the oldest dirty run is free, monotonic ns.
-    pub(crate) fn oldest_since(&self) -> Option<u64> {
-        (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
-    }
-
-    /// Makes a dirty run clean; false if the kernel refuses.
-    fn purge(&mut self, first: u32) -> bool {
-        let record = run(first);
-        let (units, touched, unit) = (record.units.get() as usize, record.touched.get(), UnitIndex(first));
-        self.unlink(first);
-        // SAFETY: a free run, which nobody uses.
-        if unsafe { os::purge(WINDOW.address(unit), units * UNIT) }.is_err() {
-            // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
-            self.link(first, units, Kind::Dirty, touched, clock::last());
-            return false;
-        }
-        purge_ledger(unit, units);
-        globals().cached.sub_shared(touched);
-        globals().purged.add_shared(touched);
-        globals().purges.add_shared(1);
-        globals().retained.add_shared((units * UNIT) as u64);
-        mark(first, units, Kind::Used);
-        self.join(first, units, Kind::Clean, 0, 0);
-        true
     }
 
     fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {
@@ -373,32 +304,8 @@ impl Spans {
         let kind = record.kind.get();
         self.bins(kind).remove(first);
         if kind == Kind::Dirty {
-            let (older, newer) = (record.older.get(), record.newer.get());
-            if older == NO_UNIT {
-                self.oldest = newer
-            } else {
-                run(older).newer.set(newer)
-            }
-            if newer == NO_UNIT { self.newest = older } else { run(newer).older.set(older) }
+            self.dequeue(first);
         }
-    }
-
-    /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.
-    fn enqueue(&mut self, first: u32) {
-        let stamp = run(first).stamp.get();
-        let mut older = self.newest;
-        while older != NO_UNIT && run(older).stamp.get() > stamp {
-            older = run(older).older.get();
-        }
-        let newer = if older == NO_UNIT { self.oldest } else { run(older).newer.get() };
-        run(first).older.set(older);
-        run(first).newer.set(newer);
-        if older == NO_UNIT {
-            self.oldest = first
-        } else {
-            run(older).newer.set(first)
-        }
-        if newer == NO_UNIT { self.newest = first } else { run(newer).older.set(first) }
     }
 
     /// Builds bins and queue anew from the records of used runs, in a child whose parent was forked in the middle
@@ -465,31 +372,4 @@ fn mark(first: u32, units: usize, kind: Kind) {
     let record = run(first);
     record.kind.set(kind);
     record.units.set(units as u32);
-}
-
-/// Gives back the ledger pages of a free run that hold entries of former blocks.
-fn purge_ledger(first: UnitIndex, units: usize) {
-    let end = first.0 + units as u32;
-    let mut unit = first.0;
-    while unit < end {
-        let start = unit;
-        // SAFETY: units of a free run.
-        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.owner(), owner::MARKED | owner::SPENT) {
-            unit += 1;
-        }
-        if unit == start {
-            unit += 1;
-            continue;
-        }
-        let count = (unit - start) as usize;
-        let (page, bytes) = WINDOW.ledger_range(UnitIndex(start), count);
-        // SAFETY: ledger pages of free units.
-        if unsafe { os::purge(page, bytes) }.is_ok() {
-            for cleared in start..unit {
-                // SAFETY: as above.
-                unsafe { WINDOW.unit(UnitIndex(cleared)) }.set_owner(owner::CLEAN);
-            }
-            globals().metadata.sub_shared((count * UNIT_GRANULES) as u64);
-        }
-    }
 }

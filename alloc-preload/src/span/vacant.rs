@@ -1,7 +1,8 @@
 //! Chunked mode: wholly free chunks go back to the system. A program under a limit on its address space needs that for
 //! other things than blocks, like threads' stacks.
 
-use super::{CACHE, Kind, PURGED_AT_ONCE, Spans, mark, run};
+use super::purge::CACHE;
+use super::{Kind, PURGED_AT_ONCE, Spans, mark, run};
 use crate::os;
 use crate::stats::globals;
 use crate::window::{self, CHUNK, CHUNK_UNITS, UnitIndex, WINDOW, owner};

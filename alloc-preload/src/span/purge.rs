@@ -1,0 +1,158 @@
+//! What becomes of dirty runs: they stand in a queue, oldest first, and are purged when their time has come, or before if
+//! too many lie about.
+
+use super::{Kind, NO_UNIT, Spans, mark, run};
+use crate::clock;
+use crate::os;
+use crate::stats::globals;
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use shm_layout::class::UNIT;
+
+/// Bytes that may always lie about.
+pub(super) const CACHE: u64 = 2 << 20;
+/// The appetite halves in this time, in ns.
+const HALVES: u64 = 250_000_000;
+
+/// How much more than [`CACHE`] may lie about: as much as was purged before its time and then wanted back. A program that
+/// replaces large blocks would otherwise fault their pages in again and again; one that frees a large block for good does
+/// not keep it.
+pub(super) struct Appetite {
+    bytes: u64,
+    /// Bytes purged before their time of which nobody has wanted any back yet.
+    purged_early: u64,
+    /// When both were last halved, monotonic ns.
+    halved_at: u64,
+}
+
+impl Appetite {
+    pub(super) const fn new() -> Self {
+        Self { bytes: 0, purged_early: 0, halved_at: 0 }
+    }
+
+    /// Bytes are taken that have no memory behind them.
+    pub(super) fn miss(&mut self, bytes: u64) {
+        let back = bytes.min(self.purged_early);
+        self.purged_early -= back;
+        self.bytes += back;
+    }
+
+    fn fade(&mut self, now: u64) {
+        if now.saturating_sub(self.halved_at) >= HALVES {
+            self.halved_at = now;
+            self.bytes /= 2;
+            self.purged_early /= 2;
+        }
+    }
+}
+
+impl Spans {
+    /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
+    pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
+        self.appetite.fade(clock::last());
+        for _ in 0..limit {
+            if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
+                return false;
+            }
+            let oldest = self.oldest;
+            if !self.purge(oldest) {
+                return false;
+            }
+        }
+        self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
+    }
+
+    /// Purges the oldest runs until no more than enough lie about.
+    pub(super) fn purge_surplus(&mut self) {
+        let (cached, enough) = (&globals().cached, CACHE + self.appetite.bytes);
+        while cached.get() > enough && self.oldest != NO_UNIT {
+            let before = cached.get();
+            if !self.purge(self.oldest) {
+                break;
+            }
+            self.appetite.purged_early += before - cached.get();
+        }
+    }
+
+    /// Since when the oldest dirty run is free, monotonic ns.
+    pub(crate) fn oldest_since(&self) -> Option<u64> {
+        (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
+    }
+
+    /// Makes a dirty run clean; false if the kernel refuses.
+    pub(super) fn purge(&mut self, first: u32) -> bool {
+        let record = run(first);
+        let (units, touched, unit) = (record.units.get() as usize, record.touched.get(), UnitIndex(first));
+        self.unlink(first);
+        // SAFETY: a free run, which nobody uses.
+        if unsafe { os::purge(WINDOW.address(unit), units * UNIT) }.is_err() {
+            // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
+            self.link(first, units, Kind::Dirty, touched, clock::last());
+            return false;
+        }
+        purge_ledger(unit, units);
+        globals().cached.sub_shared(touched);
+        globals().purged.add_shared(touched);
+        globals().purges.add_shared(1);
+        globals().retained.add_shared((units * UNIT) as u64);
+        mark(first, units, Kind::Used);
+        self.join(first, units, Kind::Clean, 0, 0);
+        true
+    }
+
+    /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.
+    pub(super) fn enqueue(&mut self, first: u32) {
+        let stamp = run(first).stamp.get();
+        let mut older = self.newest;
+        while older != NO_UNIT && run(older).stamp.get() > stamp {
+            older = run(older).older.get();
+        }
+        let newer = if older == NO_UNIT { self.oldest } else { run(older).newer.get() };
+        run(first).older.set(older);
+        run(first).newer.set(newer);
+        if older == NO_UNIT {
+            self.oldest = first
+        } else {
+            run(older).newer.set(first)
+        }
+        if newer == NO_UNIT { self.newest = first } else { run(newer).older.set(first) }
+    }
+
+    /// Takes a run out of the queue.
+    pub(super) fn dequeue(&mut self, first: u32) {
+        let record = run(first);
+        let (older, newer) = (record.older.get(), record.newer.get());
+        if older == NO_UNIT {
+            self.oldest = newer
+        } else {
+            run(older).newer.set(newer)
+        }
+        if newer == NO_UNIT { self.newest = older } else { run(newer).older.set(older) }
+    }
+}
+
+/// Gives back the ledger pages of a free run that hold entries of former blocks.
+fn purge_ledger(first: UnitIndex, units: usize) {
+    let end = first.0 + units as u32;
+    let mut unit = first.0;
+    while unit < end {
+        let start = unit;
+        // SAFETY: units of a free run.
+        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.owner(), owner::MARKED | owner::SPENT) {
+            unit += 1;
+        }
+        if unit == start {
+            unit += 1;
+            continue;
+        }
+        let count = (unit - start) as usize;
+        let (page, bytes) = WINDOW.ledger_range(UnitIndex(start), count);
+        // SAFETY: ledger pages of free units.
+        if unsafe { os::purge(page, bytes) }.is_ok() {
+            for cleared in start..unit {
+                // SAFETY: as above.
+                unsafe { WINDOW.unit(UnitIndex(cleared)) }.set_owner(owner::CLEAN);
+            }
+            globals().metadata.sub_shared((count * UNIT_GRANULES) as u64);
+        }
+    }
+}
