@@ -26,8 +26,8 @@ const NO_UNIT: u32 = u32::MAX;
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = 16;
-/// Huge pages are asked for once this much is in use, and three quarters of what is committed.
-const HUGE_FROM: usize = (128 << 20) / UNIT;
+/// Huge pages are asked for once this much is in use, three quarters of what is committed, and the heap is dense.
+const HUGE_FROM: usize = (16 << 20) / UNIT;
 
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,6 +215,11 @@ impl Spans {
         self.give(UnitIndex(rest), old - units, 0, decay_ns);
     }
 
+    /// Whether nearly all that is in use is in blocks.
+    fn is_dense(&self) -> bool {
+        globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
+    }
+
     fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {
         let chunks = units.div_ceil(CHUNK_UNITS);
         if self.vacant >= chunks && self.occupy(chunks).is_some() && self.clean.find(units).is_some() {
@@ -233,7 +238,7 @@ impl Spans {
             let wanted = match huge {
                 Huge::Always => true,
                 Huge::Never => false,
-                Huge::Auto => self.used_units >= HUGE_FROM && self.used_units * 4 >= end * 3,
+                Huge::Auto => self.used_units >= HUGE_FROM && self.used_units * 4 >= end * 3 && self.is_dense(),
             };
             if wanted && grown.holes == 0 {
                 // SAFETY: chunks just committed.
