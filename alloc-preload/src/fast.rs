@@ -254,7 +254,6 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let lines = hot.lines();
     let Some(granule) = hot.granule_of(pointer) else { return reallocate_slow(pointer, size) };
     // SAFETY: `granule_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
@@ -270,7 +269,9 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
-    if size == 0 || SizeClass::of(size).is_none_or(|class| !core::ptr::eq(hot.bin(class), bin)) {
+    let Some(class) = SizeClass::of(size).filter(|_| size != 0) else { return reallocate_slow(pointer, size) };
+    let lines = hot.lines();
+    if !core::ptr::eq(hot.bin(class), bin) {
         return reallocate_slow(pointer, size);
     }
     let old = bin.block_size().wrapping_sub(old_slack);

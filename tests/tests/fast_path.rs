@@ -10,7 +10,7 @@ use tests::{library, missing};
 /// Instructions a warm call may execute inside the library.
 const MALLOC_LIMIT: usize = 42;
 const FREE_LIMIT: usize = 45;
-const REALLOC_LIMIT: usize = 84;
+const REALLOC_LIMIT: usize = 80;
 /// Instructions of a warm pair of calls for a small block, with its share of the loop around it.
 const PAIR_LIMIT: usize = 80;
 
