@@ -9,7 +9,7 @@ use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
 
 /// Bytes that may always lie about.
-pub(super) const CACHE: u64 = 2 << 20;
+pub(super) const CACHE: u64 = 4 << 20;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
