@@ -4,6 +4,7 @@
 //! gives the old one, but counts them the other way round: no peak ever includes both.
 
 use crate::account;
+use crate::harden;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::large::{self, Large};
@@ -50,6 +51,17 @@ impl Block {
             Kind::Large(block) => block.allocated(),
         };
         Ok(Self { kind, requested: size.saturating_sub(slack), tag, granule, entry })
+    }
+
+    /// As [`at`](Self::at), for a block that is about to be freed or resized.
+    fn sealed_at(pointer: *mut u8) -> Result<Self, Wrong> {
+        let block = Self::at(pointer)?;
+        let size = block.size();
+        // SAFETY: a live block.
+        if harden::is_on() && !unsafe { harden::is_sealed(pointer, block.requested, size) } {
+            return Err(Wrong::Overrun(block.requested, size));
+        }
+        Ok(block)
     }
 
     /// Bytes of the block.
@@ -108,11 +120,19 @@ impl Block {
                 hot::count(&row.remote_frees, 1);
             }
             // SAFETY: the exchange made this call the only one to free the block.
-            unsafe { heap.free_remote(owner, self.address(), class) };
+            unsafe {
+                if harden::is_on() {
+                    harden::spoil(self.address(), class.block_size());
+                }
+                heap.free_remote(owner, self.address(), class);
+            }
             return true;
         }
-        self.entry.note(ledger::FREE);
-        heap.take_back(self.address(), class);
+        if harden::is_on() {
+            // SAFETY: a block of ours that was just freed.
+            unsafe { harden::spoil(self.address(), class.block_size()) };
+        }
+        heap.retire(self.address(), self.entry, class);
         true
     }
 }
@@ -124,6 +144,8 @@ pub(crate) enum Wrong {
     NoGranule,
     /// The ledger says this instead.
     NotLive(u8),
+    /// It is one, of so many requested bytes and in all, but its seal is broken (see `harden`).
+    Overrun(usize, usize),
 }
 
 /// Reports a pointer that is not a live block.
@@ -134,8 +156,11 @@ pub(crate) fn report(pointer: *mut u8, wrong: Wrong, call: Call, caller: usize) 
     let (base, bytes) = WINDOW.range();
     let outside = address.wrapping_sub(base) >= bytes || WINDOW.is_hole(address);
     let mut event = Event { kind: MisuseKind::Foreign, call, address, caller, block: None, enclosing_start: None };
-    if !outside {
-        let freed = matches!(wrong, Wrong::NotLive(ledger::FREE | ledger::PENDING));
+    if let Wrong::Overrun(requested, size) = wrong {
+        event.kind = MisuseKind::Overrun;
+        event.block = Some((size, Some(requested)));
+    } else if !outside {
+        let freed = matches!(wrong, Wrong::NotLive(ledger::FREE | ledger::PENDING | ledger::CONFINED));
         let enclosing = enclosing(address);
         event.kind = match enclosing {
             _ if freed => MisuseKind::DoubleFree,
@@ -195,7 +220,20 @@ fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
         if let Some(block) = heap.bins().bin(class).pop() {
             if let Some(granule) = WINDOW.granule_of(block.as_ptr()) {
                 // SAFETY: `granule_of` answers for the granule; a free block of our heap, which now becomes the caller's.
-                unsafe { WINDOW.entry(granule).set_live(class.block_size() - size) };
+                unsafe {
+                    let entry = WINDOW.entry(granule);
+                    if harden::is_on()
+                        && entry.get() == ledger::FREE
+                        && !harden::is_spoilt(block.as_ptr(), class.block_size())
+                    {
+                        misuse::written_after_free(block.as_ptr() as usize, class.block_size(), Call::Malloc);
+                    }
+                    // First of all: a child whose parent's thread vanishes here does not find it among the free.
+                    entry.set_live(class.block_size() - size);
+                    if harden::is_on() {
+                        harden::seal(block.as_ptr(), size, class.block_size());
+                    }
+                }
             }
             return block.as_ptr();
         }
@@ -212,6 +250,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
         return block;
     }
     // What this heap keeps for later may be enough.
+    heap.release_quarantine();
     heap.trim();
     try_allocate(hot, heap, size, align)
 }
@@ -253,7 +292,7 @@ fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
 
 /// Frees a block. `Err` if the pointer is no live block.
 pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong> {
-    let block = Block::at(pointer)?;
+    let block = Block::sealed_at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
     if !block.give(heap) {
@@ -266,7 +305,7 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
 /// Resizes a live block, in place where its class or span allows. `Err` if the pointer is no live block; null, with
 /// the old block as it was, when memory is exhausted.
 pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> Result<*mut u8, Wrong> {
-    let block = Block::at(pointer)?;
+    let block = Block::sealed_at(pointer)?;
     let (old, old_size) = (block.requested, block.size());
     let class = SizeClass::of(size);
     let counted = |new_block: *mut u8| {
@@ -278,7 +317,12 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     match (block.kind, class) {
         (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
-            unsafe { block.entry.set_live(from.block_size() - size) };
+            unsafe {
+                block.entry.set_live(from.block_size() - size);
+                if harden::is_on() {
+                    harden::seal(pointer, size, from.block_size());
+                }
+            }
             if let Some(line) = heap.line(from.0 as usize) {
                 hot::count_out(line, old);
                 hot::count_in(line, size);
@@ -313,8 +357,9 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         return Ok(new);
     }
     // All of the old block, not only what was requested: programs use what `malloc_usable_size` says.
+    let used = if harden::is_on() { old } else { old_size };
     // SAFETY: two different live blocks of at least that many bytes.
-    unsafe { core::ptr::copy_nonoverlapping(pointer, new, old_size.min(size)) };
+    unsafe { core::ptr::copy_nonoverlapping(pointer, new, used.min(size)) };
     block.count_out(hot, heap, old_size);
     block.give(heap);
     match (class, new_large) {

@@ -5,6 +5,7 @@ use crate::account;
 use crate::bin::Bin;
 use crate::block;
 use crate::central;
+use crate::harden;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
 use crate::misuse::Call;
@@ -200,7 +201,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
     let Some((id, lines)) = hot.ready() else { return free_slow(pointer) };
-    if !owner::is_heap(owner) || hot.is_on_detour() || !entry.exchange_if(tag, ledger::PENDING) {
+    if !owner::is_heap(owner) || hot.is_closed() || !entry.exchange_if(tag, ledger::PENDING) {
         return free_slow(pointer);
     }
     // SAFETY: a ready record has a heap.
@@ -357,6 +358,9 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.
 #[inline(always)]
 pub(crate) fn usable_size(pointer: *mut u8) -> usize {
+    if harden::is_on() {
+        return usable_size_slow(pointer);
+    }
     let Some(granule) = WINDOW.granule_of(pointer) else { return usable_size_slow(pointer) };
     let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
@@ -379,6 +383,8 @@ unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize 
         return 0;
     }
     match block::Block::at(pointer) {
+        // What lies beyond is sealed.
+        Ok(block) if harden::is_on() => block.requested,
         Ok(block) => block.size(),
         Err(wrong) => {
             with_heap(|_, _| ());

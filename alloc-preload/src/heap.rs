@@ -18,6 +18,7 @@ use crate::background;
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
 use crate::central::{central, decay_ns};
+use crate::harden::Quarantine;
 use crate::hot;
 use crate::options::options;
 use crate::os;
@@ -47,6 +48,7 @@ pub(crate) struct Heap {
     spare: [Cell<u32>; CLASSES],
     /// First full slab, of any class.
     full: Cell<u32>,
+    quarantine: Quarantine,
 }
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);

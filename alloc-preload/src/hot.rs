@@ -10,6 +10,7 @@
 
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
+use crate::harden;
 use crate::room;
 use crate::window::{TABLES, WINDOW};
 use core::cell::Cell;
@@ -67,6 +68,8 @@ pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
 
 /// A key to which no unit's owner belongs: every free takes the slow path.
 const DETOUR: usize = 1 << 63;
+/// The same, for good.
+const HARDENED: usize = DETOUR | 1 << 62;
 
 /// Address of the lines of a ready record's row; zero in a record that no thread uses.
 #[derive(Clone, Copy)]
@@ -101,8 +104,10 @@ impl Hot {
         self.id.set(id);
         self.lines.set(Lines(&raw const row.lines as usize));
         self.name.set(core::ptr::from_ref(bins) as usize);
-        let distance =
-            |class: SizeClass| (core::ptr::from_ref(bins.bin(class)) as usize).wrapping_sub(self.address()) as u32;
+        let distance = |class: SizeClass| match harden::is_on() {
+            true => 0,
+            false => (core::ptr::from_ref(bins.bin(class)) as usize).wrapping_sub(self.address()) as u32,
+        };
         for (class, entry) in (0..).map(SizeClass).zip(&self.bins) {
             entry.set(distance(class));
         }
@@ -148,12 +153,19 @@ impl Hot {
     pub(crate) fn set_ready(&self, detour: bool) {
         self.look_again();
         if self.is_ready() {
-            self.key.set(if detour { DETOUR } else { self.name() });
+            let open = if harden::is_on() { HARDENED } else { self.name() };
+            self.key.set(if detour { DETOUR } else { open });
         }
     }
 
+    /// Whether the heap climbs (see `account`).
     pub(crate) fn is_on_detour(&self) -> bool {
         self.key.get() == DETOUR
+    }
+
+    /// Whether frees have to take the slow path.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.key.get() >= DETOUR
     }
 
     /// As [`Window::granule_of`](crate::window::Window::granule_of), in the window as the thread knows it.

@@ -4,6 +4,7 @@ use crate::account;
 use crate::background;
 use crate::bare::BARE;
 use crate::central::{central, decay_ns};
+use crate::harden;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::ledger;
@@ -31,6 +32,11 @@ fn pages(size: usize) -> Option<usize> {
     (size <= isize::MAX as usize).then(|| size.max(1).next_multiple_of(PAGE))
 }
 
+/// What a hardened block's span has room for behind it.
+fn guard_bytes() -> usize {
+    if harden::is_on() { PAGE } else { 0 }
+}
+
 impl Large {
     fn run(self) -> &'static Run {
         // SAFETY: a large block's unit is committed; its holder alone uses the run's fields.
@@ -49,7 +55,7 @@ impl Large {
     /// counted. The answer tells whether it reads as zero.
     pub(crate) fn take(size: usize, align: usize, room: usize, want_zero: bool) -> Option<(Self, bool)> {
         let allocated = pages(size)?;
-        let units = allocated.checked_add(room)?.div_ceil(UNIT);
+        let units = allocated.checked_add(room)?.checked_add(guard_bytes())?.div_ceil(UNIT);
         let align = align.div_ceil(UNIT).max(1);
         if units >> 31 != 0 || align >> 31 != 0 {
             return None;
@@ -87,11 +93,28 @@ impl Large {
         // SAFETY: the block's first granules, which are ours.
         unsafe {
             WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES).set_live(self.allocated() - size);
+            if harden::is_on() {
+                harden::seal(self.address(), size, self.allocated());
+                let _ = os::guard(self.guard(), PAGE);
+            }
+        }
+    }
+
+    /// Where a hardened block's guard lies.
+    fn guard(self) -> *mut u8 {
+        self.address().wrapping_add(self.allocated())
+    }
+
+    fn remove_guard(self) {
+        if harden::is_on() {
+            // SAFETY: behind the block, in its span.
+            let _ = unsafe { os::unguard(self.guard(), PAGE) };
         }
     }
 
     /// Gives the span back. The block is no longer live, and counted as freed.
     pub(crate) fn give(self) {
+        self.remove_guard();
         let run = self.run();
         let units = run.units.get() as usize;
         for unit in self.unit.0 + 1..self.unit.0 + units as u32 {
@@ -108,13 +131,14 @@ impl Large {
     pub(crate) fn resize(self, size: usize) -> bool {
         let Some(allocated) = pages(size) else { return false };
         let run = self.run();
-        let (units, wanted) = (run.units.get() as usize, allocated.div_ceil(UNIT));
+        let (units, wanted) = (run.units.get() as usize, (allocated + guard_bytes()).div_ceil(UNIT));
         if wanted > units {
             if central().spans.extend(self.unit, units, wanted - units).is_none() {
                 return false;
             }
             self.own(units, wanted);
         } else if wanted < units && allocated < self.allocated() {
+            self.remove_guard();
             for unit in self.unit.0 + wanted as u32..self.unit.0 + units as u32 {
                 // SAFETY: units of our span; nothing is marked in their ledger.
                 unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
@@ -122,6 +146,7 @@ impl Large {
             central().spans.shrink(self.unit, units, wanted, decay_ns());
             background::freed();
         }
+        self.remove_guard();
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
         self.set_requested(size);

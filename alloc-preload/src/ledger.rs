@@ -6,6 +6,7 @@
 //! | `0x10..=0x4F` | a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
 //! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
+//! | [`CONFINED`] | freed, in its heap's quarantine |
 //! | [`FREE`]    | a block starts here that was live once |
 //! | [`FRESH`]   | a carved block starts here that was never live |
 //! | `0x80..=0xFF` | a live block starts here; slack = byte - 0x80 |
@@ -19,6 +20,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
+pub(crate) const CONFINED: u8 = 0x52;
 pub(crate) const FREE: u8 = 0x7E;
 pub(crate) const FRESH: u8 = 0x7F;
 
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, FRESH, PENDING, DIGIT, DIGIT + 0x3F] {
+        for tag in [0, FREE, FRESH, PENDING, CONFINED, DIGIT, DIGIT + 0x3F] {
             assert!(!is_live(tag));
         }
     }

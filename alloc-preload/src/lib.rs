@@ -38,6 +38,7 @@ mod central;
 mod clock;
 mod fast;
 mod fork;
+mod harden;
 mod heap;
 mod hot;
 mod large;

@@ -72,7 +72,7 @@ pub(crate) fn report(event: &Event) {
         MisuseKind::InteriorFree => actions.interior,
         MisuseKind::NeverAllocated => actions.wild,
         MisuseKind::Foreign => actions.foreign,
-        MisuseKind::CorruptFreeList => actions.list,
+        MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => actions.list,
     };
     let once = kind == MisuseKind::Foreign && action == MisuseAction::Warn;
     if action == MisuseAction::Count || (once && !WARNED.add(event.caller)) {
@@ -105,12 +105,20 @@ pub(crate) fn freed_twice_or_overwritten(address: usize, block_size: Option<usiz
     });
 }
 
+/// A free block was written to, as the call found that takes it out of quarantine or hands it out (see `harden`).
+#[cold]
+#[inline(never)]
+pub(crate) fn written_after_free(address: usize, block_size: usize, call: Call) {
+    let kind = MisuseKind::WrittenAfterFree;
+    report(&Event { kind, call, address, caller: 0, block: Some((block_size, None)), enclosing_start: None });
+}
+
 fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     let counter = match kind {
         MisuseKind::DoubleFree => &globals.double_frees,
         MisuseKind::InteriorFree | MisuseKind::NeverAllocated => &globals.invalid_frees,
         MisuseKind::Foreign => &globals.foreign_frees,
-        MisuseKind::CorruptFreeList => &globals.corruptions,
+        MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => &globals.corruptions,
     };
     counter.add_shared(1);
     let number = globals.misuse_events.add_shared(1);

@@ -87,6 +87,8 @@ pub(crate) struct Options {
     /// Milliseconds until cached memory is handed back; `None`: never.
     pub(crate) decay_ms: Option<u32>,
     pub(crate) huge: Huge,
+    /// See `harden`.
+    pub(crate) harden: bool,
     pub(crate) publish: bool,
     /// Whether the segment outlives an orderly end.
     pub(crate) keep: bool,
@@ -130,7 +132,7 @@ pub(crate) struct Opt {
 /// Every option's name starts with this.
 const PREFIX: &[u8] = b"STATSALLOC_";
 
-pub(crate) static OPTIONS: [Opt; 7] = [
+pub(crate) static OPTIONS: [Opt; 8] = [
     Opt {
         name: "STATSALLOC_MISUSE",
         default: "abort",
@@ -151,6 +153,13 @@ pub(crate) static OPTIONS: [Opt; 7] = [
         values: "auto|always|never",
         help: "whether to ask for huge pages",
         set: |options, value| store(&mut options.huge, huge(value)),
+    },
+    Opt {
+        name: "STATSALLOC_HARDEN",
+        default: "0",
+        values: "0|1",
+        help: "whether to look for writes beyond a block's end and after its free, at a price",
+        set: |options, value| store(&mut options.harden, switch(value)),
     },
     Opt {
         name: "STATSALLOC_PUBLISH",
@@ -188,6 +197,7 @@ impl Options {
         misuse: MisuseActions::all(MisuseAction::Abort),
         decay_ms: Some(1000),
         huge: Huge::Auto,
+        harden: false,
         publish: !BARE,
         keep: false,
         verbose: false,
@@ -416,6 +426,7 @@ mod tests {
             misuse: MisuseActions::all(MisuseAction::Count),
             decay_ms: None,
             huge: Huge::Never,
+            harden: true,
             publish: false,
             keep: true,
             verbose: true,
@@ -430,13 +441,14 @@ mod tests {
 
     #[test]
     fn values_are_read() {
-        let block = b"A=b\0STATSALLOC_MISUSE=warn\0STATSALLOC_DECAY_MS=0\0STATSALLOC_HUGE=never\0\
+        let block = b"A=b\0STATSALLOC_MISUSE=warn\0STATSALLOC_DECAY_MS=0\0STATSALLOC_HUGE=never\0STATSALLOC_HARDEN=1\0\
             STATSALLOC_PUBLISH=0\0STATSALLOC_KEEP=1\0STATSALLOC_VERBOSE=1\0STATSALLOC_BACKGROUND=1\0Z=\0";
         let (options, complaints) = parse(block);
         let wanted = Options {
             misuse: MisuseActions::all(MisuseAction::Warn),
             decay_ms: Some(0),
             huge: Huge::Never,
+            harden: true,
             publish: false,
             keep: true,
             verbose: true,

@@ -130,6 +130,26 @@ pub(crate) unsafe fn purge(address: *mut u8, size: usize) -> Result<()> {
     unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTNEED) }.map(drop)
 }
 
+/// Has every access to the range fault, without a mapping of its own (Linux 6.13). Its contents are gone.
+///
+/// # Safety
+/// The range is private memory of ours whose contents nobody needs.
+pub(crate) unsafe fn guard(address: *mut u8, size: usize) -> Result<()> {
+    const MADV_GUARD_INSTALL: i32 = 102;
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_madvise, address, size, MADV_GUARD_INSTALL) }.map(drop)
+}
+
+/// Undoes [`guard`].
+///
+/// # Safety
+/// The range is private memory of ours.
+pub(crate) unsafe fn unguard(address: *mut u8, size: usize) -> Result<()> {
+    const MADV_GUARD_REMOVE: i32 = 103;
+    // SAFETY: only guards are removed.
+    unsafe { call!(SYS_madvise, address, size, MADV_GUARD_REMOVE) }.map(drop)
+}
+
 /// Asks for huge pages.
 ///
 /// # Safety

@@ -2,6 +2,7 @@
 //! free: neither between the program's blocks nor inside them is there anything of ours.
 
 use crate::bin::Bin;
+use crate::harden;
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW};
@@ -214,11 +215,15 @@ impl Slab {
         for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             unsafe {
-                let entry = self.block(index).1;
+                let (block, entry) = self.block(index);
                 if let Some(slack) = entry.slack(entry.get()) {
                     live += 1;
                     requested += (self.block_size.get() as usize).saturating_sub(slack) as u64;
                 } else if !ledger::is_free(entry.get()) {
+                    // Its thread may have vanished before it had filled the block.
+                    if harden::is_on() && entry.get() == ledger::PENDING {
+                        harden::spoil(block, self.block_size.get() as usize);
+                    }
                     entry.note(ledger::FREE);
                 }
             }

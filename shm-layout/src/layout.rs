@@ -196,6 +196,10 @@ pub enum MisuseKind {
     Foreign = 4,
     /// A free list had been overwritten, by a write after free or an overflow.
     CorruptFreeList = 5,
+    /// A block was written to beyond its end (hardened heaps).
+    Overrun = 6,
+    /// A block was written to after it was freed (hardened heaps).
+    WrittenAfterFree = 7,
 }
 
 /// One misuse event. `stamp` is zeroed before and set after the others are written.

@@ -160,7 +160,13 @@ impl Script {
     /// Plays it, takes a snapshot at every pause and holds the differences to the first one against the model's.
     #[track_caller]
     pub fn check(&self) -> Vec<Snapshot> {
-        let mut player = self.start(|_| {});
+        self.check_with(|_| {})
+    }
+
+    /// As [`check`](Self::check), after `prepare` has seen the command.
+    #[track_caller]
+    pub fn check_with(&self, prepare: impl FnOnce(&mut Command)) -> Vec<Snapshot> {
+        let mut player = self.start(prepare);
         let model = self.model();
         let mut seen: Vec<Snapshot> = Vec::new();
         for (pause, expected) in model.iter().enumerate() {

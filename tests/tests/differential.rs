@@ -92,10 +92,11 @@ fn random_sequences_of_threads_that_hand_blocks_on_match_the_naive_model() {
 }
 
 /// `differential.c` keeps a model of its own, of contents and counts, and hands blocks between its threads unasked.
-fn differential(threads: u32, steps: u32, seeds: std::ops::Range<u32>) {
+fn differential(threads: u32, steps: u32, seeds: std::ops::Range<u32>, harden: &str) {
     for seed in seeds {
         let mut command = Command::new(program("differential.c"));
         command.args([threads, steps, seed].map(|number| number.to_string()));
+        command.env("STATSALLOC_HARDEN", harden);
         let mut running = command.preload().begin();
         let mut before = None;
         loop {
@@ -128,10 +129,16 @@ fn differential(threads: u32, steps: u32, seeds: std::ops::Range<u32>) {
 
 #[test]
 fn random_calls_keep_every_content() {
-    differential(1, 60_000, 1..5);
+    differential(1, 60_000, 1..5, "0");
 }
 
 #[test]
 fn random_calls_of_threads_that_hand_blocks_on_keep_every_content() {
-    differential(6, 40_000, 11..14);
+    differential(6, 40_000, 11..14, "0");
+}
+
+#[test]
+fn contents_and_counts_of_a_hardened_heap_match_their_own_model() {
+    differential(1, 20_000, 41..43, "1");
+    differential(4, 10_000, 43..45, "1");
 }

@@ -2,6 +2,7 @@
 
 use super::{Heap, classes, of, push_on, release, slab_at, take_off, usage};
 use crate::central::{Central, central};
+use crate::harden;
 use crate::ledger;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
@@ -14,6 +15,7 @@ impl Heap {
     pub(crate) fn abandon(&self) {
         self.usage().store(usage::LEAVING, Ordering::Relaxed);
         self.drain_inbox();
+        self.release_quarantine();
         self.empty_bins();
         for class in classes() {
             self.release_spare(class);
@@ -116,6 +118,7 @@ impl Heap {
             let granule = (block as usize - WINDOW.address(unit) as usize) / GRANULE;
             // SAFETY: a pending block of the slab, which is guarded by the lock.
             unsafe {
+                harden::spoil_link(block);
                 WINDOW.entry(unit.0 as usize * UNIT_GRANULES + granule).note(ledger::FREE);
                 slab.put(block);
             }

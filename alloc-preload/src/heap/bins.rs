@@ -1,6 +1,9 @@
 //! Filling and emptying bins.
 
 use super::{Heap, classes, slab_at};
+use crate::harden;
+use crate::ledger::{self, Entry};
+use crate::misuse::{self, Call};
 use crate::window::{WINDOW, Window};
 use shm_layout::class::SizeClass;
 
@@ -20,6 +23,49 @@ impl Heap {
     pub(crate) fn take_back(&self, block: *mut u8, class: SizeClass) {
         if !self.bins.bin(class).push(block) {
             self.put(block);
+        }
+    }
+
+    /// Takes back a block of ours that was freed a moment ago: at once, or in a hardened heap after some time in quarantine.
+    pub(crate) fn retire(&self, block: *mut u8, entry: &Entry, class: SizeClass) {
+        if !harden::is_on() {
+            entry.note(ledger::FREE);
+            return self.take_back(block, class);
+        }
+        entry.note(ledger::CONFINED);
+        self.release(self.quarantine.enter(block));
+    }
+
+    /// Ends the quarantine of a block, or of null.
+    fn release(&self, block: *mut u8) {
+        if block.is_null() {
+            return;
+        }
+        let Some(granule) = WINDOW.granule_of(block) else { return };
+        // SAFETY: `granule_of` answers for the unit, whose head is a slab of ours.
+        let class = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class();
+        // SAFETY: a freed block of ours.
+        unsafe {
+            if !harden::is_spoilt(block, class.block_size()) {
+                misuse::written_after_free(block as usize, class.block_size(), Call::Free);
+                harden::spoil(block, class.block_size());
+            }
+            WINDOW.entry(granule).note(ledger::FREE);
+        }
+        self.take_back(block, class);
+    }
+
+    /// Ends the quarantine of all blocks.
+    pub(crate) fn release_quarantine(&self) {
+        if !harden::is_on() {
+            return;
+        }
+        loop {
+            let block = self.quarantine.leave();
+            if block.is_null() {
+                return;
+            }
+            self.release(block);
         }
     }
 
@@ -48,6 +94,7 @@ impl Heap {
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
         classes().for_each(|class| self.bins.bin(class).count.set(0));
+        while harden::is_on() && !self.quarantine.leave().is_null() {}
         self.forget_remote();
     }
 }

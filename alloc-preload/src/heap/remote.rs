@@ -7,7 +7,7 @@
 
 use super::{Heap, slab_at, usage};
 use crate::central::heap_of;
-use crate::ledger;
+use crate::harden;
 use crate::misuse;
 use crate::slab::Slab;
 use crate::window::{WINDOW, Window, owner};
@@ -139,10 +139,12 @@ impl Heap {
             return unsafe { self.send(owner, block, class) };
         }
         if let Some(granule) = WINDOW.granule_of(block) {
-            // SAFETY: `granule_of` answers for the granule; a pending block of ours.
-            unsafe { WINDOW.entry(granule) }.note(ledger::FREE);
+            // SAFETY: `granule_of` answers for the granule; a pending block of ours, which has left its chain.
+            unsafe {
+                harden::spoil_link(block);
+                self.retire(block, WINDOW.entry(granule), class);
+            }
         }
-        self.take_back(block, class);
         *collected += 1;
         null_mut()
     }

@@ -26,6 +26,8 @@ impl Told<'_> {
             (MisuseKind::Foreign, _) if place.is_some_and(|place| !place.may_be_foreign()) => "wild pointer",
             (MisuseKind::Foreign, _) => "foreign pointer",
             (MisuseKind::CorruptFreeList, _) => "corrupted free list",
+            (MisuseKind::Overrun, _) => "overrun",
+            (MisuseKind::WrittenAfterFree, _) => "write after free",
         };
         let call = CALLS.get(event.call as usize).copied().unwrap_or_default();
         let line = Line::new().text("statsalloc: ").text(title).text(": ").text(call);
@@ -33,6 +35,7 @@ impl Told<'_> {
             MisuseKind::CorruptFreeList => {
                 line.text(" met ").hex(event.address as u64).text(", which is no free block")
             }
+            MisuseKind::WrittenAfterFree => line.text(" met ").hex(event.address as u64),
             _ => line.text("(").hex(event.address as u64).text(")"),
         };
         let line = match event.kind {
@@ -50,6 +53,8 @@ impl Told<'_> {
                 let line = place.describe(line);
                 if place.may_be_foreign() { line.text(": left alone, and not told of again") } else { line }
             }
+            MisuseKind::Overrun => self.block(line, " of a live").text(", written to beyond its end"),
+            MisuseKind::WrittenAfterFree => self.block(line, ", a freed").text(", written to since"),
             MisuseKind::CorruptFreeList => {
                 self.block(line, ", on the list of a").text(": written to after it was freed, or overrun")
             }
@@ -138,6 +143,14 @@ mod tests {
             &std::format!(
                 "statsalloc: foreign pointer: free({address:#x}) points into anonymous memory: left alone, and not told of again, called"
             ),
+        );
+        assert_starts(
+            &Event { kind: MisuseKind::Overrun, ..EVENT },
+            "statsalloc: overrun: free(0x7f000040) of a live 64-byte block (40 requested), written to beyond its end, called",
+        );
+        assert_starts(
+            &Event { kind: MisuseKind::WrittenAfterFree, call: Call::Malloc, block: Some((64, None)), ..EVENT },
+            "statsalloc: write after free: malloc met 0x7f000040, a freed 64-byte block, written to since, called",
         );
         assert_starts(
             &Event { kind: MisuseKind::CorruptFreeList, call: Call::Malloc, block: Some((64, None)), ..EVENT },

@@ -340,6 +340,8 @@ fn kind_name(kind: MisuseKind) -> &'static str {
         MisuseKind::NeverAllocated => "never_allocated",
         MisuseKind::Foreign => "foreign",
         MisuseKind::CorruptFreeList => "corrupt_free_list",
+        MisuseKind::Overrun => "overrun",
+        MisuseKind::WrittenAfterFree => "written_after_free",
     }
 }
 

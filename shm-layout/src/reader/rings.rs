@@ -199,5 +199,7 @@ const fn misuse_offset(slot: usize) -> usize {
 
 fn kind_of(kind: u32) -> Option<MisuseKind> {
     use MisuseKind::*;
-    [DoubleFree, InteriorFree, NeverAllocated, Foreign, CorruptFreeList].into_iter().find(|&known| known as u32 == kind)
+    [DoubleFree, InteriorFree, NeverAllocated, Foreign, CorruptFreeList, Overrun, WrittenAfterFree]
+        .into_iter()
+        .find(|&known| known as u32 == kind)
 }
