@@ -1,6 +1,7 @@
 //! Threads that end, and who comes after them: slabs are left, and taken over by whoever needs one or frees into one.
 
-use super::{Heap, classes, of, push_on, release, slab_at, take_off, usage};
+use super::{Heap, classes, give_back, of, push_on, release, slab_at, take_off, usage};
+use crate::background;
 use crate::central::{Central, central};
 use crate::harden;
 use crate::ledger;
@@ -10,6 +11,9 @@ use crate::window::{UNIT_GRANULES, WINDOW, owner};
 use core::sync::atomic::Ordering;
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 
+/// Slabs that are left under one lock.
+const LEFT_AT_ONCE: usize = 64;
+
 impl Heap {
     /// Leaves all slabs: the wholly free ones go back, the others wait for another heap.
     pub(crate) fn abandon(&self) {
@@ -17,33 +21,49 @@ impl Heap {
         self.drain_inbox();
         self.release_quarantine();
         self.empty_bins();
-        for class in classes() {
-            self.release_spare(class);
-            let current = of(&self.current, class).replace(NO_UNIT);
-            if current != NO_UNIT {
-                self.leave(slab_at(current));
-            }
-            while of(&self.partial, class).get() != NO_UNIT {
-                let slab = slab_at(of(&self.partial, class).get());
-                self.unlist(slab);
-                self.leave(slab);
-            }
+        classes().for_each(|class| self.release_spare(class));
+        let mut first = 0;
+        let mut is_left = true;
+        while is_left {
+            let mut central = central();
+            is_left = (0..LEFT_AT_ONCE)
+                .all(|_| self.next_to_leave(&mut first).map(|slab| self.leave(slab, &mut central)).is_some());
         }
-        while self.full.get() != NO_UNIT {
-            let slab = slab_at(self.full.get());
-            self.unlist(slab);
-            self.leave(slab);
-        }
+        background::freed();
         // After the last slab has another owner: who pushes from now on sees it, and looks after the block itself.
         self.usage().store(usage::IDLE, Ordering::SeqCst);
         self.receive(self.inbox.take());
         self.hand_over();
     }
 
-    fn leave(&self, slab: &'static Slab) {
+    /// A slab of ours, taken off its list; `None` if there is none. Classes below `first` have none but full ones.
+    fn next_to_leave(&self, first: &mut u8) -> Option<&'static Slab> {
+        while usize::from(*first) < CLASSES {
+            let class = SizeClass(*first);
+            let current = of(&self.current, class).replace(NO_UNIT);
+            if current != NO_UNIT {
+                return Some(slab_at(current));
+            }
+            let partial = of(&self.partial, class).get();
+            if partial != NO_UNIT {
+                let slab = slab_at(partial);
+                self.unlist(slab);
+                return Some(slab);
+            }
+            *first += 1;
+        }
+        let full = self.full.get();
+        (full != NO_UNIT).then(|| {
+            let slab = slab_at(full);
+            self.unlist(slab);
+            slab
+        })
+    }
+
+    fn leave(&self, slab: &'static Slab, central: &mut Central) {
         if slab.used.get() == 0 {
             self.count_slab_out(slab);
-            release(slab);
+            give_back(slab, &mut central.spans);
             return;
         }
         let bytes = slab.carved_bytes() as u64;
@@ -52,9 +72,8 @@ impl Heap {
         if let Some(row) = self.row.get() {
             row.abandoned.add_owned(bytes);
         }
-        let mut central = central();
         slab.set_owner(owner::ABANDONED);
-        put_abandoned(&mut central, slab);
+        put_abandoned(central, slab);
     }
 
     /// Takes over an abandoned slab of this class that has blocks to give.
