@@ -192,22 +192,22 @@ unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usi
     }
 }
 
-/// C23's `free_sized`: the size is not needed.
+/// C23's `free_sized`. Another size than the block was asked for with is a misuse.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
+    naked_asm!("mov rdx, [rsp]", "jmp {}", sym free_sized_from)
 }
 
-unsafe extern "C" fn free_sized_from(pointer: *mut u8, caller: usize) {
-    fast::free_for(pointer, Call::FreeSized, caller);
+unsafe extern "C" fn free_sized_from(pointer: *mut u8, size: usize, caller: usize) {
+    fast::free_sized_for(pointer, size, caller);
 }
 
-/// C23's `free_aligned_sized`: neither is needed.
+/// C23's `free_aligned_sized`; as `free_sized`, and the alignment is not needed.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(pointer: Pointer, align: usize, size: usize) {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_sized_from)
+    naked_asm!("mov rsi, rdx", "mov rdx, [rsp]", "jmp {}", sym free_sized_from)
 }
 
 alias! {

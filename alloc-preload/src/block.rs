@@ -146,6 +146,8 @@ pub(crate) enum Wrong {
     NotLive(u8),
     /// It is one, of so many requested bytes and in all, but its seal is broken (see `harden`).
     Overrun(usize, usize),
+    /// It is one, of so many requested bytes and in all, but the caller says another size.
+    Size(usize, usize),
 }
 
 /// Reports a pointer that is not a live block.
@@ -156,8 +158,8 @@ pub(crate) fn report(pointer: *mut u8, wrong: Wrong, call: Call, caller: usize) 
     let (base, bytes) = WINDOW.range();
     let outside = address.wrapping_sub(base) >= bytes || WINDOW.is_hole(address);
     let mut event = Event { kind: MisuseKind::Foreign, call, address, caller, block: None, enclosing_start: None };
-    if let Wrong::Overrun(requested, size) = wrong {
-        event.kind = MisuseKind::Overrun;
+    if let Wrong::Overrun(requested, size) | Wrong::Size(requested, size) = wrong {
+        event.kind = if matches!(wrong, Wrong::Size(..)) { MisuseKind::WrongSize } else { MisuseKind::Overrun };
         event.block = Some((size, Some(requested)));
     } else if !outside {
         let freed = matches!(wrong, Wrong::NotLive(ledger::FREE | ledger::PENDING | ledger::CONFINED));

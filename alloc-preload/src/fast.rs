@@ -3,7 +3,7 @@
 
 use crate::account;
 use crate::bin::Bin;
-use crate::block;
+use crate::block::{self, Wrong};
 use crate::central;
 use crate::harden;
 use crate::hot::{self, Hot};
@@ -353,6 +353,16 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
     if let Some(Err(wrong)) = result {
         block::report(pointer, wrong, call, caller);
     }
+}
+
+/// Frees `pointer`, a block that `size` bytes were asked for. The wrong size is reported; the block is freed all the same.
+pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, caller: usize) {
+    if let Ok(block) = block::Block::at(pointer)
+        && block.requested != size
+    {
+        block::report(pointer, Wrong::Size(block.requested, block.size()), Call::FreeSized, caller);
+    }
+    free_for(pointer, Call::FreeSized, caller);
 }
 
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.

@@ -69,7 +69,7 @@ pub(crate) fn report(event: &Event) {
     record(globals(), event, kind);
     let action = match kind {
         MisuseKind::DoubleFree => actions.double,
-        MisuseKind::InteriorFree => actions.interior,
+        MisuseKind::InteriorFree | MisuseKind::WrongSize => actions.interior,
         MisuseKind::NeverAllocated => actions.wild,
         MisuseKind::Foreign => actions.foreign,
         MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => actions.list,
@@ -116,7 +116,7 @@ pub(crate) fn written_after_free(address: usize, block_size: usize, call: Call) 
 fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     let counter = match kind {
         MisuseKind::DoubleFree => &globals.double_frees,
-        MisuseKind::InteriorFree | MisuseKind::NeverAllocated => &globals.invalid_frees,
+        MisuseKind::InteriorFree | MisuseKind::NeverAllocated | MisuseKind::WrongSize => &globals.invalid_frees,
         MisuseKind::Foreign => &globals.foreign_frees,
         MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => &globals.corruptions,
     };

@@ -23,7 +23,7 @@ pub(crate) enum MisuseAction {
 pub(crate) struct MisuseActions {
     /// A block that has been freed before.
     pub(crate) double: MisuseAction,
-    /// A pointer into a live block.
+    /// A pointer into a live block, or one to it with the wrong size.
     pub(crate) interior: MisuseAction,
     /// A pointer that was never anybody's block.
     pub(crate) wild: MisuseAction,

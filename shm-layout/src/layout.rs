@@ -200,6 +200,8 @@ pub enum MisuseKind {
     Overrun = 6,
     /// A block was written to after it was freed (hardened heaps).
     WrittenAfterFree = 7,
+    /// The block was freed with another size than it was asked for with.
+    WrongSize = 8,
 }
 
 /// One misuse event. `stamp` is zeroed before and set after the others are written.

@@ -1,6 +1,7 @@
 /* One misuse, named by the argument. Says on stdout which address it misuses, then does it; a program that survives
    goes on allocating and says so. "pause" as a second argument: waits for the test before and after. */
 #include "handshake.h"
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -120,6 +121,12 @@ static void misuse(const char *what) {
         must(posix_memalign((void **)&block, 4096, 10000) == 0);
         about_to(block + 4096);
         free(block + 4096);
+    } else if (strcmp(what, "wrong-size") == 0) {
+        void (*free_sized)(void *, size_t) = (void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "free_sized");
+        must(free_sized != NULL);
+        block = malloc(100);
+        about_to(block);
+        free_sized(block, 101);
     } else if (strcmp(what, "never") == 0) {
         /* Far behind everything that was ever handed out, but within the window. */
         block = (char *)malloc(100) + (1ul << 30);

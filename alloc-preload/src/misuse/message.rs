@@ -27,6 +27,7 @@ impl Told<'_> {
             (MisuseKind::Foreign, _) => "foreign pointer",
             (MisuseKind::CorruptFreeList, _) => "corrupted free list",
             (MisuseKind::Overrun, _) => "overrun",
+            (MisuseKind::WrongSize, _) => "wrong size",
             (MisuseKind::WrittenAfterFree, _) => "write after free",
         };
         let call = CALLS.get(event.call as usize).copied().unwrap_or_default();
@@ -53,6 +54,7 @@ impl Told<'_> {
                 let line = place.describe(line);
                 if place.may_be_foreign() { line.text(": left alone, and not told of again") } else { line }
             }
+            MisuseKind::WrongSize => self.block(line, " of a live").text(", by another size"),
             MisuseKind::Overrun => self.block(line, " of a live").text(", written to beyond its end"),
             MisuseKind::WrittenAfterFree => self.block(line, ", a freed").text(", written to since"),
             MisuseKind::CorruptFreeList => {
@@ -143,6 +145,10 @@ mod tests {
             &std::format!(
                 "statsalloc: foreign pointer: free({address:#x}) points into anonymous memory: left alone, and not told of again, called"
             ),
+        );
+        assert_starts(
+            &Event { kind: MisuseKind::WrongSize, call: Call::FreeSized, ..EVENT },
+            "statsalloc: wrong size: free_sized(0x7f000040) of a live 64-byte block (40 requested), by another size, called",
         );
         assert_starts(
             &Event { kind: MisuseKind::Overrun, ..EVENT },

@@ -342,6 +342,7 @@ fn kind_name(kind: MisuseKind) -> &'static str {
         MisuseKind::CorruptFreeList => "corrupt_free_list",
         MisuseKind::Overrun => "overrun",
         MisuseKind::WrittenAfterFree => "written_after_free",
+        MisuseKind::WrongSize => "wrong_size",
     }
 }
 

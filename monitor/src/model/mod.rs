@@ -243,7 +243,7 @@ pub(crate) struct MisuseEvent {
     /// Counted from 1.
     pub(crate) number: u64,
     /// `double_free`, `interior_free`, `never_allocated`, `foreign`, `corrupt_free_list`, `overrun`,
-    /// `written_after_free` or `unknown`.
+    /// `written_after_free`, `wrong_size` or `unknown`.
     pub(crate) kind: &'static str,
     /// The function that was called.
     pub(crate) call: &'static str,

@@ -199,7 +199,7 @@ const fn misuse_offset(slot: usize) -> usize {
 
 fn kind_of(kind: u32) -> Option<MisuseKind> {
     use MisuseKind::*;
-    [DoubleFree, InteriorFree, NeverAllocated, Foreign, CorruptFreeList, Overrun, WrittenAfterFree]
+    [DoubleFree, InteriorFree, NeverAllocated, Foreign, CorruptFreeList, Overrun, WrittenAfterFree, WrongSize]
         .into_iter()
         .find(|&known| known as u32 == kind)
 }
