@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn code_data_and_zeroed_data_belong_to_their_file() {
         static DATA: AtomicU64 = AtomicU64::new(5);
-        static mut ZEROED: [u64; 100_000] = [0; 100_000];
+        static ZEROED: [AtomicU64; 100_000] = [const { AtomicU64::new(0) }; 100_000];
         let own = std::env::current_exe().unwrap();
         let own = own.file_name().unwrap().to_string_lossy().into_owned();
         let own = own.get(..64).unwrap_or(&own);
