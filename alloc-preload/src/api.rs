@@ -9,12 +9,18 @@ use crate::limits;
 use crate::misuse::Call;
 use crate::os;
 use crate::report;
+use crate::segment::Segment;
 use crate::thread::with_heap;
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
 type Pointer = *mut c_void;
+
+/// The segment of this process; `None` while there is no memory for one.
+fn segment() -> Option<Segment> {
+    with_heap(|_, _| ()).and_then(|()| boot::segment())
+}
 
 macro_rules! export {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
@@ -121,22 +127,19 @@ export! {
     fn mallinfo() -> libc::mallinfo {
         // SAFETY: all-zero integers.
         let none = unsafe { core::mem::zeroed() };
-        with_heap(|_, _| ());
-        boot::segment().map_or(none, |segment| report::mallinfo(&report::sums(segment)))
+        segment().map_or(none, |segment| report::mallinfo(&report::sums(segment)))
     }
 
     /// `mallinfo2(3)`
     fn mallinfo2() -> libc::mallinfo2 {
         // SAFETY: all-zero integers.
         let none = unsafe { core::mem::zeroed() };
-        with_heap(|_, _| ());
-        boot::segment().map_or(none, |segment| report::mallinfo2(&report::sums(segment)))
+        segment().map_or(none, |segment| report::mallinfo2(&report::sums(segment)))
     }
 
     /// `malloc_stats(3)`
     fn malloc_stats() {
-        with_heap(|_, _| ());
-        if let Some(segment) = boot::segment() {
+        if let Some(segment) = segment() {
             report::malloc_stats(segment);
         }
     }
@@ -146,8 +149,7 @@ export! {
         if options != 0 {
             return libc::EINVAL;
         }
-        with_heap(|_, _| ());
-        if let Some(segment) = boot::segment() {
+        if let Some(segment) = segment() {
             report::malloc_info(segment, &mut |bytes| {
                 // SAFETY: the caller's stream.
                 unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), stream) };

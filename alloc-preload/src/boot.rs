@@ -13,10 +13,12 @@ use crate::thread;
 use crate::window::{self, WINDOW};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
+use shm_layout::layout::SHARED_ROW;
 
 const CLOSED: u32 = 0;
 const OPEN: u32 = 1;
-const FAILED: u32 = 2;
+/// The options have been read, but there was no memory to start with: the next call tries again.
+const WAITING: u32 = 2;
 
 static STATE: AtomicU32 = AtomicU32::new(CLOSED);
 static BOOTING: Lock = Lock::new();
@@ -46,33 +48,33 @@ fn boot() -> Option<()> {
     let _guard = BOOTING.lock();
     match STATE.load(Ordering::Acquire) {
         OPEN => return Some(()),
-        FAILED => return None,
+        CLOSED => {
+            // SAFETY: under the boot lock.
+            unsafe { options::choose(Options::read()) };
+            STATE.store(WAITING, Ordering::Relaxed);
+        }
         _ => {}
     }
-    // SAFETY: under the boot lock.
-    unsafe { options::choose(Options::read()) };
-    let opened = window::open(central::heap_area).ok().and_then(|()| {
+    if !WINDOW.is_open() {
+        window::open(central::heap_area).ok()?;
         if !central::wipe_on_fork() {
             fork::wipe_by_hand();
         }
-        publish(0)?;
-        globals().metadata.add_shared(2 * os::PAGE as u64);
-        thread::open_shared_heap()?;
-        wiped().ready.set();
-        Some(())
-    });
-    if opened.is_some() {
-        fork::watch_forks();
     }
+    publish(0, SHARED_ROW)?;
+    globals().metadata.add_shared(2 * os::PAGE as u64);
+    thread::open_shared_heap()?;
+    wiped().ready.set();
+    fork::watch_forks();
     clock::read();
-    STATE.store(if opened.is_some() { OPEN } else { FAILED }, Ordering::Release);
-    opened
+    STATE.store(OPEN, Ordering::Release);
+    Some(())
 }
 
-/// Makes the segment of this process. Only for the process's one thread.
-pub(crate) fn publish(forked_from: u32) -> Option<()> {
+/// Makes the segment of this process, with memory behind `row`. Only for the process's one thread.
+pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
     let ranges = Ranges { window: WINDOW.range(), tables: WINDOW.tables() };
-    let segment = Segment::create(options(), ranges, forked_from)?;
+    let segment = Segment::create(options(), ranges, forked_from, row)?;
     // SAFETY: see `Published`.
     unsafe { *SEGMENT.0.get() = Some(segment) };
     stats::set_globals(segment.globals());

@@ -8,7 +8,7 @@ use crate::options::options;
 use crate::os;
 use crate::slab::NO_UNIT;
 use crate::span::Spans;
-use crate::window::{HeapArea, WINDOW, commit_table};
+use crate::window::{HeapArea, Part, WINDOW, commit_table};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::class::CLASSES;
@@ -147,7 +147,7 @@ pub(crate) unsafe fn make_ready(id: u32) -> os::Result<()> {
     }
     let bytes = STEP.min(count - id) * size_of::<Heap>();
     // SAFETY: the heaps' area is ours.
-    unsafe { commit_table(core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
+    unsafe { commit_table(Part::Heaps, core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
 }
 
 /// Where the accessible heaps end.

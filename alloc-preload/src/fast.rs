@@ -397,8 +397,9 @@ unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize 
         Ok(block) if harden::is_on() => block.requested,
         Ok(block) => block.size(),
         Err(wrong) => {
-            with_heap(|_, _| ());
-            block::report(pointer, wrong, Call::UsableSize, caller);
+            if with_heap(|_, _| ()).is_some() {
+                block::report(pointer, wrong, Call::UsableSize, caller);
+            }
             0
         }
     }

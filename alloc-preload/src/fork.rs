@@ -22,11 +22,11 @@ use crate::hot::Hot;
 use crate::os;
 use crate::stats::globals;
 use crate::thread;
-use crate::window::{UNIT_GRANULES, WINDOW};
+use crate::window::{self, UNIT_GRANULES, WINDOW};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use recount::{go_on, recount};
 use shm_layout::class::UNIT;
-use shm_layout::layout::Row;
+use shm_layout::layout::{Row, SHARED_ROW};
 use snapshot::{SNAPSHOT, carried, counters, live};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
@@ -106,6 +106,7 @@ unsafe extern "C" fn child() {
 /// Only in a forked child, by its only thread, while `ready` is zero.
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let own_id = id_of(own);
+    let cut_off = central::was_cut_off();
     // SAFETY: nobody else runs.
     let snapshot = unsafe { SNAPSHOT.sums() };
     // Between the sums and the fork another thread may have begun to use the heap.
@@ -118,8 +119,19 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
             _ => {}
         }
     }
+    // Above a limit nothing can be mapped, not even in the place of something else. Here it is one that was set past us,
+    // or for which the kernel did not take the reservation back.
+    if os::limit(libc::RLIMIT_AS).is_some() {
+        let central = central();
+        window::release(central::heaps_end(&central));
+    }
+    // An attempt that fails here is repeated at the next call, and finds the snapshot as it is.
+    if boot::publish(PARENT.load(Ordering::Relaxed), own_id.unwrap_or(SHARED_ROW as u32) as usize).is_none() {
+        let left = boot::segment().is_some_and(|segment| segment.leave());
+        PLACE.store(if left { SCRATCH } else { NOTHING }, Ordering::Relaxed);
+        return None;
+    }
     let taken = core::mem::take(&mut snapshot.taken);
-    boot::publish(PARENT.load(Ordering::Relaxed))?;
     PLACE.store(OWN, Ordering::Relaxed);
     if taken {
         let own_segment = globals().metadata.get();
@@ -137,7 +149,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         // SAFETY: heap 0 always exists, and `open_shared_heap` gave it a row.
         None => unsafe { central::heap(0) }.row()?,
     };
-    if central::was_cut_off() || !taken {
+    if cut_off || !taken {
         central().spans.rebuild();
     }
     if !exact {

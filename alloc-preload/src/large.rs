@@ -160,22 +160,38 @@ impl Large {
         let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
         let (new, _) = Self::take(size, 1, room, false).or_else(|| Self::take(size, 1, 0, false))?;
         let moved = self.allocated();
-        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES;
+        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES && !WINDOW.is_over_limit();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
         if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
             globals().page_moves.add_shared(1);
             let run = self.run();
             run.touched.set(run.touched.get() - moved as u64);
         } else {
-            // Some kernels unmap the destination before they refuse to move.
-            // SAFETY: `map_at` never touches an existing mapping.
-            if may_move && !matches!(os::map_at(new.address(), moved), Ok(()) | Err(os::Errno(libc::EEXIST))) {
+            if may_move && !new.is_there(moved) {
+                new.lose();
                 return None;
             }
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), moved.min(size)) };
         }
         Some(new)
+    }
+
+    /// Whether there is memory behind the block's first `bytes` after a move to it has failed: some kernels unmap the
+    /// destination before they refuse.
+    fn is_there(self, bytes: usize) -> bool {
+        let mapped = os::map_at(self.address(), bytes);
+        matches!(mapped, Ok(()) | Err(os::Errno(libc::EEXIST))) || os::is_mapped(self.address() as usize)
+    }
+
+    /// Gives up an uncounted block whose memory is gone: what is mapped there from now on is somebody else's.
+    fn lose(self) {
+        // SAFETY: the first granule of our block.
+        unsafe { WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES) }.note(ledger::FREE);
+        for unit in self.unit.0..self.unit.0 + self.run().units.get() {
+            // SAFETY: units of our span, which stays in use for ever.
+            unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
+        }
     }
 }
 

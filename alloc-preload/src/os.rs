@@ -4,6 +4,9 @@
 //! Contract of every function here: `errno` is untouched, nothing allocates, nothing blocks except the waits for a futex,
 //! and a failure is the kernel's error number.
 
+#[cfg(feature = "failing-os")]
+mod faults;
+
 use core::arch::asm;
 use core::ptr::null_mut;
 
@@ -20,6 +23,8 @@ pub(crate) const PAGE: usize = 4096;
 /// The call must be sound for these arguments.
 #[inline]
 unsafe fn syscall(number: libc::c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> Result<usize> {
+    #[cfg(feature = "failing-os")]
+    faults::before(number, b)?;
     let result: isize;
     // SAFETY: the x86-64 Linux calling convention; the kernel clobbers rcx and r11 only. What the call does to
     // memory is the caller's to answer for.

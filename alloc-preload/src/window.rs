@@ -9,7 +9,7 @@
 
 mod growth;
 
-pub(crate) use growth::{commit_table, grow, release, remap, unmap};
+pub(crate) use growth::{Part, commit_table, grow, release, remap, unmap};
 
 use crate::ledger::Entry;
 use crate::os;
@@ -108,8 +108,9 @@ pub(crate) struct Window {
     ledger_ready: AtomicUsize,
     records_ready: AtomicUsize,
     chunked: AtomicUsize,
-    /// Whether the tables, too, have to be mapped as they grow.
+    /// Not zero once unused address space has been given up: then the tables, too, have to be mapped as they grow.
     released: AtomicUsize,
+    over_limit: AtomicUsize,
 }
 
 /// The window of this process.
@@ -130,6 +131,7 @@ pub(crate) static WINDOW: Window = Window {
     records_ready: AtomicUsize::new(0),
     chunked: AtomicUsize::new(0),
     released: AtomicUsize::new(0),
+    over_limit: AtomicUsize::new(0),
 };
 
 /// Where window, ledger and unit records lie, in words for the fast path.
@@ -204,6 +206,11 @@ impl Window {
         self.base.load(Ordering::Relaxed)
     }
 
+    /// Whether [`open`] has done its work.
+    pub(crate) fn is_open(&self) -> bool {
+        self.base() != 0
+    }
+
     /// Address range: `(address, bytes)`.
     pub(crate) fn range(&self) -> (usize, usize) {
         (self.base(), self.bytes.load(Ordering::Relaxed))
@@ -224,6 +231,12 @@ impl Window {
         self.chunked.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether the kernel has kept address space that was to be given up: above its limit the program can map nothing,
+    /// not even in the place of something else.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.over_limit.load(Ordering::Relaxed) != 0
+    }
+
     /// Granules that are committed.
     #[inline(always)]
     pub(crate) fn granules(&self) -> usize {
@@ -235,12 +248,16 @@ impl Window {
         UnitIndex((self.granules.load(Ordering::Relaxed) / UNIT_GRANULES) as u32)
     }
 
-    /// Whether the address, in the window, is somebody else's memory, or nobody's.
+    /// Whether the address, in the window, is not ours: somebody else's memory, nobody's, or what may become so.
     pub(crate) fn is_hole(&self, address: usize) -> bool {
-        self.granule_of((address & !(GRANULE - 1)) as *const u8).is_some_and(|granule| {
-            // SAFETY: `granule_of` answers for the unit.
-            matches!(unsafe { self.unit(Self::unit_of_granule(granule)) }.owner(), owner::HOLE | owner::VACANT)
-        })
+        match self.granule_of((address & !(GRANULE - 1)) as *const u8) {
+            Some(granule) => {
+                // SAFETY: `granule_of` answers for the unit.
+                let unit = unsafe { self.unit(Self::unit_of_granule(granule)) };
+                matches!(unit.owner(), owner::HOLE | owner::VACANT)
+            }
+            None => self.is_chunked(),
+        }
     }
 
     /// Granule number of a pointer that may start a block of ours: in the committed window and aligned. The rotation
@@ -337,8 +354,8 @@ pub(crate) struct HeapArea {
     pub(crate) ready: usize,
 }
 
-/// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called once, before
-/// anything else of this module.
+/// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called until it has
+/// succeeded, before anything else of this module.
 pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let limit = os::limit(libc::RLIMIT_AS);
     if limit.is_none() {
@@ -358,17 +375,24 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
     let area = heap_area(ROWS);
     let shape = Shape::new(bytes, area.bytes);
     let window = os::reserve(bytes + CHUNK)?;
-    match os::reserve(shape.total) {
+    let result = os::reserve(shape.total).and_then(|tables| {
+        // SAFETY: the heap records lie in the reservation just made.
+        let committed = unsafe { os::commit(tables.add(shape.heaps), area.ready) };
+        if committed.is_err() {
+            // SAFETY: the reservation just made, which nothing uses.
+            let _ = unsafe { os::unmap(tables, shape.total) };
+        }
+        committed.map(|()| tables)
+    });
+    match result {
         Ok(tables) => {
             let base = (window as usize).next_multiple_of(CHUNK);
-            // SAFETY: the heap records lie in the reservation just made.
-            unsafe { os::commit(tables.add(shape.heaps), area.ready) }?;
             publish(base, bytes, tables as usize, &shape, ROWS, false);
             Ok(())
         }
         Err(error) => {
             // SAFETY: the reservation just made, which nothing uses.
-            unsafe { os::unmap(window, bytes + CHUNK) }?;
+            let _ = unsafe { os::unmap(window, bytes + CHUNK) };
             Err(error)
         }
     }

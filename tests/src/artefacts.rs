@@ -41,6 +41,21 @@ pub fn library() -> PathBuf {
     library
 }
 
+/// A preload library whose system calls fail on demand; see `alloc-preload/src/os/faults.rs`.
+pub fn failing_library() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = directory().join("failing");
+        let mut build = cargo();
+        build.args(["build", "--release", "--quiet", "-p", "alloc-preload", "--features", "failing-os"]);
+        let status = build.arg("--target-dir").arg(&target).status().expect("cargo can be started");
+        assert!(status.success(), "building the failing library failed: {status}");
+        let library = target.join("release/libstatsalloc.so");
+        assert!(library.is_file(), "no {}", library.display());
+        library
+    })
+}
+
 /// The test program `programs/<file>` (`.c` or `.cc`), compiled.
 pub fn program(file: &str) -> PathBuf {
     compiled(file, &[])

@@ -72,17 +72,17 @@ impl Segment {
     /// Creates the calling process's segment, in the place of the parent's in a forked child; `forked_from` is then the
     /// parent's PID. Called while the process boots, or by a child's only thread.
     ///
-    /// What prevents publishing costs only that: the same memory is then private. `None` if there is no memory.
-    pub(crate) fn create(options: &Options, ranges: Ranges, forked_from: u32) -> Option<Self> {
+    /// There is memory behind `row`, and what prevents publishing costs only that: the same memory is then private.
+    /// `None` if there is no memory.
+    pub(crate) fn create(options: &Options, ranges: Ranges, forked_from: u32, row: usize) -> Option<Self> {
         let place = Place::of_this_program()?;
-        populate::reset();
-        let segment = match Self::publish(options, place) {
+        let segment = match Self::publish(options, place, row) {
             Ok(segment) => segment,
             Err(refusal) => {
                 if options.verbose {
                     refusal.print();
                 }
-                Self::private(place)?
+                Self::private(place, row)?
             }
         };
         segment.describe(options, ranges, forked_from);
@@ -127,7 +127,7 @@ impl Segment {
         }
     }
 
-    fn publish(options: &Options, place: Place) -> Result<Self, Refusal> {
+    fn publish(options: &Options, place: Place, row: usize) -> Result<Self, Refusal> {
         if !options.publish {
             return Err(Refusal { what: "STATSALLOC_PUBLISH=0", errno: None });
         }
@@ -143,7 +143,7 @@ impl Segment {
             kept: options.keep,
         };
         // SAFETY: a process has one segment at a time; whatever lies there is not used any more.
-        let result = unsafe { object.map(place) }.and_then(|()| segment.open_up()).map(|()| segment);
+        let result = unsafe { object.map(place) }.and_then(|()| segment.open_up(row)).map(|()| segment);
         if result.is_err() {
             object::unlink(pid, object.suffix);
         }
@@ -151,18 +151,21 @@ impl Segment {
         result
     }
 
-    fn private(place: Place) -> Option<Self> {
+    fn private(place: Place, row: usize) -> Option<Self> {
         // SAFETY: as in `publish`.
         unsafe { os::reserve_again(place.base, place.bytes) }.ok()?;
         let Place { base, bytes: mapped } = place;
         let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false, kept: false };
-        segment.open_up().ok()?;
+        segment.open_up(row).ok()?;
         Some(segment)
     }
 
-    /// Makes the start of a fresh, inaccessible mapping usable.
-    fn open_up(&self) -> Result<(), Refusal> {
-        populate::start(*self).map_err(Refusal::failed("no room in /dev/shm"))
+    /// Makes the start of a fresh, inaccessible mapping usable, and `row`.
+    fn open_up(&self, row: usize) -> Result<(), Refusal> {
+        const WHAT: &str = "no room in /dev/shm";
+        populate::reset();
+        populate::start(*self).map_err(Refusal::failed(WHAT))?;
+        if populate::row(*self, row) { Ok(()) } else { Err(Refusal { what: WHAT, errno: None }) }
     }
 
     /// Row `i` if it is in use. Any thread, any time.

@@ -105,16 +105,16 @@ fn grow_records(needed: usize) -> os::Result<()> {
     }
     let all = window.bytes.load(Ordering::Relaxed) / UNIT + 1;
     let target = needed.next_multiple_of(RECORD_STEP).min(all);
-    for (table, size) in [
-        (&window.units, size_of::<Unit>()),
-        (&window.heads, size_of::<AtomicU32>()),
-        (&window.slabs, size_of::<Slab>()),
-        (&window.runs, size_of::<Run>()),
+    for (part, table, size) in [
+        (Part::Units, &window.units, size_of::<Unit>()),
+        (Part::Heads, &window.heads, size_of::<AtomicU32>()),
+        (Part::Slabs, &window.slabs, size_of::<Slab>()),
+        (Part::Runs, &window.runs, size_of::<Run>()),
     ] {
         let start = table.load(Ordering::Relaxed);
         let from = record_end(start, ready, size);
         // SAFETY: the table's pages in our reservation; the last is padding of this table.
-        unsafe { commit_table(from as *mut u8, record_end(start, target, size) - from) }?;
+        unsafe { commit_table(part, from as *mut u8, record_end(start, target, size) - from) }?;
     }
     window.records_ready.store(target, Ordering::Relaxed);
     Ok(())
@@ -127,7 +127,7 @@ fn grow_ledger(needed: usize) -> os::Result<()> {
     if needed > ready {
         let (ledger, bytes) = WINDOW.ledger_range(UnitIndex(ready as u32), needed - ready);
         // SAFETY: the ledger lies in the tables' reservation, or where that was.
-        unsafe { commit_table(ledger, bytes) }?;
+        unsafe { commit_table(Part::Ledger, ledger, bytes) }?;
         WINDOW.ledger_ready.store(needed, Ordering::Relaxed);
     }
     Ok(())
@@ -138,12 +138,24 @@ fn record_end(table: usize, count: usize, size: usize) -> usize {
     (table + count * size).next_multiple_of(os::PAGE)
 }
 
-/// Makes a part of the tables accessible.
+/// What address space is reserved for; [`Window::released`](super::Window) has a bit for each whose unused rest was given
+/// up.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    Units,
+    Heads,
+    Slabs,
+    Runs,
+    Heaps,
+    Ledger,
+}
+
+/// Makes some of a table accessible.
 ///
 /// # Safety
-/// The range lies in the tables' reservation, or where that was before [`release`].
-pub(crate) unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<()> {
-    if WINDOW.released.load(Ordering::Relaxed) == 0 {
+/// The range lies in the reservation for this table, or where that was before [`release`].
+pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> os::Result<()> {
+    if WINDOW.released.load(Ordering::Relaxed) & 1 << part as usize == 0 {
         // SAFETY: the caller's.
         return unsafe { os::commit(address, size) };
     }
@@ -152,31 +164,46 @@ pub(crate) unsafe fn commit_table(address: *mut u8, size: usize) -> os::Result<(
 }
 
 /// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit
-/// itself, and the reservation alone would exceed the limit. Beyond `heaps_end` no heap is in use. Under the central lock.
+/// itself, and the reservation alone would exceed the limit. Beyond `heaps_end` no heap is in use. What the kernel does
+/// not take back stays reserved, and is used as before until the next attempt. Under the central lock.
 pub(crate) fn release(heaps_end: usize) {
     let window = &WINDOW;
-    if window.is_chunked() {
+    let mut released = window.released.load(Ordering::Relaxed);
+    if window.is_chunked() && released == 0 {
         return;
     }
     let end = window.end();
     let at = |field: &AtomicUsize| field.load(Ordering::Relaxed);
+    let give_up = |from: usize, to: usize| {
+        // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
+        from >= to || unsafe { os::unmap(from as *mut u8, to - from) }.is_ok()
+    };
+    window.over_limit.store(1, Ordering::Relaxed);
+    if released == 0 && !give_up(window.address(end) as usize, window.base() + at(&window.bytes)) {
+        return;
+    }
+    released |= TABLES_GROW;
     let ready = at(&window.records_ready);
     let (ledger, _) = window.ledger_range(UnitIndex(at(&window.ledger_ready) as u32), 0);
-    let unused = [
-        (window.address(end) as usize, window.base() + at(&window.bytes)),
-        (ledger as usize, at(&window.units)),
-        (record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.heads)),
-        (record_end(at(&window.heads), ready, size_of::<AtomicU32>()), at(&window.slabs)),
-        (record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.runs)),
-        (record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
-        (heaps_end.next_multiple_of(os::PAGE), at(&window.tables) + at(&window.tables_bytes)),
-    ];
-    for (from, to) in unused {
-        if from < to {
-            // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
-            let _ = unsafe { os::unmap(from as *mut u8, to - from) };
+    for (part, from, to) in [
+        (Part::Ledger, ledger as usize, at(&window.units)),
+        (Part::Units, record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.heads)),
+        (Part::Heads, record_end(at(&window.heads), ready, size_of::<AtomicU32>()), at(&window.slabs)),
+        (Part::Slabs, record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.runs)),
+        (Part::Runs, record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
+        (Part::Heaps, heaps_end.next_multiple_of(os::PAGE), at(&window.tables) + at(&window.tables_bytes)),
+    ] {
+        let bit = 1 << part as usize;
+        if released & bit == 0 && give_up(from, to) {
+            released |= bit;
         }
     }
-    window.released.store(1, Ordering::Relaxed);
+    window.released.store(released, Ordering::Relaxed);
+    window.over_limit.store(usize::from(released != ALL_RELEASED), Ordering::Relaxed);
     window.chunked.store(1, Ordering::Relaxed);
 }
+
+/// Nothing is left to give up.
+const ALL_RELEASED: usize = TABLES_GROW | ((1 << (Part::Ledger as usize + 1)) - 1);
+/// Set in `released` of a window that was reserved at first: its tables are not accessible from the start.
+const TABLES_GROW: usize = 1 << 63;
