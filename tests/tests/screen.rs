@@ -89,6 +89,33 @@ fn it_survives_every_size() {
 }
 
 #[test]
+fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
+    if missing(&["tmux", "bash"]) {
+        return;
+    }
+    let cat = cat();
+    let pid = cat.pid().to_string();
+    let script = format!(
+        "set -m; {} {pid}; echo \"stopped=$?\"; stty -a; read -r x; fg; echo \"code=$?\"; stty -a; read -r x",
+        statsmon().display()
+    );
+    let terminal = Terminal::open(&["bash", "-c", &script]);
+    let is_there = |screen: &str| screen.contains(&pid) && screen.contains("LIVE");
+    terminal.wait("the process", is_there);
+    terminal.keys(&["C-z"]);
+    let screen = terminal.wait("the shell", |screen| screen.contains("stopped=") && screen.contains("icanon"));
+    let stopped = [libc::SIGSTOP, libc::SIGTSTP].map(|signal| format!("stopped={}\n", 128 + signal));
+    assert!(stopped.iter().any(|line| screen.contains(line)), "{screen}");
+    assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+    assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "0 1", "{screen}");
+    terminal.keys(&["Enter"]);
+    terminal.wait("the process again", is_there);
+    assert_eq!(terminal.ask("#{alternate_on}"), "1");
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
+#[test]
 fn signals_restore_the_terminal() {
     if missing(&["tmux"]) {
         return;
