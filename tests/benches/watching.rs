@@ -131,7 +131,10 @@ impl Watched {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("no input")?;
         let output = BufReader::new(child.stdout.take().ok_or("no output")?);
-        Ok(Self { process: Ours(child), input, output })
+        let mut watched = Self { process: Ours(child), input, output };
+        // Once it answers, it can be watched.
+        watched.reading()?;
+        Ok(watched)
     }
 
     /// Operations, and nanoseconds of processor and of wall time.
@@ -186,7 +189,7 @@ impl Screen {
                 }
             }
         });
-        is_shown.recv_timeout(Duration::from_secs(30)).map_err(|_| "the screen does not open")?;
+        is_shown.recv_timeout(Duration::from_secs(30)).map_err(|error| format!("the screen does not open: {error}"))?;
         Ok(Self { process, terminal, reader })
     }
 
