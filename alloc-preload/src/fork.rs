@@ -19,6 +19,7 @@ use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::heap::usage;
 use crate::hot::Hot;
+use crate::misuse;
 use crate::os;
 use crate::stats::globals;
 use crate::thread;
@@ -133,6 +134,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     let taken = core::mem::take(&mut snapshot.taken);
     PLACE.store(OWN, Ordering::Relaxed);
+    misuse::start_anew();
     if taken {
         let own_segment = globals().metadata.get();
         for (counter, &copy) in carried(globals()).into_iter().zip(&snapshot.globals) {

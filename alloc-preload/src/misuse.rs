@@ -4,20 +4,22 @@
 //! |---|---|
 //! | [`place`]   | what a pointer outside the heap points into: another allocator's block, or nobody's |
 //! | [`maps`]    | `/proc/self/maps` |
-//! | [`callers`] | who has been warned about |
+//! | [`foreign`] | other allocators' blocks: counted, their callers recorded |
+//! | [`callers`] | who these callers are |
 //! | [`message`] | the line |
 
 mod callers;
+mod foreign;
 mod maps;
 mod message;
 mod place;
 
+pub(crate) use foreign::start_anew;
 pub(crate) use place::pointers;
 
 use crate::options::{MisuseAction, options};
 use crate::os;
 use crate::stats::globals;
-use callers::Callers;
 use core::sync::atomic::{Ordering, fence};
 use message::Told;
 use shm_layout::layout::{Globals, MISUSES, MisuseKind};
@@ -52,21 +54,22 @@ pub(crate) struct Event {
 #[cold]
 #[inline(never)]
 pub(crate) fn report(event: &Event) {
-    let actions = options().misuse;
-    let mut told = Told { event, place: None, module: None };
-    let mut kind = event.kind;
+    let (mut kind, mut place, mut module) = (event.kind, None, None);
+    let mut was_told = false;
     if kind == MisuseKind::Foreign {
-        let silent = actions.foreign == MisuseAction::Count || !WARNED.is_new(event.caller);
-        if silent && place::is_known_foreign(event.address) {
-            return record(globals(), event, kind);
+        if foreign::is_more_of_the_same(event) {
+            return;
         }
-        let (place, module) = place::look_up(event.address, event.caller);
-        if !place.may_be_foreign() {
+        let (found, caller) = place::look_up(event.address, event.caller);
+        if found.may_be_foreign() {
+            was_told = !foreign::record(event, caller.as_ref());
+        } else {
             kind = MisuseKind::NeverAllocated;
         }
-        (told.place, told.module) = (Some(place), module);
+        (place, module) = (Some(found), caller);
     }
     record(globals(), event, kind);
+    let actions = options().misuse;
     let action = match kind {
         MisuseKind::DoubleFree => actions.double,
         MisuseKind::InteriorFree | MisuseKind::WrongSize => actions.interior,
@@ -74,21 +77,17 @@ pub(crate) fn report(event: &Event) {
         MisuseKind::Foreign => actions.foreign,
         MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => actions.list,
     };
-    let once = kind == MisuseKind::Foreign && action == MisuseAction::Warn;
-    if action == MisuseAction::Count || (once && !WARNED.add(event.caller)) {
+    if action == MisuseAction::Count || (action == MisuseAction::Warn && was_told) {
         return;
     }
-    if told.place.is_none() {
-        told.module = place::look_up(event.address, event.caller).1;
+    if place.is_none() {
+        module = place::look_up(event.address, event.caller).1;
     }
-    told.describe().print();
+    Told { event, place, module: module.as_ref() }.describe().print();
     if action == MisuseAction::Abort {
         abort();
     }
 }
-
-/// Callers whose foreign pointers have been told of.
-static WARNED: Callers = Callers::new();
 
 /// A block that was to return to its slab is not pending: freed twice at the same time, or the chain that led to it was
 /// written to after it was freed. `block_size` is that of its slab, if it lies in one.
@@ -113,11 +112,12 @@ pub(crate) fn written_after_free(address: usize, block_size: usize, call: Call) 
     report(&Event { kind, call, address, caller: 0, block: Some((block_size, None)), enclosing_start: None });
 }
 
+/// Counts and records all but foreign pointers, which have a record of their own.
 fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     let counter = match kind {
         MisuseKind::DoubleFree => &globals.double_frees,
         MisuseKind::InteriorFree | MisuseKind::NeverAllocated | MisuseKind::WrongSize => &globals.invalid_frees,
-        MisuseKind::Foreign => &globals.foreign_frees,
+        MisuseKind::Foreign => return,
         MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => &globals.corruptions,
     };
     counter.add_shared(1);

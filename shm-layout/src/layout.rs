@@ -1,9 +1,11 @@
-//! The segment's types. Every field is an atomic with a stated writer; every offset is in the [`Header`].
+//! The segment's types. Every field is an atomic with a stated writer; the offset of every table is in the [`Header`],
+//! but for what came into reserved space later.
 //!
 //! ```text
 //! 0          Header   identity, sizes and offsets; written once, `magic` last
 //! GLOBALS    Globals  process-wide counters, peaks, the misuse ring
 //! CLASSES    ClassInfo x LINES, written once
+//! FOREIGN    ForeignSlot x FOREIGNERS, to the end of their page
 //! TOTALS     TotalsSlot x (seconds, minutes, hours)
 //! MINUTES    ClassSlot x LINES x CLASS_MINUTES
 //! ROWS       Row x ROWS: row 0 is shared by threads without a row of their own
@@ -15,6 +17,10 @@
 use crate::class::{CLASSES, LINES};
 use crate::counter::Counter;
 use core::sync::atomic::{AtomicU8, AtomicU32};
+
+mod misuse;
+
+pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseSlot};
 
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
@@ -35,11 +41,15 @@ pub const HOURS: usize = 168;
 pub const CLASS_MINUTES: usize = 120;
 /// Misuse events kept.
 pub const MISUSES: usize = 16;
+/// Callers of foreign frees kept.
+pub const FOREIGNERS: usize = 16;
 
 /// Offset of [`Globals`].
 pub const GLOBALS_OFFSET: usize = 1024;
 /// Offset of the [`ClassInfo`] table.
 pub const CLASSES_OFFSET: usize = 4096;
+/// Offset of the [`ForeignSlot`] ring.
+pub const FOREIGN_OFFSET: usize = CLASSES_OFFSET + LINES * size_of::<ClassInfo>();
 /// Offset of the totals rings: seconds, minutes, hours, one after the other.
 pub const TOTALS_OFFSET: usize = 8192;
 /// Offset of the per-class ring: `CLASS_MINUTES` slots of `LINES` entries.
@@ -167,7 +177,7 @@ pub struct Globals {
     pub invalid_frees: Counter,
     /// Free lists found overwritten.
     pub corruptions: Counter,
-    /// Misuse events ever recorded; event `n` lies in slot `n % MISUSES`.
+    /// Misuse events ever recorded, foreign frees not among them; event `n` lies in slot `n % MISUSES`.
     pub misuse_events: Counter,
     /// Live totals flushed by threads (see the allocator's accounting): an approximation within `peak_error`.
     pub flushed_requested: Counter,
@@ -176,61 +186,13 @@ pub struct Globals {
     /// The second (since `created_monotonic_ns`) in which the rings were written last, or could not be for want of
     /// memory, plus one. 0 while they were never due: then nothing has happened but in the first moments.
     pub last_second: Counter,
+    /// Callers of foreign frees ever recorded; caller `n` lies in slot `n % FOREIGNERS`.
+    pub foreign_callers: Counter,
     /// Reserved, zero.
-    pub reserved: [Counter; 7],
+    pub reserved: [Counter; 6],
     /// The last misuse events.
     pub misuse: [MisuseSlot; MISUSES],
 }
-
-/// What a misuse event was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum MisuseKind {
-    /// The block had been freed before.
-    DoubleFree = 1,
-    /// The pointer lies inside a live block.
-    InteriorFree = 2,
-    /// No block ever started there, or its memory has long been given back.
-    NeverAllocated = 3,
-    /// The pointer lies outside the window.
-    Foreign = 4,
-    /// A free list had been overwritten, by a write after free or an overflow.
-    CorruptFreeList = 5,
-    /// A block was written to beyond its end (hardened heaps).
-    Overrun = 6,
-    /// A block was written to after it was freed (hardened heaps).
-    WrittenAfterFree = 7,
-    /// The block was freed with another size than it was asked for with.
-    WrongSize = 8,
-}
-
-/// One misuse event. `stamp` is zeroed before and set after the others are written.
-#[repr(C)]
-pub struct MisuseSlot {
-    /// Number of the event, counted from 1; 0 while it is written.
-    pub stamp: Counter,
-    /// A [`MisuseKind`].
-    pub kind: AtomicU32,
-    /// Index into [`CALLS`].
-    pub call: AtomicU32,
-    /// The pointer that was given.
-    pub address: Counter,
-    /// Return address of the call.
-    pub caller: Counter,
-    /// Size of the block it meant, in bytes; 0 if unknown.
-    pub block_size: Counter,
-    /// Bytes requested for that block, plus one; 0 if unknown.
-    pub requested_plus_one: Counter,
-    /// When: nanoseconds on `CLOCK_MONOTONIC`.
-    pub time_ns: Counter,
-    /// Calling thread, in the process's PID namespace.
-    pub tid: AtomicU32,
-    /// Reserved, zero.
-    pub reserved: AtomicU32,
-}
-
-/// Names of the calls that [`MisuseSlot::call`] indexes.
-pub const CALLS: [&str; 6] = ["free", "realloc", "malloc_usable_size", "malloc", "reallocarray", "free_sized"];
 
 /// One line of the class table.
 #[repr(C)]
@@ -355,7 +317,8 @@ const _: () = {
     assert!(size_of::<MisuseSlot>() == 64);
     assert!(size_of::<Globals>() == 32 * 8 + MISUSES * 64);
     assert!(GLOBALS_OFFSET + size_of::<Globals>() <= CLASSES_OFFSET);
-    assert!(size_of::<ClassInfo>() == 16 && CLASSES_OFFSET + LINES * 16 <= TOTALS_OFFSET);
+    assert!(size_of::<ClassInfo>() == 16 && size_of::<ForeignSlot>() == 160);
+    assert!(FOREIGN_OFFSET + FOREIGNERS * size_of::<ForeignSlot>() <= TOTALS_OFFSET);
     assert!(size_of::<TotalsSlot>() == 64);
     assert!(TOTALS_OFFSET + (SECONDS + MINUTES + HOURS) * 64 <= CLASS_RING_OFFSET);
     assert!(size_of::<ClassSlot>() == 16);

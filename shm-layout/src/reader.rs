@@ -12,7 +12,7 @@ mod rows;
 mod tests;
 
 pub use check::ReadError;
-pub use rings::{Misuse, Ring, TotalsCopy};
+pub use rings::{ForeignCaller, Misuse, ModuleCopy, Ring, TotalsCopy};
 pub use rows::{LineTotals, RowView};
 
 use crate::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals, Header, ROWS, ROWS_OFFSET, Row};

@@ -2,6 +2,7 @@
 
 use crate::os;
 use crate::print::Line;
+use shm_layout::layout::MODULE_BYTES;
 
 /// One mapping of the process.
 #[derive(Clone, Copy)]
@@ -15,12 +16,49 @@ pub(super) struct Mapping {
     pub(super) offset: u64,
     /// The file's inode; 0 where there is no file.
     pub(super) inode: u64,
-    name: [u8; NAME],
-    name_len: usize,
+    name: Ends<256>,
 }
 
-/// Of a longer name only so much is kept.
-const NAME: usize = 256;
+/// A text. Of one longer than `N` bytes the beginning and the last [`MODULE_BYTES`] are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<const N: usize> {
+    bytes: [u8; N],
+    /// Length of the whole text.
+    len: usize,
+}
+
+impl<const N: usize> Ends<N> {
+    const EMPTY: Self = Self { bytes: [0; N], len: 0 };
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+        } else if let Some(end) = self.bytes.last_chunk_mut::<MODULE_BYTES>() {
+            end.rotate_left(1);
+            end[MODULE_BYTES - 1] = byte;
+        }
+        self.len += 1;
+    }
+
+    /// Length of the whole text in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What is kept.
+    fn kept(&self) -> &[u8] {
+        self.bytes.get(..self.len.min(N)).unwrap_or_default()
+    }
+
+    /// The last [`MODULE_BYTES`] of it, or all.
+    pub(super) fn end(&self) -> &[u8] {
+        let kept = self.kept();
+        kept.last_chunk::<MODULE_BYTES>().map_or(kept, |end| end)
+    }
+}
+
+/// The last bytes of a path.
+pub(super) type PathEnd = Ends<MODULE_BYTES>;
 
 /// The last part of a path, cut at 64 bytes.
 #[derive(Clone, Copy)]
@@ -39,17 +77,21 @@ impl FileName {
     }
 }
 
+impl PathEnd {
+    /// What follows the last slash.
+    pub(super) fn file_name(&self) -> FileName {
+        let name = self.kept().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let mut file = FileName { bytes: [0; 64], len: name.len().min(64) };
+        for (place, &byte) in file.bytes.iter_mut().zip(name) {
+            *place = byte;
+        }
+        file
+    }
+}
+
 impl Mapping {
-    pub(super) const NONE: Self = Self {
-        start: 0,
-        end: 0,
-        accessible: false,
-        executable: false,
-        offset: 0,
-        inode: 0,
-        name: [0; NAME],
-        name_len: 0,
-    };
+    pub(super) const NONE: Self =
+        Self { start: 0, end: 0, accessible: false, executable: false, offset: 0, inode: 0, name: Ends::EMPTY };
 
     pub(super) fn contains(&self, address: usize) -> bool {
         (self.start..self.end).contains(&address)
@@ -57,21 +99,25 @@ impl Mapping {
 
     /// A path, a name in brackets, or nothing.
     pub(super) fn name(&self) -> &[u8] {
-        self.name.get(..self.name_len).unwrap_or_default()
+        self.name.kept()
+    }
+
+    /// The name's end, and how long all of it is.
+    pub(super) fn path(&self) -> PathEnd {
+        let mut path = PathEnd::EMPTY;
+        self.name.end().iter().for_each(|&byte| path.push(byte));
+        path.len = self.name.len();
+        path
     }
 
     pub(super) fn file_name(&self) -> FileName {
-        let name = self.name().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let mut file = FileName { bytes: [0; 64], len: name.len().min(64) };
-        for (place, &byte) in file.bytes.iter_mut().zip(name) {
-            *place = byte;
-        }
-        file
+        self.path().file_name()
     }
 
     /// A line of the file, without its newline; `None` if it is none.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut rest = line;
+    fn parse(line: &Ends<LINE>) -> Option<Self> {
+        let mut rest = line.kept();
+        let dropped = line.len() - rest.len();
         let mut field = || {
             let at = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
             let (field, behind) = rest.split_at(at);
@@ -89,11 +135,8 @@ impl Mapping {
             inode: number(inode, 10)?,
             ..Self::NONE
         };
-        let name = rest.trim_ascii_start();
-        for (place, &byte) in mapping.name.iter_mut().zip(name) {
-            *place = byte;
-        }
-        mapping.name_len = name.len().min(NAME);
+        rest.trim_ascii_start().iter().for_each(|&byte| mapping.name.push(byte));
+        mapping.name.len += dropped;
         Some(mapping)
     }
 }
@@ -108,23 +151,22 @@ fn number(digits: &[u8], base: u32) -> Option<u64> {
     })
 }
 
-/// Cuts a stream of bytes into lines. Of a longer one only the start is kept.
-struct Lines {
-    line: [u8; 512],
-    len: usize,
-}
+/// So much is kept of a line.
+const LINE: usize = 512;
+
+/// Cuts a stream of bytes into lines.
+struct Lines(Ends<LINE>);
 
 impl Lines {
     fn feed(&mut self, bytes: &[u8], each: &mut dyn FnMut(&Mapping)) {
         for &byte in bytes {
             if byte == b'\n' {
-                if let Some(mapping) = Mapping::parse(self.line.get(..self.len).unwrap_or_default()) {
+                if let Some(mapping) = Mapping::parse(&self.0) {
                     each(&mapping);
                 }
-                self.len = 0;
-            } else if let Some(place) = self.line.get_mut(self.len) {
-                *place = byte;
-                self.len += 1;
+                self.0.len = 0;
+            } else {
+                self.0.push(byte);
             }
         }
     }
@@ -133,7 +175,7 @@ impl Lines {
 /// Calls `each` with every mapping of this process, by ascending address. An error if they cannot be read.
 pub(super) fn each(each: &mut dyn FnMut(&Mapping)) -> os::Result<()> {
     let fd = os::open(c"/proc/self/maps", libc::O_RDONLY, 0)?;
-    let mut lines = Lines { line: [0; 512], len: 0 };
+    let mut lines = Lines(Ends::EMPTY);
     let mut buffer = [0; 1024];
     let result = loop {
         match os::read(fd, &mut buffer) {
@@ -154,7 +196,7 @@ mod tests {
     use std::vec::Vec;
 
     fn parsed(text: &str, step: usize) -> Vec<Mapping> {
-        let mut lines = Lines { line: [0; 512], len: 0 };
+        let mut lines = Lines(Ends::EMPTY);
         let mut all = Vec::new();
         for bytes in text.as_bytes().chunks(step) {
             lines.feed(bytes, &mut |mapping| all.push(*mapping));
@@ -180,14 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_and_endless_names_are_passed_over() {
+    fn nonsense_is_passed_over_and_of_endless_names_the_ends_are_kept() {
         let mut text = String::from("\n \nx-y rw-p 0 0:0 0\n1-2\n1 rw-p 0 0:0 0\n1-2 rw 0 0:0 0\n");
         assert!(parsed(&text, 3).is_empty());
-        text.push_str("1000-2000 rw-p 0 0:0 5 /");
-        text.push_str(&"x".repeat(5000));
-        text.push('\n');
-        let all = parsed(&text, 100);
-        assert_eq!((all.len(), all[0].name().len()), (1, NAME));
+        for length in [90, 140, 300, 5000] {
+            let folders = "x".repeat(length);
+            text.push_str("1000-2000 rw-p 0 0:0 5 /memfd:");
+            text.push_str(&folders);
+            text.push_str("/libend.so\n");
+            let all = parsed(&text, 100);
+            let path = all[0].path();
+            assert!(all.len() == 1 && all[0].name().starts_with(b"/memfd:"));
+            assert!(path.end().ends_with(b"x/libend.so") && path.end().len() == MODULE_BYTES);
+            assert_eq!(path.len(), "/memfd:/libend.so".len() + length);
+            assert_eq!(path.file_name().describe(Line::new()).bytes(), b"libend.so");
+            text.clear();
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) struct Told<'a> {
     /// Of a pointer outside the window: what it points into.
     pub(super) place: Option<Place>,
     /// Where the caller's code is from.
-    pub(super) module: Option<Module>,
+    pub(super) module: Option<&'a Module>,
 }
 
 impl Told<'_> {

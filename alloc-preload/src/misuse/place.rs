@@ -4,7 +4,7 @@
 //! text, or nowhere, was never anybody's block. Two of these look anonymous: a thread's stack, known by the stack and
 //! thread pointers that its row holds, and an object's `.bss`, which its program headers tell the end of.
 
-use super::maps::{self, FileName, Mapping};
+use super::maps::{self, FileName, Mapping, PathEnd};
 use crate::os;
 use crate::print::Line;
 use crate::segment;
@@ -55,17 +55,19 @@ impl Place {
     }
 }
 
-/// The file that an address of code lies in, and how far behind the file's start in memory.
+/// The file that an address of code lies in.
 #[derive(Clone, Copy)]
 pub(super) struct Module {
-    name: FileName,
-    offset: usize,
+    pub(super) path: PathEnd,
+    /// The address as the file has it: of a shared object how far behind its start, of an executable that is always
+    /// loaded at the same place the address itself. Symbolisers take it so.
+    pub(super) offset: usize,
 }
 
 impl Module {
     /// ` (libx.so+0x123)`
     pub(super) fn describe(&self, line: Line) -> Line {
-        self.name.describe(line.text(" (")).text("+").hex(self.offset as u64).text(")")
+        self.path.file_name().describe(line.text(" (")).text("+").hex(self.offset as u64).text(")")
     }
 }
 
@@ -114,7 +116,8 @@ impl Search {
         }
         if mapping.contains(self.caller) && !mapping.name().is_empty() {
             let start = if self.head.inode == mapping.inode { self.head.start } else { mapping.start };
-            self.module = Some(Module { name: mapping.file_name(), offset: self.caller - start });
+            let linked = extent(start).map_or(0, |(lowest, _)| lowest);
+            self.module = Some(Module { path: mapping.path(), offset: (self.caller - start).wrapping_add(linked) });
         }
         if self.before.contains(self.address) {
             return;
@@ -193,9 +196,15 @@ pub(crate) fn pointers() -> (usize, usize) {
     (stack, thread)
 }
 
-/// Where the data of the object ends whose file's start is mapped at `start`, rounded up to a page: the highest end of
-/// its loaded segments. `None` if it is no object of ours to read.
+/// Where the data of the object ends whose file's start is mapped at `start`, rounded up to a page. `None` if it is no
+/// object of ours to read.
 fn data_end(start: usize) -> Option<usize> {
+    let (_, bytes) = extent(start)?;
+    start.checked_add(bytes)?.checked_next_multiple_of(os::PAGE)
+}
+
+/// Where the object begins in its own terms, on a page, and up to which of its bytes it is loaded. As in [`data_end`].
+fn extent(start: usize) -> Option<(usize, usize)> {
     const LOAD: u32 = 1;
     const MOST_SEGMENTS: u16 = 64;
     let header: [u8; 64] = read(start)?;
@@ -215,8 +224,8 @@ fn data_end(start: usize) -> Option<usize> {
             highest = highest.max(address.checked_add(size)?);
         }
     }
-    let bytes = highest.checked_sub(lowest & !(os::PAGE - 1))?;
-    start.checked_add(bytes)?.checked_next_multiple_of(os::PAGE)
+    let lowest = lowest & !(os::PAGE - 1);
+    Some((lowest, highest.checked_sub(lowest)?))
 }
 
 /// A copy of what lies at `address`, made by the kernel; `None` where nothing can be read.

@@ -258,6 +258,13 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     rows.map(move |i| unsafe { &*((base + ROWS_OFFSET) as *const Row).add(i) })
 }
 
+/// The callers of foreign frees in this process's present segment; `None` before there is one.
+pub(crate) fn foreign_slots() -> Option<&'static [ForeignSlot; FOREIGNERS]> {
+    let base = PLACE[0].load(Ordering::Relaxed);
+    // SAFETY: as long as there are rows there is the start of the segment, which has memory behind it; all atomics.
+    (base != 0 && populate::rows_end() != 0).then(|| unsafe { &*((base + FOREIGN_OFFSET) as *const _) })
+}
+
 impl Refusal {
     fn print(self) {
         let line = Line::new().text("statsalloc: statsmon cannot see this process: ").text(self.what);

@@ -1,17 +1,14 @@
 //! Figures from a read segment and what is known around it.
 
+mod misuse;
 mod threads;
 
 use super::history::ClassSeries;
 use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Scale, Slot};
 use super::rates::{self, Sample};
 use super::time::Time;
-use super::{
-    ClassHistory, History, Large, LargeClass, Limits, Line, Misuse, MisuseEvent, Point, Process, SizeClass, State,
-    Totals,
-};
+use super::{ClassHistory, History, Large, LargeClass, Limits, Line, Point, Process, SizeClass, State, Totals};
 use shm_layout::class::LINES;
-use shm_layout::layout::MisuseKind;
 use shm_layout::reader::{LineTotals, Reader, Ring, RowView};
 use std::collections::BTreeMap;
 
@@ -129,7 +126,7 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
         decay_seconds: (decay_ms != u32::MAX).then(|| f64::from(decay_ms) / 1000.0),
         forked_from: Some(reader.identity().forked_from).filter(|&pid| pid != 0),
         rates,
-        misuse: Some(misuse(reader, &clock)),
+        misuse: Some(misuse::misuse(reader, &clock)),
         threads: Some(threads::threads(reader, &rows, &clock, look)),
         size_classes: Some(lines.iter().filter(|line| !line.is_bucket).map(size_class).collect()),
         large: Some(large(reader, &lines)),
@@ -309,41 +306,6 @@ pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
         }
     }
     ClassHistory { times, classes }
-}
-
-fn misuse(reader: &Reader<'_>, clock: &Clock) -> Misuse {
-    let globals = reader.globals();
-    let last = reader.misuses().map(|event| MisuseEvent {
-        number: event.number,
-        kind: kind_name(event.kind),
-        call: event.call,
-        address: format!("{:#x}", event.address),
-        caller: format!("{:#x}", event.caller),
-        block_size: event.block_size,
-        requested_bytes: event.requested,
-        tid: event.tid,
-        time: clock.time_of_day(event.time_ns),
-    });
-    Misuse {
-        foreign_frees: globals.foreign_frees,
-        double_frees: globals.double_frees,
-        invalid_frees: globals.invalid_frees,
-        corruptions: globals.corruptions,
-        last: last.collect(),
-    }
-}
-
-fn kind_name(kind: MisuseKind) -> &'static str {
-    match kind {
-        MisuseKind::DoubleFree => "double_free",
-        MisuseKind::InteriorFree => "interior_free",
-        MisuseKind::NeverAllocated => "never_allocated",
-        MisuseKind::Foreign => "foreign",
-        MisuseKind::CorruptFreeList => "corrupt_free_list",
-        MisuseKind::Overrun => "overrun",
-        MisuseKind::WrittenAfterFree => "written_after_free",
-        MisuseKind::WrongSize => "wrong_size",
-    }
 }
 
 /// The three series, and the seconds' slots as they were written.

@@ -157,6 +157,27 @@ impl Fake {
         self.half(start + offset_of!(MisuseSlot, tid), 1235);
     }
 
+    /// Writes a caller of foreign frees.
+    pub(crate) fn foreign_caller(&mut self, number: u64, module: &[u8]) {
+        let start = FOREIGN_OFFSET + (number as usize % FOREIGNERS) * size_of::<ForeignSlot>();
+        let words = [
+            (offset_of!(ForeignSlot, stamp), number),
+            (offset_of!(ForeignSlot, address), 0x5555_5700_0010),
+            (offset_of!(ForeignSlot, caller), 0x7f98_0000_1234),
+            (offset_of!(ForeignSlot, module_offset), 0x1234),
+            (offset_of!(ForeignSlot, frees), ForeignSlot::frees_word(number, 2)),
+            (offset_of!(ForeignSlot, time_ns), CREATED_MONOTONIC + NANOS),
+        ];
+        for (offset, value) in words {
+            self.word(start + offset, value);
+        }
+        self.half(start + offset_of!(ForeignSlot, tid), 1234);
+        self.half(start + offset_of!(ForeignSlot, module_len), module.len() as u32);
+        let end = &module[module.len().saturating_sub(MODULE_BYTES)..];
+        let at = start + offset_of!(ForeignSlot, module);
+        self.bytes[at..at + end.len()].copy_from_slice(end);
+    }
+
     /// What the model makes of it, `seconds` after it was made.
     pub(crate) fn process(&self, about: About, seconds: u64) -> Process {
         let reader = Reader::new(&self.bytes, &self.bytes).unwrap();
@@ -227,6 +248,7 @@ pub(crate) fn busy() -> Fake {
         fake.global(offset, value);
     }
     fake.double_free(1);
+    fake.foreign_caller(1, b"/usr/lib/lib\x1b[31mx.so.1");
     fake.second(0, 1_000, 10);
     fake.second(3, 60_000, 80);
     fake.second(7, 103_000, 100);

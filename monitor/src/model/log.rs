@@ -36,7 +36,17 @@ pub(crate) enum Event {
     /// Another verdict leads.
     Diagnosis { before: Option<Kind>, kind: Kind },
     /// A wrong free, as the record has it.
-    Misuse { number: u64, kind: &'static str, call: &'static str, address: String, caller: String, tid: u32 },
+    Misuse {
+        number: u64,
+        kind: &'static str,
+        call: &'static str,
+        address: String,
+        caller: String,
+        /// Where the caller's code is from, as in the record.
+        module: Option<String>,
+        module_offset: Option<String>,
+        tid: u32,
+    },
 }
 
 /// Entries kept.
@@ -52,6 +62,7 @@ pub(crate) struct Log {
     peak: Option<u64>,
     kind: Option<Kind>,
     misuses: u64,
+    foreign_callers: u64,
     children: BTreeSet<u32>,
 }
 
@@ -78,8 +89,9 @@ impl Log {
         }
         self.children.retain(|pid| process.children.contains(pid));
         for event in process.misuse.iter().flat_map(|misuse| &misuse.last) {
-            if event.number > self.misuses {
-                self.misuses = event.number;
+            let known = if event.frees.is_some() { &mut self.foreign_callers } else { &mut self.misuses };
+            if event.number > *known {
+                *known = event.number;
                 self.push(event.time, misuse(event));
             }
         }
@@ -145,6 +157,8 @@ fn misuse(event: &MisuseEvent) -> Event {
         call: event.call,
         address: event.address.clone(),
         caller: event.caller.clone(),
+        module: event.module.clone(),
+        module_offset: event.module_offset.clone(),
         tid: event.tid,
     }
 }
@@ -170,10 +184,11 @@ mod tests {
         log.take(&process(|_| {}), later(0));
         log.take(&process(|_| {}), later(1));
         let events: Vec<Event> = log.entries().into_iter().map(|entry| entry.event).collect();
-        assert_eq!(events.len(), 3, "{events:?}");
+        assert_eq!(events.len(), 4, "{events:?}");
         assert_eq!(events[0], Event::Started { name: "less".into() });
-        assert!(matches!(events[1], Event::Misuse { number: 1, .. }), "{events:?}");
-        assert_eq!(events[2], Event::Attached);
+        assert!(matches!(&events[1], Event::Misuse { number: 1, kind: "foreign", module: Some(_), .. }), "{events:?}");
+        assert!(matches!(events[2], Event::Misuse { number: 1, kind: "double_free", .. }), "{events:?}");
+        assert_eq!(events[3], Event::Attached);
     }
 
     #[test]
@@ -186,7 +201,7 @@ mod tests {
         log.take(&process(|process| process.totals.peak_allocated_bytes = Some(90 << 20)), later(200));
         log.take(&process(|process| process.children = vec![77]), later(201));
         log.take(&process(|process| process.state = State::Crashed), later(202));
-        let told: Vec<Event> = log.entries().into_iter().map(|entry| entry.event).skip(3).collect();
+        let told: Vec<Event> = log.entries().into_iter().map(|entry| entry.event).skip(4).collect();
         let peak = |allocated_bytes| Event::Peak { allocated_bytes, requested_bytes: 150_000 };
         let expected =
             [peak(4 << 20), peak(90 << 20), Event::Forked { child: 77 }, Event::State { state: State::Crashed }];

@@ -233,14 +233,14 @@ pub(crate) struct Misuse {
     pub(crate) invalid_frees: u64,
     /// Free lists found overwritten.
     pub(crate) corruptions: u64,
-    /// The last events, oldest first.
+    /// The last events, and the last callers of foreign frees, oldest first.
     pub(crate) last: Vec<MisuseEvent>,
 }
 
-/// One wrong free.
+/// One wrong free, or a caller of foreign frees at its first.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct MisuseEvent {
-    /// Counted from 1.
+    /// Counted from 1; foreign callers are counted for themselves.
     pub(crate) number: u64,
     /// `double_free`, `interior_free`, `never_allocated`, `foreign`, `corrupt_free_list`, `overrun`,
     /// `written_after_free`, `wrong_size` or `unknown`.
@@ -251,6 +251,12 @@ pub(crate) struct MisuseEvent {
     pub(crate) address: String,
     /// Return address of the call, in hexadecimal.
     pub(crate) caller: String,
+    /// Of a foreign caller, the path of the file its code is from, or `…` and the end of it.
+    pub(crate) module: Option<String>,
+    /// The return address in that file's own terms, as symbolisers take it, in hexadecimal.
+    pub(crate) module_offset: Option<String>,
+    /// Foreign frees of this caller so far.
+    pub(crate) frees: Option<u64>,
     /// Size of the block it meant.
     pub(crate) block_size: Option<u64>,
     /// Bytes requested for that block.

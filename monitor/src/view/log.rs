@@ -27,11 +27,11 @@ pub(crate) fn words(event: &Event) -> String {
         Event::Diagnosis { before: Some(before), kind } => {
             format!("diagnosis: {}, was {}", verdict::title(*kind), verdict::title(*before))
         }
-        Event::Misuse { number, kind, call, address, caller, tid } => format!(
+        Event::Misuse { number, kind, call, address, caller, module, module_offset, tid } => format!(
             "misuse {number}: {} in {call}({}) from {}, thread {tid}",
             kind.replace('_', " "),
             harmless(address),
-            harmless(caller),
+            verdict::code(caller, module.as_deref(), module_offset.as_deref()),
         ),
     }
 }

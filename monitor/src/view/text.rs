@@ -327,9 +327,17 @@ fn write_misuse(process: &Process, out: &mut impl Write) -> io::Result<()> {
             _ => String::new(),
         };
         let kind = event.kind.replace('_', " ");
+        let code = match (&event.module, &event.module_offset) {
+            (Some(module), Some(offset)) => format!(" ({}+{offset})", harmless(module)),
+            _ => String::new(),
+        };
+        let more = match event.frees {
+            Some(frees) if frees > 1 => format!(", and {} more from there", count(frees - 1)),
+            _ => String::new(),
+        };
         writeln!(
             out,
-            "{}  {kind}: {}({}){of}, called from {} in thread {}",
+            "{}  {kind}: {}({}){of}, called from {}{code} in thread {}{more}",
             event.time, event.call, event.address, event.caller, event.tid
         )?;
     }

@@ -192,9 +192,13 @@ fn exit(process: &Process) -> Verdict {
     }
 }
 
-/// The last misuse is the likely cause of a crash, unless it was but a foreign pointer.
+/// The last misuse that was more than a foreign pointer: the likely cause of a crash.
+pub(crate) fn gravest(misuse: &Misuse) -> Option<&MisuseEvent> {
+    misuse.last.iter().rev().find(|event| event.kind != "foreign")
+}
+
 fn crash(process: &Process) -> Verdict {
-    let cause = process.misuse.as_ref().and_then(|misuse| misuse.last.iter().rev().find(|one| one.kind != "foreign"));
+    let cause = process.misuse.as_ref().and_then(gravest);
     Verdict {
         title: "CRASHED",
         text: match cause {
@@ -211,7 +215,20 @@ fn crash(process: &Process) -> Verdict {
 pub(crate) fn misuse(event: &MisuseEvent) -> String {
     let kind = event.kind.replace('_', " ");
     let size = event.requested_bytes.or(event.block_size).map_or(String::new(), |size| format!(" of {}", bytes(size)));
-    format!("{kind} in {}({}){size} from {}", event.call, harmless(&event.address), harmless(&event.caller))
+    let code = code(&event.caller, event.module.as_deref(), event.module_offset.as_deref());
+    format!("{kind} in {}({}){size} from {code}", event.call, harmless(&event.address))
+}
+
+/// A return address: with the file's name and the address in it, where they are known.
+pub(crate) fn code(caller: &str, module: Option<&str>, offset: Option<&str>) -> String {
+    let caller = harmless(caller);
+    match (module, offset) {
+        (Some(module), Some(offset)) => {
+            let file = module.rsplit('/').next().unwrap_or(module);
+            format!("{}+{} ({caller})", harmless(file), harmless(offset))
+        }
+        _ => caller.into_owned(),
+    }
 }
 
 /// All wrong frees and damaged lists.

@@ -1,4 +1,4 @@
-//! The history rings and the misuse record: slots that may be half written, old, or nonsense.
+//! The history rings and the records of misuse: slots that may be half written, old, or nonsense.
 
 use super::Reader;
 use super::bytes::{u32_at, u64_at};
@@ -97,6 +97,38 @@ pub struct Misuse {
     pub tid: u32,
 }
 
+/// Somebody who gives the heap other allocators' blocks; see [`ForeignSlot`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForeignCaller<'a> {
+    /// Number of the caller, counted from 1.
+    pub number: u64,
+    /// The call, as in [`Misuse`].
+    pub call: &'static str,
+    /// The pointer that was given first.
+    pub address: u64,
+    /// Return address of the calls.
+    pub caller: u64,
+    /// Such pointers from there so far.
+    pub frees: u64,
+    /// Where the caller's code is from, if that is known.
+    pub module: Option<ModuleCopy<'a>>,
+    /// When the first came: nanoseconds on `CLOCK_MONOTONIC`.
+    pub time_ns: u64,
+    /// The thread that gave it, in the process's PID namespace.
+    pub tid: u32,
+}
+
+/// A place in a file of code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ModuleCopy<'a> {
+    /// The file's path, or the end of it: any bytes, at most [`MODULE_BYTES`].
+    pub path: &'a [u8],
+    /// Whether that is only the end.
+    pub is_cut: bool,
+    /// The address in the file's own terms.
+    pub offset: u64,
+}
+
 impl<'a> Reader<'a> {
     /// The complete slots of a ring with their period numbers, oldest first. A period without a slot holds the value
     /// of the one before it.
@@ -131,6 +163,49 @@ impl<'a> Reader<'a> {
             .rev()
             .filter_map(move |age| newest.checked_sub(age).filter(|&number| number != 0))
             .filter_map(move |number| reader.misuse(number))
+    }
+
+    /// The recorded callers of foreign frees, oldest first; one that was being written is left out until the next look.
+    pub fn foreign_callers(&self) -> impl Iterator<Item = ForeignCaller<'a>> + use<'a> {
+        let reader = *self;
+        let newest = (0..FOREIGNERS).filter_map(|slot| reader.foreign_number(slot)).max().unwrap_or(0);
+        (0..FOREIGNERS as u64)
+            .rev()
+            .filter_map(move |age| newest.checked_sub(age).filter(|&number| number != 0))
+            .filter_map(move |number| reader.foreign_caller(number))
+    }
+
+    /// Whose a slot was, all the time from before the first copy of it was taken until it was begun to take the second.
+    fn foreign_number(&self, slot: usize) -> Option<u64> {
+        let stamp = |copy| u64_at(copy, foreign_offset(slot) + offset_of!(ForeignSlot, stamp));
+        let number = stamp(self.second);
+        let is_whole = number == stamp(self.first) && number & ForeignSlot::WRITING == 0;
+        (is_whole && number % FOREIGNERS as u64 == slot as u64).then_some(number)
+    }
+
+    fn foreign_caller(&self, number: u64) -> Option<ForeignCaller<'a>> {
+        let slot = (number % FOREIGNERS as u64) as usize;
+        if self.foreign_number(slot) != Some(number) {
+            return None;
+        }
+        let start = foreign_offset(slot);
+        let word = |offset| u64_at(self.first, start + offset);
+        let half = |offset| u32_at(self.first, start + offset);
+        let frees = |copy| ForeignSlot::frees_of(number, u64_at(copy, start + offset_of!(ForeignSlot, frees)));
+        let length = half(offset_of!(ForeignSlot, module_len)) as usize;
+        let path = start + offset_of!(ForeignSlot, module);
+        let path = self.first.get(path..path + length.min(MODULE_BYTES)).unwrap_or_default();
+        let offset = word(offset_of!(ForeignSlot, module_offset));
+        Some(ForeignCaller {
+            number,
+            call: call_name(half(offset_of!(ForeignSlot, call))),
+            address: word(offset_of!(ForeignSlot, address)),
+            caller: word(offset_of!(ForeignSlot, caller)),
+            frees: frees(self.second).or(frees(self.first)).unwrap_or(0),
+            module: (length != 0).then_some(ModuleCopy { path, is_cut: length > MODULE_BYTES, offset }),
+            time_ns: word(offset_of!(ForeignSlot, time_ns)),
+            tid: half(offset_of!(ForeignSlot, tid)),
+        })
     }
 
     /// Stamps of a ring's complete slots, ascending: at most as many as the ring is long, back from the newest.
@@ -182,7 +257,7 @@ impl<'a> Reader<'a> {
         Some(Misuse {
             number,
             kind: kind_of(half(offset_of!(MisuseSlot, kind)))?,
-            call: CALLS.get(half(offset_of!(MisuseSlot, call)) as usize).copied().unwrap_or("?"),
+            call: call_name(half(offset_of!(MisuseSlot, call))),
             address: word(offset_of!(MisuseSlot, address)),
             caller: word(offset_of!(MisuseSlot, caller)),
             block_size: Some(word(offset_of!(MisuseSlot, block_size))).filter(|&size| size != 0),
@@ -195,6 +270,14 @@ impl<'a> Reader<'a> {
 
 const fn misuse_offset(slot: usize) -> usize {
     GLOBALS_OFFSET + offset_of!(Globals, misuse) + slot * size_of::<MisuseSlot>()
+}
+
+const fn foreign_offset(slot: usize) -> usize {
+    FOREIGN_OFFSET + slot * size_of::<ForeignSlot>()
+}
+
+fn call_name(call: u32) -> &'static str {
+    CALLS.get(call as usize).copied().unwrap_or("?")
 }
 
 fn kind_of(kind: u32) -> Option<MisuseKind> {

@@ -90,6 +90,15 @@ impl Image {
     }
 }
 
+/// Writes record `number` of a caller with a module's path of `path` bytes.
+fn foreign(image: &mut Image, number: u64, path: u32) {
+    let start = FOREIGN_OFFSET + (number as usize % FOREIGNERS) * size_of::<ForeignSlot>();
+    image.word(start, number);
+    image.word(start + offset_of!(ForeignSlot, frees), ForeignSlot::frees_word(number, 3));
+    image.half(start + offset_of!(ForeignSlot, module_len), path);
+    image.0[start + offset_of!(ForeignSlot, module)..][..MODULE_BYTES].fill(b'm');
+}
+
 /// Calls everything there is and runs every iterator to its end; the sum keeps it from being optimised away.
 fn exercise(first: &[u8], second: &[u8]) -> Result<u64, ReadError> {
     if let Ok(bytes) = Reader::used_bytes(second) {
@@ -119,6 +128,9 @@ fn exercise(first: &[u8], second: &[u8]) -> Result<u64, ReadError> {
             ^ row.line(usize::MAX).frees;
     }
     assert!(reader.rows().count() <= ROWS);
+    let foreign: Vec<_> = reader.foreign_callers().collect();
+    assert!(foreign.len() <= FOREIGNERS && foreign.is_sorted_by(|a, b| a.number < b.number));
+    assert!(foreign.iter().filter_map(|caller| caller.module).all(|module| module.path.len() <= MODULE_BYTES));
     let misuses: Vec<_> = reader.misuses().collect();
     assert!(misuses.len() <= MISUSES && misuses.is_sorted_by(|a, b| a.number < b.number));
     for ring in [Ring::Seconds, Ring::Minutes, Ring::Hours] {
@@ -290,6 +302,25 @@ fn misuses_come_in_order_and_only_when_complete() {
     );
 }
 
+#[test]
+fn foreign_callers_come_in_order_and_only_when_nobody_wrote_them_meanwhile() {
+    let mut first = Image::new(1);
+    (10..=20).for_each(|number| foreign(&mut first, number, number as u32 * 5));
+    foreign(&mut first, 17, 0);
+    let mut second = Image(first.0.clone());
+    // One was begun, one came, and one counts, between the copies.
+    foreign(&mut second, 11 + 16, 4);
+    foreign(&mut second, 12 | ForeignSlot::WRITING, 4);
+    second.word(FOREIGN_OFFSET + 13 * 160 + offset_of!(ForeignSlot, frees), ForeignSlot::frees_word(13, 4));
+    second.word(FOREIGN_OFFSET + 14 * 160 + offset_of!(ForeignSlot, frees), ForeignSlot::frees_word(30, 9));
+    let reader = Reader::new(&first.0, &second.0).unwrap();
+    let seen: Vec<_> = reader.foreign_callers().map(|caller| (caller.number, caller.frees)).collect();
+    assert_eq!(seen, [(10, 3), (13, 4), (14, 3), (15, 3), (16, 3), (17, 3), (18, 3), (19, 3), (20, 3)]);
+    let module = |number| reader.foreign_callers().find(|caller| caller.number == number).unwrap().module;
+    let length = |number| module(number).map(|module| (module.path.len(), module.is_cut));
+    assert_eq!((length(10), length(17), length(20)), (Some((50, false)), None, Some((MODULE_BYTES, true))));
+}
+
 /// A valid image with numbers everywhere, for mutation.
 fn busy() -> Image {
     let mut image = Image::new(3);
@@ -305,6 +336,7 @@ fn busy() -> Image {
     }
     for number in 1..=16 {
         image.misuse((number % 16) as usize, number, 1 + number as u32 % 5);
+        foreign(&mut image, number, number as u32 * 10);
     }
     image
 }
@@ -315,6 +347,7 @@ fn place() -> impl Strategy<Value = usize> {
         0..size_of::<Header>(),
         GLOBALS_OFFSET..GLOBALS_OFFSET + size_of::<Globals>(),
         (0..SECONDS + MINUTES + HOURS, 0..8_usize).prop_map(|(slot, byte)| TOTALS_OFFSET + slot * 64 + byte),
+        FOREIGN_OFFSET..TOTALS_OFFSET,
         0..ROWS_OFFSET + 3 * size_of::<Row>(),
     ]
 }

@@ -205,7 +205,8 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     if let Some(misuse) = misuse {
         let only_foreign = misuse.foreign_frees == misuse_count(misuse);
         let (mark, style) = if only_foreign { ("", Style::new()) } else { ("! ", theme.bad()) };
-        let last = misuse.last.last().map_or(String::new(), |event| format!("; last {}", verdict::misuse(event)));
+        let last = verdict::gravest(misuse).or(misuse.last.last());
+        let last = last.map_or(String::new(), |event| format!("; last {}", verdict::misuse(event)));
         let kinds = [
             (misuse.double_frees, "double"),
             (misuse.invalid_frees, "invalid"),

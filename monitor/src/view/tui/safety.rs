@@ -6,7 +6,7 @@ use super::tables::TableId;
 use super::theme::Theme;
 use crate::model::{MisuseEvent, Process, State};
 use crate::view::format::{bytes, count, duration};
-use crate::view::verdict::{clock, misuse_count};
+use crate::view::verdict::{code, misuse_count};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -18,7 +18,7 @@ pub(super) struct Row {
     thread: Option<String>,
 }
 
-/// Sorted at first by number, the last on top.
+/// Sorted at first by time, the last on top.
 pub(super) const SORT: (usize, bool) = (0, true);
 
 const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
@@ -26,36 +26,34 @@ const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row)
 }
 
 /// The columns.
-pub(super) static COLUMNS: [Column<Row>; 7] = [
+pub(super) static COLUMNS: [Column<Row>; 6] = [
+    Column { descending: true, ..words("TIME", 9, 64, |row| Value::Clock(row.event.time)) },
+    words("WHAT", 17, 0, |row| Value::Text(what(&row.event))),
+    words("CALL", 22, 76, |row| Value::Text(format!("{}({})", row.event.call, row.event.address))),
     Column {
-        title: "NO",
-        width: 4,
         right: true,
-        from_width: 0,
-        mode: Mode::Both,
         descending: true,
-        value: |row| Value::Id(Some(row.event.number)),
+        ..words("SIZE", 7, 90, |row| Value::Bytes(row.event.requested_bytes.or(row.event.block_size)))
     },
-    words("TIME", 9, 40, |row| Value::Text(clock(row.event.time))),
-    words("WHAT", 17, 0, |row| Value::Text(row.event.kind.replace('_', " "))),
-    words("CALL", 22, 80, |row| Value::Text(format!("{}({})", row.event.call, row.event.address))),
-    words("CALLER", 15, 0, |row| Value::Text(row.event.caller.clone())),
-    Column {
-        title: "SIZE",
-        width: 7,
-        right: true,
-        from_width: 90,
-        mode: Mode::Both,
-        descending: true,
-        value: |row| Value::Bytes(row.event.requested_bytes.or(row.event.block_size)),
-    },
-    words("THREAD", 7, 64, |row| {
+    words("THREAD", 15, 100, |row| {
         Value::Text(match &row.thread {
             Some(name) => format!("{} {name}", row.event.tid),
             None => row.event.tid.to_string(),
         })
     }),
+    words("CALLER", 15, 0, |row| {
+        let event = &row.event;
+        Value::Text(code(&event.caller, event.module.as_deref(), event.module_offset.as_deref()))
+    }),
 ];
+
+fn what(event: &MisuseEvent) -> String {
+    let kind = event.kind.replace('_', " ");
+    match event.frees {
+        Some(frees) if frees > 1 => format!("{} {kind}", count(frees)),
+        _ => kind,
+    }
+}
 
 /// The recorded misuses, arranged.
 pub(super) fn rows(app: &App) -> Vec<Row> {
@@ -71,7 +69,7 @@ pub(super) fn rows(app: &App) -> Vec<Row> {
 
 /// Identity of a row.
 pub(super) fn key(row: &Row) -> u64 {
-    row.event.number
+    row.event.number << 1 | u64::from(row.event.frees.is_some())
 }
 
 /// How a row is drawn.

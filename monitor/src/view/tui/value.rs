@@ -1,13 +1,16 @@
 //! What stands in the cells of tables: it shows itself, and sorts by itself.
 
 use super::theme::Theme;
-use crate::view::{comparison, format};
+use crate::model::Time;
+use crate::view::{comparison, format, verdict};
 use std::cmp::Ordering;
 
 /// What stands in a cell; it sorts by itself, and the unknown sorts below everything.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Value {
     Text(String),
+    /// A time of day.
+    Clock(Time),
     Bytes(Option<u64>),
     Count(Option<u64>),
     /// A number without grouping, such as a PID.
@@ -32,6 +35,7 @@ impl Value {
     pub(super) fn show(&self, theme: &Theme) -> String {
         let shown = match self {
             Self::Text(text) => Some(format::harmless(text).into_owned()),
+            Self::Clock(time) => Some(verdict::clock(*time)),
             Self::Change(change) | Self::Distance(change) => change.map(format::signed_change),
             Self::CountDistance(change) => change.map(comparison::counted_change),
             Self::Signed(bytes) => bytes.map(format::signed_bytes),
@@ -65,6 +69,7 @@ impl Value {
             Self::Distance(figure) | Self::CountDistance(figure) => figure.map(|figure| figure.unsigned_abs().into()),
             Self::Change(figure) | Self::Signed(figure) => figure.map(i128::from),
             Self::Trend(figures) => Some(climb(figures)),
+            Self::Clock(time) => Some(time.0.into()),
             Self::Text(_) | Self::Rate(_) | Self::Growth(_) => None,
         }
     }

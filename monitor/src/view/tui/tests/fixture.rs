@@ -59,21 +59,11 @@ pub(super) fn process() -> Process {
             requested_growth_bytes_per_second: Some(1_258_291.0),
         },
         misuse: Some(Misuse {
-            foreign_frees: 3,
+            foreign_frees: 1234,
             double_frees: 1,
             invalid_frees: 0,
             corruptions: 0,
-            last: vec![MisuseEvent {
-                number: 4,
-                kind: "double_free",
-                call: "free",
-                address: "0x7f12a0001040".into(),
-                caller: "0x55d0c3a01234".into(),
-                block_size: Some(64),
-                requested_bytes: Some(50),
-                tid: 4713,
-                time: Time(NOW.0 - 5_000_000_000),
-            }],
+            last: misuses(),
         }),
         threads: Some(Threads {
             live: 3,
@@ -281,10 +271,45 @@ fn log() -> Vec<Entry> {
                 call: "free",
                 address: "0x7f12a0001040".into(),
                 caller: "0x55d0c3a01234".into(),
+                module: None,
+                module_offset: None,
                 tid: 4713,
             },
         ),
     ]
+}
+
+/// A double free between two callers of foreign frees, the first in no file.
+fn misuses() -> Vec<MisuseEvent> {
+    let double = MisuseEvent {
+        number: 4,
+        kind: "double_free",
+        call: "free",
+        address: "0x7f12a0001040".into(),
+        caller: "0x55d0c3a01234".into(),
+        module: None,
+        module_offset: None,
+        frees: None,
+        block_size: Some(64),
+        requested_bytes: Some(50),
+        tid: 4713,
+        time: Time(NOW.0 - 5_000_000_000),
+    };
+    let foreign = |number: u64, ago: u64, frees: u64, module: Option<&str>| MisuseEvent {
+        number,
+        kind: "foreign",
+        address: "0x55d0c4b07320".into(),
+        caller: "0x7f12b87301f4".into(),
+        module: module.map(str::to_owned),
+        module_offset: module.map(|_| "0x121f4".into()),
+        frees: Some(frees),
+        block_size: None,
+        requested_bytes: None,
+        time: Time(NOW.0 - ago * 1_000_000_000),
+        ..double.clone()
+    };
+    let module = "/usr/lib/x86_64-linux-gnu/libcodec\x1b[31m.so.5";
+    vec![foreign(1, 70_000, 1, None), double.clone(), foreign(2, 2, 1233, Some(module))]
 }
 
 /// Processes in every state.
