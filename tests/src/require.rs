@@ -1,6 +1,7 @@
 //! Tools and rights a test needs. Without them it says that it was skipped; where `CI` is set that is a failure.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `true`, after saying so, if one of `tools` is not on the `PATH`: the test has nothing to do then.
 ///
@@ -42,4 +43,10 @@ pub fn skipped(why: &str) -> bool {
     eprintln!("SKIPPED {name}: {why}");
     assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty() || ci == "false"), "{name} was skipped: {why}");
     true
+}
+
+/// How long tests that try at random shall go on: `STATSMON_FUZZ_SECONDS`. Not set, they are content with a few tries.
+#[must_use]
+pub fn long_run() -> Option<Duration> {
+    std::env::var("STATSMON_FUZZ_SECONDS").ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -10,10 +10,9 @@ use tests::script::Random;
 use tests::terminal::Terminal;
 use tests::{Finished, Run, Running, missing, missing_privilege, program, statsmon};
 
-/// How long damage is done to a live segment: `STATSMON_FUZZ_SECONDS`, some seconds unless a long run is wanted.
+/// How long damage is done to a live segment.
 fn fuzzing_time() -> Duration {
-    let seconds = std::env::var("STATSMON_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(4))
+    tests::long_run().unwrap_or(Duration::from_secs(4))
 }
 
 #[track_caller]

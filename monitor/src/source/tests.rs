@@ -1,5 +1,7 @@
 //! Segments of made-up processes in the real `/dev/shm`, under PIDs that no kernel gives.
 
+mod mutated;
+
 use super::*;
 use crate::model::fake::Fake;
 use rustix::fs::{FlockOperation, flock};

@@ -38,7 +38,7 @@ mod table;
 mod tables;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod theme;
 mod threads;
 mod value;

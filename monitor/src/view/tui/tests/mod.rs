@@ -2,6 +2,7 @@
 
 mod answers;
 mod any_keys;
+pub(crate) mod everywhere;
 mod fixture;
 mod panics;
 mod pictures;
