@@ -8,18 +8,20 @@
 //! Invariant: of every unit below `granules`, the memory (holes excepted), the ledger and the records are accessible.
 
 mod growth;
+mod opening;
+mod unit;
 
 pub(crate) use growth::{Part, commit_table, grow, release, remap, unmap};
+pub(crate) use opening::{HeapArea, open};
+pub(crate) use unit::{Unit, UnitIndex, owner};
 
 use crate::ledger::Entry;
-use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
 use core::cell::Cell;
 use core::ptr::null;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
-use shm_layout::layout::ROWS;
 
 /// Memory is committed in steps of this many bytes, which is also a huge page.
 pub(crate) const CHUNK: usize = 2 << 20;
@@ -28,66 +30,8 @@ pub(crate) const CHUNK_UNITS: usize = CHUNK / UNIT;
 /// Granules in a unit, so also bytes of ledger: one page.
 pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 
-const LARGEST: usize = 1 << 40;
-const SMALLEST: usize = 1 << 30;
-
 /// Bytes of the records of one unit.
 pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
-
-/// A unit's number, counted from the start of the window.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct UnitIndex(pub(crate) u32);
-
-/// What a free needs to know about the unit its pointer lies in, one word. Read-mostly: other threads read it.
-#[repr(transparent)]
-pub(crate) struct Unit {
-    /// The address of the bin that the slab's blocks go to, which tells heap and class (see `hot`); or one of the
-    /// constants in [`owner`].
-    owner: AtomicUsize,
-}
-
-/// Values of [`Unit::owner`] besides bins' addresses. Those of units in use are larger than any address, so that they
-/// are in no range of addresses; the others are smaller.
-pub(crate) mod owner {
-    use crate::os::PAGE;
-
-    /// Free, and no entry of its ledger page has ever been set, or all have been cleared.
-    pub(crate) const CLEAN: usize = 0;
-    /// A slab whose thread has ended.
-    pub(crate) const ABANDONED: usize = usize::MAX - 1;
-    /// Part of a large block's span.
-    pub(crate) const SPAN: usize = usize::MAX;
-    /// Free, with entries of former blocks in its ledger page.
-    pub(crate) const MARKED: usize = 8;
-    /// Free, with nothing in its ledger page but the entry of a large block that began there.
-    pub(crate) const SPENT: usize = 32;
-    /// Somebody else's memory (chunked mode).
-    pub(crate) const HOLE: usize = 16;
-    /// Given back to the system, to be mapped again in time of need (chunked mode).
-    pub(crate) const VACANT: usize = 64;
-
-    /// Whether this is the address of a heap's bin.
-    #[inline(always)]
-    pub(crate) fn is_heap(owner: usize) -> bool {
-        owner.wrapping_sub(PAGE) < ABANDONED - PAGE
-    }
-}
-
-impl Unit {
-    #[inline(always)]
-    pub(crate) fn owner(&self) -> usize {
-        self.owner.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_owner(&self, owner: usize) {
-        self.owner.store(owner, Ordering::Relaxed);
-    }
-
-    /// Whether the unit belongs to a slab or a span.
-    pub(crate) fn is_used(&self) -> bool {
-        !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE | owner::VACANT)
-    }
-}
 
 /// Addresses and sizes; all zero until [`open`], so that every pointer lies outside.
 #[repr(C, align(64))]
@@ -342,115 +286,5 @@ impl Window {
     pub(crate) fn ledger_range(&self, unit: UnitIndex, count: usize) -> (*mut u8, usize) {
         let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
         (page as *mut u8, count * UNIT_GRANULES)
-    }
-}
-
-/// Bytes of the heaps' records in the tables.
-#[derive(Clone, Copy)]
-pub(crate) struct HeapArea {
-    /// All of them.
-    pub(crate) bytes: usize,
-    /// Those that are accessible from the start.
-    pub(crate) ready: usize,
-}
-
-/// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called until it has
-/// succeeded, before anything else of this module.
-pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
-    let limit = os::limit(libc::RLIMIT_AS);
-    if limit.is_none() {
-        let mut bytes = LARGEST;
-        while bytes >= SMALLEST {
-            if try_reserved(bytes, heap_area).is_ok() {
-                return Ok(());
-            }
-            bytes /= 2;
-        }
-    }
-    let limit = limit.map_or(SMALLEST, |limit| usize::try_from(limit).unwrap_or(LARGEST));
-    open_chunked(limit.clamp(CHUNK, LARGEST).next_multiple_of(CHUNK), heap_area)
-}
-
-fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
-    let area = heap_area(ROWS);
-    let shape = Shape::new(bytes, area.bytes);
-    let window = os::reserve(bytes + CHUNK)?;
-    let result = os::reserve(shape.total).and_then(|tables| {
-        // SAFETY: the heap records lie in the reservation just made.
-        let committed = unsafe { os::commit(tables.add(shape.heaps), area.ready) };
-        if committed.is_err() {
-            // SAFETY: the reservation just made, which nothing uses.
-            let _ = unsafe { os::unmap(tables, shape.total) };
-        }
-        committed.map(|()| tables)
-    });
-    match result {
-        Ok(tables) => {
-            let base = (window as usize).next_multiple_of(CHUNK);
-            publish(base, bytes, tables as usize, &shape, ROWS, false);
-            Ok(())
-        }
-        Err(error) => {
-            // SAFETY: the reservation just made, which nothing uses.
-            let _ = unsafe { os::unmap(window, bytes + CHUNK) };
-            Err(error)
-        }
-    }
-}
-
-/// Picks the window among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
-/// 48 TiB, moved about by the stack's random address.
-fn open_chunked(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
-    let heaps = (bytes >> 20).clamp(16, ROWS);
-    let shape = Shape::new(bytes, heap_area(heaps).bytes);
-    let tables = os::map(shape.total)?;
-    let random = (&raw const shape as usize).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
-    publish((32 << 40) + (random << 32), bytes, tables as usize, &shape, heaps, true);
-    Ok(())
-}
-
-fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize, chunked: bool) {
-    let set = |field: &AtomicUsize, value| field.store(value, Ordering::Relaxed);
-    let window = &WINDOW;
-    set(&window.base, base);
-    set(&window.bytes, bytes);
-    set(&window.tables, tables);
-    set(&window.tables_bytes, shape.total);
-    set(&window.ledger, tables);
-    set(&window.units, tables + shape.units);
-    let (entries, units) = (tables as *const Entry, (tables + shape.units) as *const Unit);
-    TABLES.base.set(base);
-    TABLES.ledger.set(entries);
-    TABLES.entries.set(entries.wrapping_sub(base / GRANULE));
-    TABLES.units.set(units.wrapping_sub(base / UNIT));
-    set(&window.slabs, tables + shape.slabs);
-    set(&window.heads, tables + shape.heads);
-    set(&window.runs, tables + shape.runs);
-    set(&window.heaps, tables + shape.heaps);
-    set(&window.heap_count, heaps);
-    set(&window.chunked, usize::from(chunked));
-}
-
-/// Offsets of the tables in their reservation.
-struct Shape {
-    units: usize,
-    heads: usize,
-    slabs: usize,
-    runs: usize,
-    heaps: usize,
-    total: usize,
-}
-
-impl Shape {
-    fn new(bytes: usize, heap_area: usize) -> Self {
-        // One unit more than there is: a run may look at its right neighbour without asking whether it exists.
-        let count = bytes / UNIT + 1;
-        let after = |offset: usize, size: usize| (offset + size).next_multiple_of(os::PAGE);
-        let units = after(0, bytes / GRANULE);
-        let heads = after(units, count * size_of::<Unit>());
-        let slabs = after(heads, count * size_of::<AtomicU32>());
-        let runs = after(slabs, count * size_of::<Slab>());
-        let heaps_at = after(runs, count * size_of::<Run>());
-        Self { units, heads, slabs, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
     }
 }

@@ -1,0 +1,123 @@
+//! How the window comes to be: reserved, or a hole of the address space under a limit.
+
+use super::{CHUNK, TABLES, Unit, WINDOW};
+use crate::ledger::Entry;
+use crate::os;
+use crate::slab::Slab;
+use crate::span::Run;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use shm_layout::class::{GRANULE, UNIT};
+use shm_layout::layout::ROWS;
+
+const LARGEST: usize = 1 << 40;
+const SMALLEST: usize = 1 << 30;
+
+/// Bytes of the heaps' records in the tables.
+#[derive(Clone, Copy)]
+pub(crate) struct HeapArea {
+    /// All of them.
+    pub(crate) bytes: usize,
+    /// Those that are accessible from the start.
+    pub(crate) ready: usize,
+}
+
+/// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called until it has
+/// succeeded, before anything else of this module.
+pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
+    let limit = os::limit(libc::RLIMIT_AS);
+    if limit.is_none() {
+        let mut bytes = LARGEST;
+        while bytes >= SMALLEST {
+            if try_reserved(bytes, heap_area).is_ok() {
+                return Ok(());
+            }
+            bytes /= 2;
+        }
+    }
+    let limit = limit.map_or(SMALLEST, |limit| usize::try_from(limit).unwrap_or(LARGEST));
+    open_chunked(limit.clamp(CHUNK, LARGEST).next_multiple_of(CHUNK), heap_area)
+}
+
+fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
+    let area = heap_area(ROWS);
+    let shape = Shape::new(bytes, area.bytes);
+    let window = os::reserve(bytes + CHUNK)?;
+    let result = os::reserve(shape.total).and_then(|tables| {
+        // SAFETY: the heap records lie in the reservation just made.
+        let committed = unsafe { os::commit(tables.add(shape.heaps), area.ready) };
+        if committed.is_err() {
+            // SAFETY: the reservation just made, which nothing uses.
+            let _ = unsafe { os::unmap(tables, shape.total) };
+        }
+        committed.map(|()| tables)
+    });
+    match result {
+        Ok(tables) => {
+            let base = (window as usize).next_multiple_of(CHUNK);
+            publish(base, bytes, tables as usize, &shape, ROWS, false);
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: the reservation just made, which nothing uses.
+            let _ = unsafe { os::unmap(window, bytes + CHUNK) };
+            Err(error)
+        }
+    }
+}
+
+/// Picks the window among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
+/// 48 TiB, moved about by the stack's random address.
+fn open_chunked(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
+    let heaps = (bytes >> 20).clamp(16, ROWS);
+    let shape = Shape::new(bytes, heap_area(heaps).bytes);
+    let tables = os::map(shape.total)?;
+    let random = (&raw const shape as usize).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
+    publish((32 << 40) + (random << 32), bytes, tables as usize, &shape, heaps, true);
+    Ok(())
+}
+
+fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize, chunked: bool) {
+    let set = |field: &AtomicUsize, value| field.store(value, Ordering::Relaxed);
+    let window = &WINDOW;
+    set(&window.base, base);
+    set(&window.bytes, bytes);
+    set(&window.tables, tables);
+    set(&window.tables_bytes, shape.total);
+    set(&window.ledger, tables);
+    set(&window.units, tables + shape.units);
+    let (entries, units) = (tables as *const Entry, (tables + shape.units) as *const Unit);
+    TABLES.base.set(base);
+    TABLES.ledger.set(entries);
+    TABLES.entries.set(entries.wrapping_sub(base / GRANULE));
+    TABLES.units.set(units.wrapping_sub(base / UNIT));
+    set(&window.slabs, tables + shape.slabs);
+    set(&window.heads, tables + shape.heads);
+    set(&window.runs, tables + shape.runs);
+    set(&window.heaps, tables + shape.heaps);
+    set(&window.heap_count, heaps);
+    set(&window.chunked, usize::from(chunked));
+}
+
+/// Offsets of the tables in their reservation.
+struct Shape {
+    units: usize,
+    heads: usize,
+    slabs: usize,
+    runs: usize,
+    heaps: usize,
+    total: usize,
+}
+
+impl Shape {
+    fn new(bytes: usize, heap_area: usize) -> Self {
+        // One unit more than there is: a run may look at its right neighbour without asking whether it exists.
+        let count = bytes / UNIT + 1;
+        let after = |offset: usize, size: usize| (offset + size).next_multiple_of(os::PAGE);
+        let units = after(0, bytes / GRANULE);
+        let heads = after(units, count * size_of::<Unit>());
+        let slabs = after(heads, count * size_of::<AtomicU32>());
+        let runs = after(slabs, count * size_of::<Slab>());
+        let heaps_at = after(runs, count * size_of::<Run>());
+        Self { units, heads, slabs, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
+    }
+}
