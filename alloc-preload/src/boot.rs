@@ -5,12 +5,12 @@ use crate::central::{self, wiped};
 use crate::clock;
 use crate::fork;
 use crate::lock::Lock;
-use crate::options::{self, Options, options};
+use crate::options::{self, Huge, Options, options};
 use crate::os;
 use crate::segment::{Ranges, Segment};
 use crate::stats::{self, globals};
 use crate::thread;
-use crate::window::{self, WINDOW};
+use crate::window::{self, WINDOW, huge};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use shm_layout::layout::SHARED_ROW;
@@ -60,6 +60,9 @@ fn boot() -> Option<()> {
         if !central::wipe_on_fork() {
             fork::wipe_by_hand();
         }
+    }
+    if options().huge != Huge::Never {
+        huge::heed_system();
     }
     publish(0, SHARED_ROW)?;
     globals().metadata.add_shared(2 * os::PAGE as u64);

@@ -23,7 +23,7 @@ use crate::misuse;
 use crate::os;
 use crate::stats::globals;
 use crate::thread;
-use crate::window::{self, UNIT_GRANULES, WINDOW};
+use crate::window::{self, UNIT_GRANULES, WINDOW, huge};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use recount::{go_on, recount};
 use shm_layout::class::UNIT;
@@ -76,6 +76,7 @@ unsafe extern "C" fn prepare() {
     }
     let Some(segment) = boot::segment() else { return };
     background::pause();
+    huge::forked();
     // SAFETY: glibc runs one fork's handlers at a time.
     unsafe { SNAPSHOT.sums().take(segment) };
 }
@@ -106,6 +107,7 @@ unsafe extern "C" fn child() {
 /// # Safety
 /// Only in a forked child, by its only thread, while `ready` is zero.
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
+    huge::forked();
     let own_id = id_of(own);
     let cut_off = central::was_cut_off();
     // SAFETY: nobody else runs.

@@ -20,12 +20,12 @@ use crate::bin::{Bin, Bins};
 use crate::central::{central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
-use crate::options::options;
+use crate::options::{Huge, options};
 use crate::os;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::Spans;
 use crate::stats::globals;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use remote::{Inbox, Outgoing};
@@ -149,7 +149,7 @@ impl Heap {
         if unsafe { slab.wake(bin) } {
             return true;
         }
-        if slab.carved.get() == slab.capacity.get() {
+        if slab.is_carved() {
             return false;
         }
         // SAFETY: our slab, which is not wholly carved.
@@ -279,6 +279,9 @@ impl Heap {
     pub(crate) fn tick(&self, now: u64) {
         self.hand_over();
         self.drain_inbox();
+        if options().huge != Huge::Never {
+            huge::collapse_one(now);
+        }
         let Some(decay) = decay_ns() else { return };
         if now.saturating_sub(self.trimmed_at.get()) > decay {
             self.trimmed_at.set(now);
@@ -346,6 +349,9 @@ fn release(slab: &Slab) {
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
     slab.set_owner(owner::MARKED);
+    if slab.is_carved() {
+        huge::emptied(slab.unit(), slab.units.get() as usize);
+    }
     spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
 }
 

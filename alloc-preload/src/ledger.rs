@@ -130,7 +130,7 @@ impl Entry {
     /// # Safety
     /// The granule lies in the same block.
     #[inline(always)]
-    unsafe fn behind(&self, n: usize) -> &Self {
+    pub(crate) unsafe fn behind(&self, n: usize) -> &Self {
         // SAFETY: the ledger is one array, and the caller names a granule of a committed block.
         unsafe { &*core::ptr::from_ref(self).add(n) }
     }

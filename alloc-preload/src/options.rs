@@ -69,10 +69,10 @@ impl MisuseActions {
     }
 }
 
-/// Whether huge pages are asked for.
+/// Whether huge pages are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Huge {
-    /// Once the heap is large and well filled.
+    /// Where they cost next to no memory: see `window::huge` and `span::growth`.
     Auto,
     /// From the start.
     Always,
@@ -150,7 +150,7 @@ pub(crate) static OPTIONS: [Opt; 8] = [
         name: "STATSALLOC_HUGE",
         default: "auto",
         values: "auto|always|never",
-        help: "whether to ask for huge pages",
+        help: "whether to use huge pages; `auto` does where they cost next to no memory",
         set: |options, value| store(&mut options.huge, huge(value)),
     },
     Opt {

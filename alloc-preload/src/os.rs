@@ -164,6 +164,16 @@ pub(crate) unsafe fn advise_huge(address: *mut u8, size: usize) -> Result<()> {
     unsafe { call!(SYS_madvise, address, size, libc::MADV_HUGEPAGE) }.map(drop)
 }
 
+/// Puts a huge page behind each aligned part of the range that is as large as one, in place of the pages it has. Before
+/// Linux 6.1, and where the system or the process wants no huge pages, an error.
+///
+/// # Safety
+/// The range is mapped memory of ours.
+pub(crate) unsafe fn collapse(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: contents stay as they are.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_COLLAPSE) }.map(drop)
+}
+
 /// Asks that a forked child finds the range zeroed.
 ///
 /// # Safety

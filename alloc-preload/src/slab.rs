@@ -5,7 +5,7 @@ use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW};
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge};
 use core::cell::Cell;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
@@ -110,6 +110,11 @@ impl Slab {
         }
     }
 
+    /// Whether all blocks have been carved.
+    pub(crate) fn is_carved(&self) -> bool {
+        self.carved.get() == self.capacity.get()
+    }
+
     /// Bytes of the carved blocks.
     pub(crate) fn carved_bytes(&self) -> usize {
         self.carved.get() as usize * self.block_size.get() as usize
@@ -191,15 +196,24 @@ impl Slab {
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
         let first = self.carved.get();
         let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most.get() - bin.count.get());
+        // SAFETY: uncarved blocks of our slab are nobody's, and there are as many slots.
+        let (mut block, mut entry) = unsafe { self.block(first) };
+        let size = self.block_size.get() as usize;
         // The lowest address on top.
-        for index in (first..first + count).rev() {
-            // SAFETY: uncarved blocks of our slab are nobody's.
-            let (block, entry) = unsafe { self.block(index) };
+        let top = bin.count.get() + count;
+        for index in (bin.count.get()..top).rev() {
             entry.note(ledger::FRESH);
-            bin.push(block);
+            bin.set(index, block);
+            block = block.wrapping_add(size);
+            // SAFETY: of the last block, where the next one's would be; not read.
+            entry = unsafe { entry.behind(size / GRANULE) };
         }
+        bin.count.set(top);
         self.carved.set(first + count);
         self.used.set(self.used.get() + count);
+        if self.is_carved() {
+            huge::filled(self.unit(), self.units.get() as usize);
+        }
         count
     }
 

@@ -8,27 +8,26 @@
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 
 mod bins;
+mod growth;
 mod purge;
 mod vacant;
+mod zone;
 
 use crate::clock;
 use crate::options::Huge;
-use crate::os;
 use crate::stats::globals;
-use crate::window::{self, CHUNK, CHUNK_UNITS, UnitIndex, WINDOW, owner};
+use crate::window::{CHUNK_UNITS, UnitIndex, WINDOW, owner};
 use bins::Bins;
 use core::cell::Cell;
 use purge::Appetite;
 use shm_layout::class::UNIT;
+use zone::{ZONES, Zone, zone_for, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = 16;
-/// Huge pages are asked for once this much is in use, three quarters of what is committed, and the heap is dense.
-const HUGE_FROM: usize = (16 << 20) / UNIT;
-
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -64,8 +63,7 @@ const _: () = assert!(size_of::<Run>() == 64);
 
 /// The free runs. One instance, guarded by the central lock.
 pub(crate) struct Spans {
-    dirty: Bins,
-    clean: Bins,
+    zones: [Free; 2],
     oldest: u32,
     newest: u32,
     used_units: usize,
@@ -73,6 +71,12 @@ pub(crate) struct Spans {
     /// Chunked mode: chunks given back to the system, and how many bytes have to be free before more are.
     vacant: usize,
     vacate_from: u64,
+}
+
+/// The free runs of one zone.
+struct Free {
+    dirty: Bins,
+    clean: Bins,
 }
 
 /// A run handed out.
@@ -85,8 +89,7 @@ pub(crate) struct Taken {
 impl Spans {
     pub(crate) const fn new() -> Self {
         Self {
-            dirty: Bins::new(),
-            clean: Bins::new(),
+            zones: [const { Free { dirty: Bins::new(), clean: Bins::new() } }; 2],
             oldest: NO_UNIT,
             newest: NO_UNIT,
             used_units: 0,
@@ -99,14 +102,16 @@ impl Spans {
     /// Takes `units` units whose first is a multiple of `align` units.
     pub(crate) fn take(&mut self, units: usize, align: usize, want_zero: bool, huge: Huge) -> Option<Taken> {
         let orders = if want_zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let (mut first, kind) = match self.find(units, align, orders) {
+        let own = zone_for(units);
+        let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
+        let (mut first, kind) = match self.find(units, align, orders, zones) {
             Some(found) => found,
             None => {
-                if self.grow(units + align - 1, huge).is_none() {
+                if self.grow(units + align - 1, own, huge).is_none() {
                     // What is free may be in pieces only because some are dirty and some clean.
                     while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
                 }
-                self.find(units, align, orders)?
+                self.find(units, align, orders, &ZONES)?
             }
         };
         let record = run(first);
@@ -143,12 +148,14 @@ impl Spans {
         Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean })
     }
 
-    /// A free run that holds `units` units from a multiple of `align`, of the first kind that has one.
-    fn find(&mut self, units: usize, align: usize, orders: [Kind; 2]) -> Option<(u32, Kind)> {
+    /// A free run of these zones that holds `units` units from a multiple of `align`, of the first kind that has one.
+    fn find(&mut self, units: usize, align: usize, orders: [Kind; 2], zones: &[Zone]) -> Option<(u32, Kind)> {
         orders.into_iter().find_map(|kind| {
-            let bins = self.bins(kind);
-            let exact = if align > 1 { bins.find_aligned(units, align) } else { None };
-            exact.or_else(|| bins.find(units + align - 1)).map(|unit| (unit, kind))
+            zones.iter().find_map(|&zone| {
+                let bins = self.bins(kind, zone);
+                let exact = if align > 1 { bins.find_aligned(units, align) } else { None };
+                exact.or_else(|| bins.find(units + align - 1)).map(|unit| (unit, kind))
+            })
         })
     }
 
@@ -180,7 +187,7 @@ impl Spans {
         }
         let neighbour = run(next);
         let (kind, length) = (neighbour.kind.get(), neighbour.units.get() as usize);
-        if !matches!(kind, Kind::Dirty | Kind::Clean) || length < more {
+        if !matches!(kind, Kind::Dirty | Kind::Clean) || length < more || zone_of(next) != zone_of(unit.0) {
             return None;
         }
         let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
@@ -215,57 +222,11 @@ impl Spans {
         self.give(UnitIndex(rest), old - units, 0, decay_ns);
     }
 
-    /// Whether nearly all that is in use is in blocks.
-    fn is_dense(&self) -> bool {
-        globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
-    }
-
-    fn grow(&mut self, units: usize, huge: Huge) -> Option<()> {
-        let chunks = units.div_ceil(CHUNK_UNITS);
-        if self.vacant >= chunks && self.occupy(chunks).is_some() && self.clean.find(units).is_some() {
-            return Some(());
-        }
-        // A hole may lie in what we get; each try starts behind the last one.
-        for _ in 0..64 {
-            let end = WINDOW.end().0 as usize;
-            let grown = match window::grow(chunks) {
-                Ok(grown) => grown,
-                // A whole chunk may be refused where its parts were wanted only to round up.
-                Err(_) => return None,
-            };
-            globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
-            globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
-            let wanted = match huge {
-                Huge::Always => true,
-                Huge::Never => false,
-                Huge::Auto => self.used_units >= HUGE_FROM && self.used_units * 4 >= end * 3 && self.is_dense(),
-            };
-            if wanted && grown.holes == 0 {
-                // SAFETY: chunks just committed.
-                let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
-            }
-            for chunk in 0..grown.units / CHUNK_UNITS {
-                let first = grown.first.0 + (chunk * CHUNK_UNITS) as u32;
-                // SAFETY: committed by `grow`.
-                if unsafe { WINDOW.unit(UnitIndex(first)) }.owner() == owner::HOLE {
-                    mark(first, CHUNK_UNITS, Kind::Used);
-                } else {
-                    globals().retained.add_shared(CHUNK as u64);
-                    self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
-                }
-            }
-            if self.clean.find(units).is_some() {
-                return Some(());
-            }
-        }
-        None
-    }
-
     /// Adds a run to its free neighbours of the same kind; the first unit of the result.
     fn join(&mut self, mut first: u32, mut units: usize, kind: Kind, mut touched: u64, mut stamp: u64) -> u32 {
         if first > 0 {
             let last = run(first - 1);
-            if last.kind.get() == kind {
+            if last.kind.get() == kind && zone_of(first - 1) == zone_of(first) {
                 let before = first - last.units.get();
                 let record = run(before);
                 touched += record.touched.get();
@@ -277,7 +238,7 @@ impl Spans {
             }
         }
         let next = first + units as u32;
-        if next < WINDOW.end().0 && run(next).kind.get() == kind {
+        if next < WINDOW.end().0 && run(next).kind.get() == kind && zone_of(next) == zone_of(first) {
             let record = run(next);
             touched += record.touched.get();
             stamp = stamp.min(record.stamp.get());
@@ -289,8 +250,10 @@ impl Spans {
         first
     }
 
-    fn bins(&mut self, kind: Kind) -> &mut Bins {
-        if kind == Kind::Dirty { &mut self.dirty } else { &mut self.clean }
+    fn bins(&mut self, kind: Kind, zone: Zone) -> &mut Bins {
+        let [coarse, fine] = &mut self.zones;
+        let free = if zone == Zone::Fine { fine } else { coarse };
+        if kind == Kind::Dirty { &mut free.dirty } else { &mut free.clean }
     }
 
     fn link(&mut self, first: u32, units: usize, kind: Kind, touched: u64, stamp: u64) {
@@ -298,7 +261,7 @@ impl Spans {
         let record = run(first);
         record.touched.set(touched);
         record.stamp.set(stamp);
-        self.bins(kind).push(first, units);
+        self.bins(kind, zone_of(first)).push(first, units);
         if kind == Kind::Dirty {
             self.enqueue(first);
         }
@@ -307,7 +270,7 @@ impl Spans {
     fn unlink(&mut self, first: u32) {
         let record = run(first);
         let kind = record.kind.get();
-        self.bins(kind).remove(first);
+        self.bins(kind, zone_of(first)).remove(first);
         if kind == Kind::Dirty {
             self.dequeue(first);
         }
@@ -332,7 +295,7 @@ impl Spans {
                 continue;
             }
             let first = unit;
-            while unit < end && used_length(unit) == 0 {
+            while unit < end && used_length(unit) == 0 && zone_of(unit) == zone_of(first) {
                 run(unit).kind.set(Kind::None);
                 unit += 1;
             }

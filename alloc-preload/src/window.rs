@@ -8,6 +8,7 @@
 //! Invariant: of every unit below `granules`, the memory (holes excepted), the ledger and the records are accessible.
 
 mod growth;
+pub(crate) mod huge;
 mod opening;
 mod unit;
 
@@ -30,6 +31,8 @@ pub(crate) const CHUNK_UNITS: usize = CHUNK / UNIT;
 /// Granules in a unit, so also bytes of ledger: one page.
 pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 
+/// Bytes of the largest window.
+pub(crate) const LARGEST: usize = 1 << 40;
 /// Bytes of the records of one unit.
 pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// What a command shall find where POSIX shared memory is kept.
@@ -28,6 +29,8 @@ pub trait Sandbox {
     fn beside(&mut self, pid: u32) -> &mut Self;
     /// Runs it in a mount namespace of its own in which this folder is empty; needs root.
     fn hiding(&mut self, folder: &str) -> &mut Self;
+    /// Runs it in a mount namespace of its own in which one file lies in the place of another; needs root.
+    fn replacing(&mut self, file: &str, by: &Path) -> &mut Self;
     /// Sets both limits of `resource`.
     fn limit(&mut self, resource: u32, value: u64) -> &mut Self;
     /// Runs it as another user.
@@ -58,6 +61,19 @@ impl Sandbox for Command {
             self.pre_exec(move || {
                 own_mounts()?;
                 mount_empty(&folder, 0, c"mode=755")
+            })
+        }
+    }
+
+    fn replacing(&mut self, file: &str, by: &Path) -> &mut Self {
+        let file = CString::new(file).expect("no NUL inside");
+        let by = CString::new(by.as_os_str().as_encoded_bytes()).expect("no NUL inside");
+        // SAFETY: the closure makes system calls only, on strings that it owns.
+        unsafe {
+            self.pre_exec(move || {
+                own_mounts()?;
+                let (file, by) = (file.as_ptr(), by.as_ptr());
+                done(libc::mount(by, file, std::ptr::null(), libc::MS_BIND, std::ptr::null()))
             })
         }
     }

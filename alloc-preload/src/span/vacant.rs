@@ -68,7 +68,7 @@ impl Spans {
             let record = run(start);
             record.kind.get() == Kind::Clean && start + record.units.get() >= first + CHUNK_UNITS as u32
         };
-        self.clean.runs().find(|&start| start <= first && whole(start))
+        self.zones.iter().flat_map(|zone| zone.clean.runs()).find(|&start| start <= first && whole(start))
     }
 
     /// Takes `chunks` vacant chunks in a row again; `None` if there are none, or no address space.

@@ -1,6 +1,6 @@
 //! How the window comes to be: reserved, or a hole of the address space under a limit.
 
-use super::{CHUNK, TABLES, Unit, WINDOW};
+use super::{CHUNK, LARGEST, TABLES, Unit, WINDOW};
 use crate::ledger::Entry;
 use crate::os;
 use crate::slab::Slab;
@@ -9,7 +9,6 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
 use shm_layout::layout::ROWS;
 
-const LARGEST: usize = 1 << 40;
 const SMALLEST: usize = 1 << 30;
 
 /// Bytes of the heaps' records in the tables.
