@@ -7,7 +7,7 @@
 //! it, and the peaks are exact. While live bytes only rise, not even that is needed: the heap *climbs* with room to
 //! spare, its frees take the slow path, and the first of them stores the peak that it leaves.
 //!
-//! *Several threads.* The room is a lease on the permitted error, and all leases together stay within a half of it:
+//! *Several threads.* The room is a lease on the permitted error, and all leases together leave `ALONE` of it:
 //!
 //! `|peak - truth| <= sum of leases + ALONE <= max(64 KiB, peak / 128)`.
 
@@ -99,9 +99,9 @@ impl Account {
         globals.peak_error.raise_shared(permitted);
         let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get()).max(1);
         let (old, all) = (self.lease.get(), &wiped().leased);
-        let budget = permitted / 2;
+        let budget = permitted - ALONE;
         let left = budget.saturating_sub(all.load(Ordering::Relaxed).wrapping_sub(old));
-        let fair = (left / 4).min(budget.checked_div(2 * threads).unwrap_or(0)).min(1 << (room::WIDEST - 1));
+        let fair = (left / 2).min(budget.checked_div(threads).unwrap_or(0)).min(1 << (room::WIDEST - 1));
         let new = fair.checked_ilog2().map_or(0, |log2| 1 << log2);
         if new == old {
             return old;

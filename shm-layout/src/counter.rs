@@ -60,7 +60,10 @@ impl Counter {
     /// Raises the value to at least `n`, whoever else writes.
     #[inline]
     pub fn raise_shared(&self, n: u64) {
-        self.0.fetch_max(n, Ordering::Relaxed);
+        // Even an exchange that changes nothing would take the line away from the others.
+        if self.get() < n {
+            self.0.fetch_max(n, Ordering::Relaxed);
+        }
     }
 
     /// Stores `new` if the value is still `old`: elects one writer among several.
