@@ -107,6 +107,7 @@ impl Bin {
     pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
         let index = self.count.get().checked_sub(1)?;
         self.count.set(index);
+        // The line that the next block begins with: nothing else of ours would touch it before the program does.
         // SAFETY: `index < count <= most`, and what lies in a bin is a block. Below the lowest slot lies a number that is
         // no address, and a prefetch of that does nothing.
         unsafe {
@@ -166,9 +167,9 @@ impl Bin {
     }
 }
 
-/// Has the line that the next block begins with fetched: nothing else of ours would touch it before the program does.
+/// Has a line fetched, to be written.
 #[inline(always)]
-fn prefetch(block: *const u8) {
+pub(crate) fn prefetch(block: *const u8) {
     // SAFETY: a prefetch neither faults nor changes anything.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) block, options(nostack, preserves_flags));

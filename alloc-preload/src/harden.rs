@@ -67,7 +67,7 @@ pub(crate) unsafe fn spoil(block: *mut u8, size: usize) {
 pub(crate) unsafe fn spoil_link(block: *mut u8) {
     if is_on() {
         // SAFETY: the caller's; a block has at least sixteen bytes.
-        unsafe { spoil(block, size_of::<*mut u8>()) };
+        unsafe { spoil(block, 2 * size_of::<*mut u8>()) };
     }
 }
 

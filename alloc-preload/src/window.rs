@@ -121,7 +121,13 @@ impl Tables {
     #[inline(always)]
     pub(crate) unsafe fn entry_of(&self, block: *const u8) -> &'static Entry {
         // SAFETY: as in `entry`.
-        unsafe { &*self.entries.get().wrapping_add(block as usize / GRANULE) }
+        unsafe { &*self.entry_place(block) }
+    }
+
+    /// Where that entry lies, if the block is one.
+    #[inline(always)]
+    pub(crate) fn entry_place(&self, block: *const u8) -> *const Entry {
+        self.entries.get().wrapping_add(block as usize / GRANULE)
     }
 
     /// The unit that a pointer lies in.

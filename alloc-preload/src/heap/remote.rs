@@ -6,11 +6,12 @@
 //! was pushed.
 
 use super::{Heap, slab_at, usage};
+use crate::bin::prefetch;
 use crate::central::heap_of;
 use crate::harden;
 use crate::misuse;
 use crate::slab::Slab;
-use crate::window::{WINDOW, Window, owner};
+use crate::window::{TABLES, WINDOW, Window, owner};
 use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -37,7 +38,15 @@ pub(super) struct Chain {
     first: Cell<*mut u8>,
     last: Cell<*mut u8>,
     bytes: Cell<usize>,
+    /// Blocks in the chain.
+    count: Cell<usize>,
+    /// The first of them, block `n` from the end in place `n % AHEAD`.
+    recent: [Cell<*mut u8>; AHEAD],
 }
+
+/// A block of a chain names the one that stands so many places behind it, too: who follows the links has that one fetched
+/// early. The lines are another processor's, and one fetch would wait for the other.
+const AHEAD: usize = 4;
 
 /// A chain is handed over when it holds this many bytes: so much an idle thread may keep from each of a few others.
 const BATCH: usize = 4096;
@@ -71,7 +80,10 @@ impl Heap {
             chain.heap.set(heap);
         }
         // SAFETY: a pending block of ours.
-        unsafe { set_link(block, chain.first.get()) };
+        unsafe {
+            set_link(block, chain.first.get());
+            set_hint(block, chain.follow(block));
+        }
         if chain.first.replace(block).is_null() {
             chain.last.set(block);
         }
@@ -103,6 +115,7 @@ impl Heap {
         for chain in &self.outgoing {
             chain.first.set(null_mut());
             chain.bytes.set(0);
+            chain.count.set(0);
         }
     }
 
@@ -150,11 +163,22 @@ impl Heap {
     }
 }
 
+impl Chain {
+    /// Counts one more block, its first, and returns the one that stands [`AHEAD`] places behind it, or null.
+    fn follow(&self, block: *mut u8) -> *mut u8 {
+        let count = self.count.get();
+        self.count.set(count + 1);
+        let behind = self.recent.get(count % AHEAD).map_or(null_mut(), |place| place.replace(block));
+        if count < AHEAD { null_mut() } else { behind }
+    }
+}
+
 /// Pushes a chain into its owner's inbox. If the owner is idle, what lies there is for the caller to receive.
 #[must_use]
 fn hand_over(chain: &Chain) -> *mut u8 {
     let first = chain.first.replace(null_mut());
     chain.bytes.set(0);
+    chain.count.set(0);
     if first.is_null() {
         return first;
     }
@@ -200,7 +224,10 @@ fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
         return None;
     }
     // SAFETY: a pending block has a link, and its unit a head, which is a slab.
-    unsafe { Some((owner, slab_at(WINDOW.head(index).0), link(block))) }
+    unsafe {
+        fetch(hint(block));
+        Some((owner, slab_at(WINDOW.head(index).0), link(block)))
+    }
 }
 
 /// Size of the blocks of the slab that the pointer leads into.
@@ -214,7 +241,16 @@ fn size_around(pointer: *mut u8) -> Option<usize> {
         .then(|| slab_at(unsafe { WINDOW.head(index) }.0).size_class().block_size())
 }
 
-/// Reads the link in a pending block: the only thing that is ever kept in a block.
+/// Has a block's first line and its entry in the ledger fetched, to be written. Whatever stands in the place of an address,
+/// nothing comes of it.
+fn fetch(block: *mut u8) {
+    if !block.is_null() {
+        prefetch(block);
+        prefetch(TABLES.entry_place(block).cast());
+    }
+}
+
+/// Reads the link in a pending block. Link and hint are the only things that are ever kept in a block.
 ///
 /// # Safety
 /// The block is pending, and the caller's.
@@ -228,6 +264,22 @@ unsafe fn link(block: *mut u8) -> *mut u8 {
 unsafe fn set_link(block: *mut u8, next: *mut u8) {
     // SAFETY: as in `link`.
     unsafe { block.cast::<*mut u8>().write(next) }
+}
+
+/// Reads the block that a pending block names beside its link; it may be anything.
+///
+/// # Safety
+/// As [`link`].
+unsafe fn hint(block: *mut u8) -> *mut u8 {
+    // SAFETY: as in `link`.
+    unsafe { block.cast::<*mut u8>().add(1).read() }
+}
+
+/// # Safety
+/// As [`link`].
+unsafe fn set_hint(block: *mut u8, behind: *mut u8) {
+    // SAFETY: as in `link`.
+    unsafe { block.cast::<*mut u8>().add(1).write(behind) }
 }
 
 impl Inbox {
