@@ -349,9 +349,7 @@ fn release(slab: &Slab) {
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
     slab.set_owner(owner::MARKED);
-    if slab.is_carved() {
-        huge::emptied(slab.unit(), slab.units.get() as usize);
-    }
+    huge::emptied(slab.unit(), slab.touched_bytes() / os::PAGE);
     spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
 }
 

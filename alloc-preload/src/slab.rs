@@ -209,11 +209,10 @@ impl Slab {
             entry = unsafe { entry.behind(size / GRANULE) };
         }
         bin.count.set(top);
+        let before = self.touched_bytes();
         self.carved.set(first + count);
         self.used.set(self.used.get() + count);
-        if self.is_carved() {
-            huge::filled(self.unit(), self.units.get() as usize);
-        }
+        huge::carved(self.unit(), before / PAGE, self.touched_bytes() / PAGE);
         count
     }
 

@@ -17,6 +17,7 @@ pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
 use crate::ledger::Entry;
+use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
 use core::cell::Cell;
@@ -28,6 +29,8 @@ use shm_layout::class::{GRANULE, UNIT};
 pub(crate) const CHUNK: usize = 2 << 20;
 /// Units in a chunk.
 pub(crate) const CHUNK_UNITS: usize = CHUNK / UNIT;
+/// OS pages in a unit.
+pub(crate) const UNIT_PAGES: usize = UNIT / os::PAGE;
 /// Granules in a unit, so also bytes of ledger: one page.
 pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 

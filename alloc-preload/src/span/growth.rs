@@ -6,7 +6,8 @@ use super::{Kind, Spans, mark, run, skip_to};
 use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
-use crate::window::{self, CHUNK, CHUNK_UNITS, UnitIndex, WINDOW, huge, owner};
+use crate::window::huge::{self, CHUNK_PAGES};
+use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
 
 /// Huge pages are asked for once this much is in use. So the one that is filled in part at the end costs a sixteenth on
@@ -87,8 +88,8 @@ impl Spans {
     /// most have been carved to the end; of all that is in use, nearly all is in blocks.
     fn is_dense(&self, zone: Zone) -> bool {
         if zone == Zone::Fine {
-            let filled = huge::filled_units();
-            return filled >= HUGE_FROM && filled * 4 >= zone::fine_chunks() * CHUNK_UNITS * 3;
+            let carved = huge::carved_pages();
+            return carved >= HUGE_FROM * UNIT_PAGES && carved * 8 >= zone::fine_chunks() * CHUNK_PAGES * 7;
         }
         self.used_units >= HUGE_FROM
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3

@@ -1,21 +1,23 @@
-//! Huge pages for chunks that are filled: where nearly every page has memory already, one that spans the chunk costs no
-//! more of it, and spares the processor most of its walks through page tables.
+//! Huge pages for chunks that are filled: where nearly every page has memory already, one that spans the chunk costs
+//! little more of it, and spares the processor most of its walks through page tables.
 //!
 //! What is counted here is a hint. A chunk that is made huge by mistake costs a few pages.
 
-use super::{CHUNK, CHUNK_UNITS, LARGEST, UnitIndex, WINDOW};
-use crate::os;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use super::{CHUNK, CHUNK_UNITS, LARGEST, UNIT_PAGES, UnitIndex, WINDOW};
+use crate::os::{self, PAGE};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// Of a chunk's units, so many belong to slabs whose every block has been carved; and whether it was made huge since.
-static FILLED: [AtomicU8; LARGEST / CHUNK] = [const { AtomicU8::new(0) }; LARGEST / CHUNK];
-const DONE: u8 = 0x80;
+/// A chunk's pages on which blocks have been carved, in slabs; and whether it was made huge since.
+static CARVED: [AtomicU16; LARGEST / CHUNK] = [const { AtomicU16::new(0) }; LARGEST / CHUNK];
+const DONE: u16 = 0x8000;
 
 /// The same over all chunks.
-static ALL: AtomicU32 = AtomicU32::new(0);
+static ALL: AtomicU64 = AtomicU64::new(0);
 
-/// Units that make a chunk worth it: the others may be empty, and cost a fifteenth at most.
-const NEARLY_ALL: u8 = (CHUNK_UNITS - CHUNK_UNITS / 16) as u8;
+/// Pages of a chunk.
+pub(crate) const CHUNK_PAGES: usize = CHUNK / PAGE;
+/// Pages that make a chunk worth it: the others, an eighth at most, are what the huge page costs.
+const NEARLY_ALL: u16 = (CHUNK_PAGES - CHUNK_PAGES / 8) as u16;
 
 /// The chunk to look at next.
 static CURSOR: AtomicU32 = AtomicU32::new(0);
@@ -42,27 +44,42 @@ pub(crate) fn heed_system() {
     }
 }
 
-/// Units of slabs whose every block has been carved.
-pub(crate) fn filled_units() -> usize {
+/// Pages of slabs on which blocks have been carved.
+pub(crate) fn carved_pages() -> usize {
     ALL.load(Ordering::Relaxed) as usize
 }
 
-/// All blocks of a slab have been carved.
-pub(crate) fn filled(first: UnitIndex, units: usize) {
-    ALL.fetch_add(units as u32, Ordering::Relaxed);
-    for unit in first.0..first.0 + units as u32 {
-        chunk_of(unit).fetch_add(1, Ordering::Relaxed);
+/// Blocks have been carved on the pages `from..to` of a slab.
+pub(crate) fn carved(slab: UnitIndex, from: usize, to: usize) {
+    ALL.fetch_add((to - from) as u64, Ordering::Relaxed);
+    by_chunk(slab, from, to, |chunk, pages| {
+        chunk.fetch_add(pages, Ordering::Relaxed);
+    });
+}
+
+/// A slab on whose first `to` pages blocks had been carved is none any more; its memory may be purged from now on.
+pub(crate) fn emptied(slab: UnitIndex, to: usize) {
+    ALL.fetch_sub(to as u64, Ordering::Relaxed);
+    by_chunk(slab, 0, to, |chunk, pages| {
+        chunk.fetch_sub(pages, Ordering::Relaxed);
+        chunk.fetch_and(!DONE, Ordering::Relaxed);
+    });
+}
+
+/// Shows the chunks in which these pages of a slab lie, with how many of them.
+fn by_chunk(slab: UnitIndex, from: usize, to: usize, each: impl Fn(&AtomicU16, u16)) {
+    let first = slab.0 as usize * UNIT_PAGES;
+    let (mut page, end) = (first + from, first + to);
+    while page < end {
+        let pages = (end - page).min(CHUNK_PAGES - page % CHUNK_PAGES);
+        each(counted(page / CHUNK_PAGES), pages as u16);
+        page += pages;
     }
 }
 
-/// A slab whose blocks had all been carved is none any more; its memory may be purged from now on.
-pub(crate) fn emptied(first: UnitIndex, units: usize) {
-    ALL.fetch_sub(units as u32, Ordering::Relaxed);
-    for unit in first.0..first.0 + units as u32 {
-        let counted = chunk_of(unit);
-        let left = (counted.load(Ordering::Relaxed) & !DONE).saturating_sub(1);
-        counted.store(left, Ordering::Relaxed);
-    }
+fn counted(chunk: usize) -> &'static AtomicU16 {
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the length; the window has no more chunks")]
+    &CARVED[chunk % CARVED.len()]
 }
 
 /// The process has forked, or is a child.
@@ -85,7 +102,7 @@ pub(crate) fn collapse_one(now: u64) {
         }
         CURSOR.store(chunk + 1, Ordering::Relaxed);
         let first = chunk * CHUNK_UNITS as u32;
-        let counted = chunk_of(first);
+        let counted = counted(chunk as usize);
         let seen = counted.load(Ordering::Relaxed);
         if !(NEARLY_ALL..DONE).contains(&seen) {
             continue;
@@ -98,10 +115,4 @@ pub(crate) fn collapse_one(now: u64) {
         }
         return;
     }
-}
-
-fn chunk_of(unit: u32) -> &'static AtomicU8 {
-    // The window has no more chunks than the table; the remainder spares the check.
-    #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
-    &FILLED[unit as usize / CHUNK_UNITS % FILLED.len()]
 }
