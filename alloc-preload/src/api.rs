@@ -3,6 +3,7 @@
 //! `errno` is set on failure and untouched on success.
 
 use crate::boot;
+use crate::cancel;
 use crate::central::central;
 use crate::fast::{self, no_memory, or_enomem, set_errno};
 use crate::limits;
@@ -171,6 +172,12 @@ export! {
     /// `prctl(2)`. A filter of system calls must not meet ours at the end.
     fn prctl(operation: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
         limits::control(operation, [a, b, c, d])
+    }
+
+    /// `pthread_setcanceltype(3)`. A thread that is cancelled in the midst of a call must not leave it half done.
+    fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int {
+        // SAFETY: the caller's pointer, which the interface requires to be null or writable.
+        unsafe { cancel::set_type(kind, old) }
     }
 
     /// `_exit(2)`. Programs that end this way, like every shell, run no destructors.

@@ -7,7 +7,7 @@ use crate::fork;
 use crate::lock::Lock;
 use crate::options::{self, Huge, Options, options};
 use crate::os;
-use crate::segment::{Ranges, Segment};
+use crate::segment::{self, Ranges, Segment};
 use crate::stats::{self, globals};
 use crate::thread;
 use crate::window::{self, WINDOW, huge};
@@ -99,16 +99,9 @@ extern "C" fn destruct() {
     remove();
 }
 
-static NAME_STAYS: AtomicU32 = AtomicU32::new(0);
-
-/// From now on the segment's name is left to those who sweep: this process may not make the calls any more.
-pub(crate) fn leave_name() {
-    NAME_STAYS.store(1, Ordering::Relaxed);
-}
-
 /// Removes the segment of an ending process.
 pub(crate) fn remove() {
-    if NAME_STAYS.load(Ordering::Relaxed) != 0 {
+    if segment::is_filtered() {
         return;
     }
     if STATE.load(Ordering::Acquire) == OPEN

@@ -21,6 +21,7 @@ use crate::heap::usage;
 use crate::hot::Hot;
 use crate::misuse;
 use crate::os;
+use crate::segment;
 use crate::stats::globals;
 use crate::thread;
 use crate::window::{self, UNIT_GRANULES, WINDOW, huge};
@@ -124,7 +125,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     // Above a limit nothing can be mapped, not even in the place of something else. Here it is one that was set past us,
     // or for which the kernel did not take the reservation back.
-    if os::limit(libc::RLIMIT_AS).is_some() {
+    if !segment::is_filtered() && os::limit(libc::RLIMIT_AS).is_some() {
         let central = central();
         window::release(central::heaps_end(&central));
     }

@@ -1,10 +1,10 @@
 //! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls.
 
 use crate::background;
-use crate::boot;
 use crate::central::{self, central};
 use crate::fast::set_errno;
 use crate::os;
+use crate::segment;
 use crate::thread::with_heap;
 use crate::window;
 use core::ffi::{c_int, c_uint};
@@ -30,11 +30,10 @@ pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *
     }
 }
 
-/// What `prctl` does, noting that system calls are about to be filtered: a filter may end the process at any call that
-/// it does not expect, like those that remove the segment's name or start a thread.
+/// What `prctl` does, noting that system calls are about to be filtered.
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
-        boot::leave_name();
+        segment::expect_filter();
         background::start_no_more();
     }
     // SAFETY: the caller's arguments, as the interface requires.

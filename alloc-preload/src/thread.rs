@@ -2,6 +2,7 @@
 
 use crate::account;
 use crate::boot;
+use crate::cancel::Shelter;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::clock;
 use crate::fork;
@@ -92,9 +93,11 @@ fn set_state(state: usize) {
     }
 }
 
-/// Runs `work` with the calling thread's heap, or with the shared one. `None` when there is no memory even for that.
+/// Runs `work` with the calling thread's heap, or with the shared one. `None` when there is no memory even for that. Every
+/// slow path comes here, so no lock is ever held by a thread that can be cancelled.
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
+    let _shelter = Shelter::enter();
     let hot = hot();
     if let Some((id, _)) = hot.ready()
         && wiped().ready.get()
@@ -186,7 +189,7 @@ fn claim() -> Option<u32> {
 
 /// Publishes that a new thread continues this row.
 pub(crate) fn start_row(row: &Row) {
-    let name = os::thread_name();
+    let name = if segment::is_filtered() { [0; 16] } else { os::thread_name() };
     for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
         word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
     }

@@ -23,7 +23,7 @@ pub(crate) use sums::{LineSum, Sums, collect};
 use crate::options::Options;
 use crate::os::{self, Errno};
 use crate::print::Line;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
@@ -86,6 +86,9 @@ impl Segment {
             }
         };
         segment.describe(options, ranges, forked_from);
+        if segment.published {
+            segment.describe_process();
+        }
         history::start(segment);
         segment.header().magic.set_release(MAGIC);
         Some(segment)
@@ -130,6 +133,9 @@ impl Segment {
     fn publish(options: &Options, place: Place, row: usize) -> Result<Self, Refusal> {
         if !options.publish {
             return Err(Refusal { what: "STATSALLOC_PUBLISH=0", errno: None });
+        }
+        if is_filtered() {
+            return Err(Refusal { what: "its system calls may be filtered", errno: None });
         }
         let pid = os::pid();
         sweep::sweep(pid);
@@ -198,7 +204,7 @@ impl Segment {
         unsafe { &*self.base.add(CLASSES_OFFSET).cast::<ClassInfo>().add(i) }
     }
 
-    /// Everything but `magic`.
+    /// Everything but `magic` and what [`Segment::describe_process`] says.
     fn describe(&self, options: &Options, ranges: Ranges, forked_from: u32) {
         let set = |field: &AtomicU32, value: u32| field.store(value, Ordering::Relaxed);
         let header = self.header();
@@ -224,9 +230,6 @@ impl Segment {
         set(&header.row_count, ROWS as u32);
 
         set(&header.pid, self.pid);
-        set(&header.uid, os::effective_uid());
-        header.pid_namespace.set(identity::pid_namespace());
-        header.start_ticks.set(identity::start_ticks());
         header.created_realtime_ns.set(os::clock_ns(libc::CLOCK_REALTIME));
         header.created_monotonic_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
         header.window_address.set(ranges.window.0 as u64);
@@ -234,9 +237,7 @@ impl Segment {
         header.tables_address.set(ranges.tables.0 as u64);
         header.tables_bytes.set(ranges.tables.1 as u64);
         set(&header.forked_from, forked_from);
-        set(&header.parent, os::parent_pid());
         set(&header.decay_ms, options.decay_ms.unwrap_or(u32::MAX));
-        set(&header.executable_len, identity::executable(&header.executable));
 
         for class in 0..CLASSES {
             let (class, info) = (SizeClass(class as u8), self.class_info(class));
@@ -248,6 +249,29 @@ impl Segment {
             self.class_info(CLASSES + bucket).block_size.set(bucket_limit(bucket));
         }
     }
+
+    /// Who this is, for those who look from outside.
+    fn describe_process(&self) {
+        let header = self.header();
+        header.uid.store(os::effective_uid(), Ordering::Relaxed);
+        header.pid_namespace.set(identity::pid_namespace());
+        header.start_ticks.set(identity::start_ticks());
+        header.parent.store(os::parent_pid(), Ordering::Relaxed);
+        header.executable_len.store(identity::executable(&header.executable), Ordering::Relaxed);
+    }
+}
+
+static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the process's system calls may be filtered, and one that the filter does not expect may end it: the
+/// segment's name is left to those who sweep, and a child's segment has none.
+pub(crate) fn expect_filter() {
+    FILTERED.store(true, Ordering::Relaxed);
+}
+
+/// Whether only such system calls may be made as any allocator makes.
+pub(crate) fn is_filtered() -> bool {
+    FILTERED.load(Ordering::Relaxed)
 }
 
 /// Rows in use of this process's present segment; none before there is one.
