@@ -2,6 +2,7 @@
    to thread, every byte checked, forks in between whose children check and free what they inherit.
    Usage: soak SECONDS THREADS SEED. Pauses before it begins, and after all has been freed and trimmed. */
 #include "handshake.h"
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,6 +22,8 @@ struct slot {
     atomic_flag taken;
     unsigned char *block;
     size_t size;
+    /* What the allocator was asked for, where the program may say so again: else 0. */
+    size_t asked;
     unsigned seed;
 };
 
@@ -36,25 +39,27 @@ static unsigned next(unsigned *state) {
     return *state;
 }
 
-static unsigned char byte_at(unsigned seed, size_t at) { return (unsigned char)(seed + at * 31 + (at >> 8)); }
-
-/* Of large blocks the ends, and something of every page. */
-static size_t step(size_t at, size_t size) { return at < 512 || size - at <= 512 ? 1 : 509; }
+/* What byte `at` of a block holds: byte `at % 8` of word `at / 8`. */
+static uint64_t word_at(unsigned seed, size_t at) { return (seed + 1ull + at / 8) * 0x9e3779b97f4a7c15; }
 
 static void fill(unsigned char *block, size_t from, size_t size, unsigned seed) {
-    for (size_t at = 0; at < size; at += step(at, size)) {
-        if (at >= from) {
-            block[at] = byte_at(seed, at);
+    for (size_t at = from & ~(size_t)7; at < size; at += 8) {
+        uint64_t word = word_at(seed, at);
+        memcpy(block + at, &word, size - at < 8 ? size - at : 8);
+    }
+}
+
+static void check(const unsigned char *block, size_t size, unsigned seed) {
+    for (size_t at = 0; at < size; at += 8) {
+        uint64_t word = word_at(seed, at);
+        if (memcmp(block + at, &word, size - at < 8 ? size - at : 8) != 0) {
+            fail("bytes from %zu of %zu at %p are not what was written", at, size, (const void *)block);
         }
     }
 }
 
-static void check(const unsigned char *block, size_t size, size_t all, unsigned seed) {
-    for (size_t at = 0; at < size; at += step(at, all)) {
-        if (block[at] != byte_at(seed, at)) {
-            fail("byte %zu of %zu at %p is %#x, not %#x", at, size, (const void *)block, block[at], byte_at(seed, at));
-        }
-    }
+static bool is_zero(const unsigned char *block, size_t size) {
+    return size == 0 || (block[0] == 0 && memcmp(block, block + 1, size - 1) == 0);
 }
 
 static size_t some_size(unsigned *state) {
@@ -68,86 +73,134 @@ static size_t some_size(unsigned *state) {
     return kind < 998 ? next(state) % 400000 : next(state) % (6u << 20);
 }
 
-/* A new block by one of the ways there are, with its size. */
-static unsigned char *take(unsigned *state, size_t *size) {
-    void *block = NULL;
-    size_t align = (size_t)16 << next(state) % 9;
-    switch (next(state) % 12) {
-    case 0:
-    case 1: {
-        unsigned char *zeroed = calloc(*size / 8 + 1, 8);
-        must(zeroed != NULL);
-        for (size_t at = 0; at < *size; at += step(at, *size)) {
-            must(zeroed[at] == 0);
-        }
-        return zeroed;
+/* Entry points that not every C library declares, or C does not; null where there are none. */
+static struct {
+    void *(*libc_malloc)(size_t), *(*new)(size_t), *(*new_array)(size_t);
+    void (*libc_free)(void *), (*cfree)(void *), (*delete)(void *), (*delete_array)(void *);
+    void (*free_sized)(void *, size_t), (*delete_sized)(void *, size_t), (*delete_array_sized)(void *, size_t);
+    void (*free_aligned_sized)(void *, size_t, size_t);
+} others;
+
+static void find_others(void) {
+    static const struct {
+        void *place;
+        const char *name;
+    } names[] = {
+        {&others.libc_malloc, "__libc_malloc"},     {&others.libc_free, "__libc_free"},
+        {&others.cfree, "cfree"},                   {&others.free_sized, "free_sized"},
+        {&others.free_aligned_sized, "free_aligned_sized"},
+        {&others.new, "_Znwm"},                     {&others.new_array, "_Znam"},
+        {&others.delete, "_ZdlPv"},                 {&others.delete_array, "_ZdaPv"},
+        {&others.delete_sized, "_ZdlPvm"},          {&others.delete_array_sized, "_ZdaPvm"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *(void **)names[i].place = dlsym(RTLD_DEFAULT, names[i].name);
     }
+}
+
+/* A new block by one of the ways there are. */
+static void take(struct slot *slot, unsigned *state) {
+    size_t size = some_size(state), align = (size_t)16 << next(state) % 9;
+    void *block = NULL;
+    slot->size = slot->asked = size;
+    switch (next(state) % 14) {
+    case 0:
+    case 1:
+        block = calloc(size / 8 + 1, 8);
+        must(block != NULL && is_zero(block, size));
+        slot->asked = (size / 8 + 1) * 8;
+        break;
     case 2:
-        must(posix_memalign(&block, align, *size) == 0 && (uintptr_t)block % align == 0);
-        return block;
+        must(posix_memalign(&block, align, size) == 0 && (uintptr_t)block % align == 0);
+        break;
     case 3:
-        block = aligned_alloc(align, *size);
-        must(block != NULL && (uintptr_t)block % align == 0);
-        return block;
+        block = aligned_alloc(align, size);
+        must((uintptr_t)block % align == 0);
+        break;
     case 4:
-        block = memalign(align, *size);
-        must(block != NULL && (uintptr_t)block % align == 0);
-        return block;
+        block = memalign(align, size);
+        must((uintptr_t)block % align == 0);
+        break;
     case 5:
-        block = next(state) % 2 ? valloc(*size) : pvalloc(*size);
-        must(block != NULL && (uintptr_t)block % 4096 == 0);
-        return block;
+        block = next(state) % 2 ? valloc(size) : pvalloc(size);
+        must((uintptr_t)block % 4096 == 0);
+        slot->asked = 0;
+        break;
     case 6: {
         static const char text[] = "some text that is copied to the heap";
         block = strdup(text);
         must(block != NULL && strcmp(block, text) == 0);
-        *size = sizeof text;
-        return block;
+        slot->size = slot->asked = sizeof text;
+        break;
     }
     case 7:
-        block = realloc(NULL, *size + 1);
+        block = realloc(NULL, size + 1);
+        slot->asked = size + 1;
         break;
     case 8:
-        block = reallocarray(NULL, *size + 1, 1);
+        block = reallocarray(NULL, size + 1, 1);
+        slot->asked = size + 1;
+        break;
+    case 9:
+        block = others.new ? (next(state) % 2 ? others.new : others.new_array)(size) : malloc(size);
+        break;
+    case 10:
+        block = others.libc_malloc ? others.libc_malloc(size) : malloc(size);
         break;
     default:
-        block = malloc(*size);
+        block = malloc(size);
     }
     must(block != NULL && (uintptr_t)block % 16 == 0);
-    return block;
+    slot->block = block;
+}
+
+/* Frees it by one of the ways there are. */
+static void give(struct slot *slot, unsigned way) {
+    void *block = slot->block;
+    size_t asked = slot->asked;
+    slot->block = NULL;
+    if (way % 16 == 0 && others.cfree) {
+        others.cfree(block);
+    } else if (way % 16 == 1 && others.libc_free) {
+        others.libc_free(block);
+    } else if (way % 16 == 2 && others.delete) {
+        (way & 16 ? others.delete : others.delete_array)(block);
+    } else if (way % 16 == 3 && others.delete_sized && asked) {
+        (way & 16 ? others.delete_sized : others.delete_array_sized)(block, asked);
+    } else if (way % 16 == 4 && others.free_sized && asked) {
+        others.free_sized(block, asked);
+    } else if (way % 16 == 5 && others.free_aligned_sized && asked) {
+        others.free_aligned_sized(block, 16, asked);
+    } else if (way % 16 == 6 && slot->size) {
+        must(realloc(block, 0) == NULL);
+    } else {
+        free(block);
+    }
 }
 
 static void put(struct slot *slot, unsigned *state) {
-    size_t size = some_size(state);
-    slot->block = take(state, &size);
-    slot->size = size;
+    take(slot, state);
     slot->seed = next(state);
-    must(malloc_usable_size(slot->block) >= size);
-    fill(slot->block, 0, size, slot->seed);
-    live += size;
+    must(malloc_usable_size(slot->block) >= slot->size);
+    fill(slot->block, 0, slot->size, slot->seed);
+    live += slot->size;
 }
 
 static void resize(struct slot *slot, unsigned *state) {
     size_t size = some_size(state) + 1, kept = size < slot->size ? size : slot->size;
-    check(slot->block, slot->size, slot->size, slot->seed);
-    /* The steps of checking depend on the size: everything that will be looked at is written first. */
-    for (size_t at = 0; at < slot->size; at++) {
-        slot->block[at] = byte_at(slot->seed, at);
-    }
+    check(slot->block, slot->size, slot->seed);
     slot->block = next(state) % 2 ? realloc(slot->block, size) : reallocarray(slot->block, size, 1);
     must(slot->block != NULL);
-    check(slot->block, kept, size, slot->seed);
+    check(slot->block, kept, slot->seed);
     fill(slot->block, kept, size, slot->seed);
     live += size - slot->size;
-    slot->size = size;
+    slot->size = slot->asked = size;
 }
 
 static void clear(struct slot *slot) {
-    check(slot->block, slot->size, slot->size, slot->seed);
-    unsigned char *block = slot->block;
+    check(slot->block, slot->size, slot->seed);
     live -= slot->size;
-    slot->block = NULL;
-    free(block);
+    give(slot, slot->seed);
 }
 
 static void work(unsigned *state, unsigned count) {
@@ -279,6 +332,7 @@ int main(int count, char **arguments) {
     int threads = atoi(arguments[2]);
     unsigned seed = (unsigned)atoi(arguments[3]) | 1;
     must(threads > 0 && threads <= MOST_THREADS && pthread_key_create(&key, destroy) == 0);
+    find_others();
     FILE *null = fopen("/dev/null", "w");
     must(null != NULL);
     look_at_oneself(null);

@@ -14,7 +14,7 @@ fn seconds() -> u64 {
 fn threads_forks_and_every_call_at_once_leave_nothing_behind() {
     let seconds = seconds();
     let mut command = Command::new(program("soak.c"));
-    command.args([&seconds.to_string(), "6", "1"]).preload();
+    command.args([&seconds.to_string(), "16", "1"]).preload();
     let mut running = command.begin_within(Duration::from_secs(seconds * 2 + 120));
     assert_eq!(running.line(), "ready");
     let before = snapshot(running.pid());
