@@ -1,6 +1,8 @@
 /* Allocates blocks of a size until there are no more, says how many MiB that were, frees all and does it again: the
-   second time there must be about as much. Usage: exhaust SIZE */
+   second time there must be about as much. Usage: exhaust SIZE [THREADS]: beside so many threads, which hold their
+   stacks and a block each. */
 #include "handshake.h"
+#include <pthread.h>
 
 struct block {
     struct block *next;
@@ -28,8 +30,27 @@ static void empty(struct block **all) {
     }
 }
 
+static pthread_barrier_t meet;
+
+static void *hold(void *unused) {
+    void *volatile block = malloc(1000);
+    must(block != NULL);
+    pthread_barrier_wait(&meet);
+    pthread_barrier_wait(&meet);
+    free(block);
+    return unused;
+}
+
 int main(int count, char **arguments) {
-    must(count == 2);
+    must(count == 2 || count == 3);
+    enum { MOST = 64 };
+    pthread_t threads[MOST];
+    int beside = count == 3 ? atoi(arguments[2]) : 0;
+    must(beside <= MOST && pthread_barrier_init(&meet, NULL, (unsigned)beside + 1) == 0);
+    for (int i = 0; i < beside; i++) {
+        must(pthread_create(&threads[i], NULL, hold, NULL) == 0);
+    }
+    pthread_barrier_wait(&meet);
     size_t size = (size_t)atol(arguments[1]);
     struct block *all = NULL;
     unsigned long first = fill(size, &all);
@@ -44,6 +65,10 @@ int main(int count, char **arguments) {
         }
     }
     empty(&all);
+    pthread_barrier_wait(&meet);
+    for (int i = 0; i < beside; i++) {
+        must(pthread_join(threads[i], NULL) == 0);
+    }
     say("%lu", first);
     return 0;
 }

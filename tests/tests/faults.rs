@@ -120,6 +120,22 @@ fn a_limited_heap_hands_out_seven_tenths_of_what_the_c_library_does() {
     }
 }
 
+/// The stacks of threads take their share, and the C library's arenas theirs.
+#[test]
+fn a_limited_heap_beside_threads_hands_out_seven_tenths_of_what_the_c_library_does() {
+    for limit in [256, 1024] {
+        for size in ["100", "5000", "100000"] {
+            let mebibytes = |command: &mut Command| -> u64 {
+                let finished = command.args([size, "4"]).limit(libc::RLIMIT_AS, limit << 20).finish().success();
+                finished.out().trim().parse().unwrap()
+            };
+            let theirs = mebibytes(&mut Command::new(program("exhaust.c")));
+            let ours = mebibytes(Command::new(program("exhaust.c")).preload());
+            assert!(ours * 10 >= theirs * 7, "{ours} of {theirs} MiB in blocks of {size} under {limit} MiB");
+        }
+    }
+}
+
 #[test]
 fn a_program_under_an_address_space_limit_is_visible() {
     let mut command = worker();
