@@ -10,18 +10,19 @@
 //! | `root` | makes calls that only root may make |
 //! | `pid-namespace` | it has a PID namespace of its own, so that what it leaves behind ends with it |
 //! | `library=FILE` | the path of that library, compiled, is in `HAZARD_LIBRARY` |
-//! | `beside=FILE` | that library is preloaded after the allocator |
+//! | `beside=FILE`, `before=FILE` | that library is preloaded after, or before, the allocator |
+//! | `beside-itself` | a copy of the allocator in another file is preloaded after it |
 //! | `audit=FILE` | that library is loaded by `LD_AUDIT` |
 //! | `twice` | the allocator is in `LD_PRELOAD` twice |
 //! | `unloaded` | it is not in `LD_PRELOAD`, but its path in `HAZARD_ALLOCATOR` |
 //! | `linked` | it is not in `LD_PRELOAD`, but the program is linked with it |
 
-use crate::artefacts::{compiled, library, program};
+use crate::artefacts::{compiled, directory, library, program};
 use crate::process::{Finished, Run};
 use crate::sandbox::Sandbox;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,18 +30,23 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The programs that hold hazards.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 16] = [
     "double.c",
     "interior.c",
     "wild.c",
     "foreign.c",
     "overwritten.c",
     "operators.cc",
+    "forks.c",
     "life.c",
+    "cancel.c",
     "loading.c",
+    "dlopened.c",
+    "tls.c",
     "linked.c",
     "ownmalloc.c",
     "limits.c",
+    "filters.c",
 ];
 
 /// What cases of a group have in common: the name in the programs' lists, the title, what must happen.
@@ -181,6 +187,15 @@ fn shared(file: &str) -> PathBuf {
     compiled(&format!("hazards/{file}"), &["-shared", "-fPIC"])
 }
 
+/// The same library in another file.
+fn copied(library: &Path) -> PathBuf {
+    let name = library.file_name().expect("the path of a file");
+    let copy = directory().join("programs").join(name);
+    let fresh = copy.with_extension(std::process::id().to_string());
+    std::fs::copy(library, &fresh).and_then(|_| std::fs::rename(&fresh, &copy)).expect("copying a library");
+    copy
+}
+
 impl Case {
     /// What must become of it.
     #[must_use]
@@ -215,6 +230,9 @@ impl Case {
         if has("twice") {
             preload.extend(allocator.library.clone());
         }
+        if has("beside-itself") {
+            preload.extend(allocator.library.as_deref().map(copied));
+        }
         command.limit(libc::RLIMIT_CORE, 0);
         for word in &self.surroundings {
             let Some((what, value)) = word.split_once('=') else { continue };
@@ -226,6 +244,7 @@ impl Case {
                     command.env("HAZARD_LIBRARY", shared(value));
                 }
                 "beside" => preload.push(shared(value)),
+                "before" => preload.insert(0, shared(value)),
                 "audit" => {
                     command.arg(format!("LD_AUDIT={}", shared(value).display()));
                 }

@@ -117,7 +117,7 @@ fn the_figures_stay_exact() {
 #[test]
 fn forks_and_threads_live_under_it() {
     for case in ["chain_of_forks", "fork_handlers_allocate", "threads_fork_at_once"] {
-        let mut command = Command::new(program("hazards/life.c"));
+        let mut command = Command::new(program("hazards/forks.c"));
         let finished = command.arg(case).env("STATSALLOC_HARDEN", "1").preload().finish().success();
         assert!(finished.out().ends_with("survived\n"), "{case}: {finished:?}");
     }

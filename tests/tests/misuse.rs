@@ -158,6 +158,22 @@ fn every_kind_of_misuse_has_an_action_of_its_own() {
     }
 }
 
+#[test]
+fn a_damaged_list_has_an_action_of_its_own() {
+    for (value, signal, lines) in [
+        ("abort", Some(libc::SIGABRT), 1),
+        ("double=count", Some(libc::SIGABRT), 1),
+        ("list=warn", None, 1),
+        ("list=count", None, 0),
+    ] {
+        let mut command = Command::new(program("hazards/overwritten.c"));
+        let finished = command.arg("freed_elsewhere").env("STATSALLOC_MISUSE", value).preload().finish();
+        assert_eq!((finished.signal(), finished.err().lines().count()), (signal, lines), "{value}: {finished:?}");
+        assert!(lines == 0 || finished.err().starts_with("statsalloc: corrupted free list: "), "{finished:?}");
+        assert_eq!(finished.out().ends_with("survived\n"), signal.is_none(), "{value}: {finished:?}");
+    }
+}
+
 /// Snapshots around one misuse in count mode, and its address.
 fn around(what: &str) -> (Snapshot, Snapshot, String) {
     let mut command = Command::new(program("misuse.c"));

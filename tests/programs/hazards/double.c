@@ -1,5 +1,6 @@
 /* Blocks freed twice, in every shape; none has been handed out again in between. */
 #include "hazard.h"
+#include <dlfcn.h>
 #include <malloc.h>
 
 static void twice(char *block) {
@@ -237,4 +238,45 @@ HAZARD(double, usable_size_of_freed, "") {
     char *block = take(100);
     free(block);
     (void)malloc_usable_size(block);
+}
+
+/* By the other names of free, where there are such. */
+static void (*other_free(const char *name))(void *, size_t, size_t) {
+    void (*found)(void *, size_t, size_t);
+    *(void **)&found = dlsym(RTLD_DEFAULT, name);
+    if (found == NULL) {
+        *(void **)&found = dlsym(RTLD_DEFAULT, "free");
+    }
+    return found;
+}
+
+static void twice_by(const char *name, size_t first, size_t second) {
+    char *volatile block = take(100);
+    other_free(name)(block, first, second);
+    other_free(name)(block, first, second);
+}
+
+HAZARD(double, by_free_sized, "") { twice_by("free_sized", 100, 0); }
+HAZARD(double, by_free_aligned_sized, "") { twice_by("free_aligned_sized", 16, 100); }
+HAZARD(double, by_cfree, "") { twice_by("cfree", 0, 0); }
+HAZARD(double, by_the_c_librarys_own_name, "") { twice_by("__libc_free", 0, 0); }
+
+static void *resize_at_once(void *block) {
+    pthread_barrier_wait(&start);
+    void *moved = realloc(block, 5000);
+    return moved;
+}
+
+HAZARD(double, racing_reallocs, "") {
+    must(pthread_barrier_init(&start, NULL, 2) == 0);
+    for (int round = 0; round < 200; round++) {
+        char *block = take(100);
+        pthread_t threads[2];
+        for (int i = 0; i < 2; i++) {
+            must(pthread_create(&threads[i], NULL, resize_at_once, block) == 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            must(pthread_join(threads[i], NULL) == 0);
+        }
+    }
 }

@@ -20,6 +20,14 @@ HAZARD(foreign, free_of_a_mapping, "") {
     must(strcmp(block, "foreign") == 0);
 }
 
+/* Nothing can be looked up. */
+HAZARD(foreign, free_of_a_mapping_without_proc, "hide=/proc") {
+    char *block = mapped();
+    place = block;
+    free(place);
+    must(strcmp(block, "foreign") == 0);
+}
+
 HAZARD(foreign, free_of_shared_memory, "") {
     char *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(map != MAP_FAILED);

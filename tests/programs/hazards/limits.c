@@ -1,38 +1,15 @@
 /* Limits, missing rights and exhausted memory: what cannot be had is NULL and ENOMEM, and nothing else is lost. */
-#include "hazard.h"
+#include "ordinary.h"
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <malloc.h>
 #include <sched.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 static void limit(int resource, rlim_t value) {
     struct rlimit both = {value, value};
     must(setrlimit(resource, &both) == 0);
-}
-
-static void *in_thread(void *unused) {
-    use_the_heap();
-    return unused;
-}
-
-/* Everything an ordinary program does. */
-static void ordinary_life(void) {
-    use_the_heap();
-    in_a_thread(in_thread, NULL);
-    pid_t pid = fork();
-    must(pid >= 0);
-    if (pid == 0) {
-        use_the_heap();
-        exit(0);
-    }
-    reap(pid);
 }
 
 struct block {
@@ -125,8 +102,25 @@ HAZARD(limits, all_memory_locked, "") {
     use_the_heap();
 }
 
+/* Without privileges the limit on locked memory holds for everything that is mapped from now on. */
+HAZARD(limits, all_memory_locked_without_privileges, "root memlock=4194304") {
+    use_the_heap();
+    must(setgid(65534) == 0 && setuid(65534) == 0);
+    must(mlockall(MCL_CURRENT | MCL_FUTURE) == 0 || errno == ENOMEM || errno == EPERM);
+    use_the_heap();
+    if (mlockall(MCL_FUTURE) == 0) {
+        for (int i = 0; i < 100; i++) {
+            char *block = malloc((size_t)i << 16);
+            must(block != NULL || errno == ENOMEM);
+            free(block);
+        }
+        must(munlockall() == 0);
+    }
+    ordinary_life();
+}
+
 /* The kernel keeps 65,530 mappings for a process. */
-HAZARD(limits, table_of_mappings_full, "") {
+static void fill_table_of_mappings(void) {
     enum { PAGES = 70000 };
     char *map = mmap(NULL, PAGES * 4096ul, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(map != MAP_FAILED);
@@ -146,12 +140,28 @@ HAZARD(limits, table_of_mappings_full, "") {
             blocks[i] = moved ? moved : blocks[i];
         }
     }
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < 400; i++) {
+            free(blocks[i]);
+        }
+        free(malloc(100));
+        exit(0);
+    }
+    must(pid > 0 || errno == ENOMEM);
+    if (pid > 0) {
+        reap(pid);
+    }
     for (int i = 0; i < 400; i++) {
         free(blocks[i]);
     }
+    malloc_trim(0);
     must(munmap(map, PAGES * 4096ul) == 0);
     ordinary_life();
 }
+
+HAZARD(limits, table_of_mappings_full, "") { fill_table_of_mappings(); }
+HAZARD(limits, table_of_mappings_full_under_a_limit, "as=1073741824") { fill_table_of_mappings(); }
 
 /* Every way to ask for more than there is. */
 static void ask_for_too_much(size_t size) {
@@ -196,7 +206,7 @@ HAZARD(limits, more_than_there_is, "") {
     must(reallocarray(NULL, 1ul << 33, 1ul << 33) == NULL && errno == ENOMEM);
 }
 
-HAZARD(limits, errno_is_left_alone, "") {
+static void leave_errno_alone(void) {
     for (size_t size = 1; size < 8 << 20; size *= 3) {
         errno = 77;
         char *block = malloc(size);
@@ -217,6 +227,33 @@ HAZARD(limits, errno_is_left_alone, "") {
     must(errno == 77);
 }
 
+static void *elsewhere;
+
+static void *leave_errno_alone_in_thread(void *unused) {
+    errno = 77;
+    free(elsewhere);
+    must(errno == 77);
+    leave_errno_alone();
+    return unused;
+}
+
+/* The first calls of a thread and of a child among them. */
+HAZARD(limits, errno_is_left_alone, "") {
+    leave_errno_alone();
+    elsewhere = take(500);
+    in_a_thread(leave_errno_alone_in_thread, NULL);
+    elsewhere = take(500);
+    pid_t pid = fork();
+    must(pid >= 0);
+    if (pid == 0) {
+        leave_errno_alone_in_thread(NULL);
+        _exit(0);
+    }
+    reap(pid);
+}
+
+HAZARD(limits, errno_is_left_alone_where_calls_fail, "fsize=0 nofile=4") { leave_errno_alone_in_thread(NULL); }
+
 /* Memory runs out in blocks of every size; all of it is there again when they are freed. */
 static void use_up(void) {
     struct block *all = NULL, *block;
@@ -233,7 +270,7 @@ static void use_up(void) {
     must(calloc(1, 1 << 20) == NULL && errno == ENOMEM);
     must(all && realloc(all, 1 << 20) == NULL && errno == ENOMEM);
     pthread_t thread;
-    must(pthread_create(&thread, NULL, in_thread, NULL) != 0);
+    must(pthread_create(&thread, NULL, use_in_thread, NULL) != 0);
     while (all) {
         block = all->next;
         free(all);
@@ -252,96 +289,6 @@ HAZARD(limits, out_of_memory, "as=268435456") {
 HAZARD(limits, threads_after_out_of_memory, "as=268435456") {
     use_up();
     ordinary_life();
-}
-
-/* What a filter may refuse with EPERM. */
-static void refuse(int number) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-}
-
-HAZARD(limits, madvise_refused, "") {
-    refuse(SYS_madvise);
-    ordinary_life();
-    for (int i = 0; i < 50; i++) {
-        free(take(5 << 20));
-        char *zeroed = calloc(1, 5 << 20);
-        must(zeroed != NULL);
-        for (int at = 0; at < 5 << 20; at += 512) {
-            must(zeroed[at] == 0);
-        }
-        free(zeroed);
-    }
-    malloc_trim(0);
-    use_the_heap();
-}
-
-HAZARD(limits, openat_refused, "") {
-    refuse(SYS_openat);
-    ordinary_life();
-}
-
-HAZARD(limits, getrandom_refused, "") {
-    refuse(SYS_getrandom);
-    ordinary_life();
-}
-
-HAZARD(limits, mremap_refused, "") {
-    refuse(SYS_mremap);
-    char *block = take(300000);
-    for (size_t size = 300000; size < 64 << 20; size *= 2) {
-        block = realloc(block, size);
-        must(block && block[0] == 1 && block[299999] == 1);
-    }
-    free(block);
-    ordinary_life();
-}
-
-HAZARD(limits, mprotect_refused, "") {
-    refuse(SYS_mprotect);
-    use_the_heap();
-    void *block = malloc(256 << 20);
-    must(block != NULL || errno == ENOMEM);
-    free(block);
-    use_the_heap();
-}
-
-/* Anything but what an allocator needs ends the process. */
-HAZARD(limits, anything_unusual_kills, "") {
-    static const int allowed[] = {SYS_mmap,  SYS_munmap,     SYS_mprotect,      SYS_mremap, SYS_madvise,   SYS_futex,
-                                  SYS_write, SYS_exit_group, SYS_clock_gettime, SYS_brk,    SYS_sched_yield};
-    enum { COUNT = sizeof allowed / sizeof *allowed };
-    struct sock_filter code[2 + COUNT + 2];
-    int at = 0;
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (int i = 0; i < COUNT; i++) {
-        code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i],
-                                                  (unsigned char)(COUNT - i), 0);
-    }
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    struct sock_fprog program = {(unsigned short)at, code};
-    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    use_the_heap();
-    for (int i = 0; i < 20; i++) {
-        free(take(8 << 20));
-        use_the_heap();
-    }
-    char *block = take(300000);
-    for (size_t size = 300000; size < 16 << 20; size *= 2) {
-        must((block = realloc(block, size)) != NULL);
-    }
-    free(block);
-    say("survived");
-    _exit(0);
 }
 
 HAZARD(limits, changed_root, "root") {
@@ -390,7 +337,7 @@ HAZARD(limits, no_more_processes, "") {
     limit(RLIMIT_NPROC, 0);
     pthread_t thread;
     for (int i = 0; i < 10; i++) {
-        if (pthread_create(&thread, NULL, in_thread, NULL) == 0) {
+        if (pthread_create(&thread, NULL, use_in_thread, NULL) == 0) {
             must(pthread_join(thread, NULL) == 0); /* root may */
         }
     }

@@ -16,18 +16,18 @@ __attribute__((destructor(101))) static void after_everybody(void) {
     use_the_heap();
 }
 
-HAZARD(life, constructors_before_and_destructors_after, "") { use_the_heap(); }
-HAZARD(life, twice_in_the_list, "twice") { use_the_heap(); }
-HAZARD(life, beside_interposers_that_allocate, "beside=interposer.c") { use_the_heap(); }
-HAZARD(life, under_an_auditor, "audit=auditor.c") { use_the_heap(); }
+/* Before the constructor of any library. */
+static void before_all(void) { free(take(70000)); }
+__attribute__((section(".preinit_array"), used)) static void (*const before_all_entry)(void) = before_all;
 
 static void *use_in_thread(void *unused) {
     use_the_heap();
     return unused;
 }
 
-HAZARD(life, beside_interposers_with_threads, "beside=interposer.c") {
-    for (int i = 0; i < 20; i++) {
+/* Threads and forks as well. */
+static void live(void) {
+    for (int i = 0; i < 5; i++) {
         in_a_thread(use_in_thread, NULL);
         pid_t pid = fork();
         if (pid == 0) {
@@ -37,6 +37,15 @@ HAZARD(life, beside_interposers_with_threads, "beside=interposer.c") {
         reap(pid);
     }
 }
+
+HAZARD(life, constructors_before_and_destructors_after, "") { live(); }
+HAZARD(life, libraries_constructors_before_and_destructors_after, "beside=early.c") { live(); }
+HAZARD(life, twice_in_the_list, "twice") { live(); }
+HAZARD(life, twice_in_the_list_by_two_paths, "beside-itself") { live(); }
+HAZARD(life, beside_interposers_that_allocate, "beside=interposer.c") { live(); }
+HAZARD(life, behind_interposers_that_allocate, "before=interposer.c") { live(); }
+HAZARD(life, behind_a_wrapper_of_malloc, "before=wrapper.c") { live(); }
+HAZARD(life, under_an_auditor, "audit=auditor.c") { live(); }
 
 static void (*use_library)(void);
 
@@ -56,26 +65,4 @@ HAZARD(life, library_with_tls_comes_and_goes, "library=comes.c") {
         in_a_thread(call_library, NULL);
         must(dlclose(library) == 0);
     }
-}
-
-/* Nothing was preloaded; the allocator comes by dlopen, and is used by those who ask it. */
-HAZARD(life, loaded_by_dlopen, "unloaded") {
-    char *mine = take(100);
-    void *library = dlopen(getenv("HAZARD_ALLOCATOR"), RTLD_NOW | RTLD_LOCAL);
-    must(library != NULL);
-    void *(*allocate)(size_t);
-    void (*release)(void *);
-    *(void **)&allocate = dlsym(library, "malloc");
-    *(void **)&release = dlsym(library, "free");
-    must(allocate && release);
-    for (int i = 0; i < 1000; i++) {
-        void *block = allocate((size_t)i * 100);
-        must(block != NULL);
-        memset(block, 1, (size_t)i * 100);
-        release(block);
-    }
-    free(mine);
-    in_a_thread(use_in_thread, NULL);
-    dlclose(library);
-    use_the_heap();
 }

@@ -2,6 +2,8 @@
 #include "hazard.h"
 #include <initializer_list>
 #include <new>
+#include <string>
+#include <vector>
 
 static char *volatile block;
 
@@ -85,4 +87,31 @@ HAZARD(life, exceptions_in_threads, "") {
     for (int i = 0; i < 50; i++) {
         in_a_thread(throwing, nullptr);
     }
+}
+
+/* Destructors of thread-local objects, which the C library calls before those of thread-specific data. */
+struct Held {
+    std::vector<std::string> texts;
+    ~Held() {
+        texts.emplace_back(5000, 'x');
+        for (const std::string &text : texts) {
+            must(text.back() == 'x');
+        }
+    }
+};
+
+static thread_local Held held;
+
+static void *hold(void *unused) {
+    for (size_t size = 1; size < 3000; size *= 2) {
+        held.texts.emplace_back(size, 'x');
+    }
+    return unused;
+}
+
+HAZARD(life, thread_local_objects_allocate_at_their_end, "") {
+    for (int i = 0; i < 500; i++) {
+        in_a_thread(hold, nullptr);
+    }
+    hold(nullptr);
 }

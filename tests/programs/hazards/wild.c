@@ -124,6 +124,12 @@ HAZARD(wild, unmapped, "") {
     free_wild(map + 4096);
 }
 
+HAZARD(wild, unmapped_without_proc, "hide=/proc") {
+    char *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(map != MAP_FAILED && munmap(map, 1 << 20) == 0);
+    free_wild(map + 4096);
+}
+
 HAZARD(wild, no_access, "") {
     char *map = mmap(NULL, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(map != MAP_FAILED);

@@ -1,0 +1,155 @@
+/* Filters of system calls: what they refuse must not be missed, and what they kill for must not be called. */
+#include "ordinary.h"
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* What a filter may refuse with EPERM. */
+static void refuse(int number) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+HAZARD(limits, madvise_refused, "") {
+    refuse(SYS_madvise);
+    ordinary_life();
+    for (int i = 0; i < 50; i++) {
+        free(take(5 << 20));
+        char *zeroed = calloc(1, 5 << 20);
+        must(zeroed != NULL);
+        for (int at = 0; at < 5 << 20; at += 512) {
+            must(zeroed[at] == 0);
+        }
+        free(zeroed);
+    }
+    malloc_trim(0);
+    use_the_heap();
+}
+
+HAZARD(limits, openat_refused, "") {
+    refuse(SYS_openat);
+    ordinary_life();
+}
+
+HAZARD(limits, getrandom_refused, "") {
+    refuse(SYS_getrandom);
+    ordinary_life();
+}
+
+HAZARD(limits, mremap_refused, "") {
+    refuse(SYS_mremap);
+    char *block = take(300000);
+    for (size_t size = 300000; size < 64 << 20; size *= 2) {
+        block = realloc(block, size);
+        must(block && block[0] == 1 && block[299999] == 1);
+    }
+    free(block);
+    ordinary_life();
+}
+
+HAZARD(limits, mprotect_refused, "") {
+    refuse(SYS_mprotect);
+    use_the_heap();
+    void *block = malloc(256 << 20);
+    must(block != NULL || errno == ENOMEM);
+    free(block);
+    use_the_heap();
+}
+
+/* Of an allocator, and of a program that only computes and prints. */
+static const int needed[] = {SYS_mmap,  SYS_munmap,     SYS_mprotect,      SYS_mremap, SYS_madvise,   SYS_futex,
+                             SYS_write, SYS_exit_group, SYS_clock_gettime, SYS_brk,    SYS_sched_yield};
+/* Of threads and forks as the C library makes them. */
+static const int of_threads[] = {SYS_clone,    SYS_clone3, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask,
+                                 SYS_rt_sigaction, SYS_exit,   SYS_wait4,           SYS_gettid, SYS_getpid};
+
+/* From now on any other call ends the process. Programs load filters by prctl, or by a call of their own once prctl has
+   taken the privileges away. */
+static void allow_only(bool threads, bool by_prctl) {
+    enum { NEEDED = sizeof needed / sizeof *needed, OF_THREADS = sizeof of_threads / sizeof *of_threads };
+    int count = NEEDED + (threads ? OF_THREADS : 0), at = 0;
+    struct sock_filter code[NEEDED + OF_THREADS + 3];
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (int i = 0; i < count; i++) {
+        unsigned number = (unsigned)(i < NEEDED ? needed[i] : of_threads[i - NEEDED]);
+        code[at++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, (unsigned char)(count - i), 0);
+    }
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {(unsigned short)at, code};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    must((by_prctl ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)
+                   : (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) == 0);
+}
+
+static void end_well(void) {
+    use_the_heap();
+    say("survived");
+    _exit(0);
+}
+
+HAZARD(limits, anything_unusual_kills, "") {
+    allow_only(false, true);
+    use_the_heap();
+    for (int i = 0; i < 20; i++) {
+        free(take(8 << 20));
+        use_the_heap();
+    }
+    char *block = take(300000);
+    for (size_t size = 300000; size < 16 << 20; size *= 2) {
+        must((block = realloc(block, size)) != NULL);
+    }
+    free(block);
+    malloc_trim(0);
+    end_well();
+}
+
+static void live_within(void) {
+    for (int i = 0; i < 10; i++) {
+        in_a_thread(use_in_thread, NULL);
+        pid_t pid = fork();
+        must(pid >= 0);
+        if (pid == 0) {
+            in_a_thread(use_in_thread, NULL);
+            use_the_heap();
+            _exit(0);
+        }
+        reap(pid);
+    }
+    end_well();
+}
+
+HAZARD(limits, anything_unusual_kills_threads_and_forks, "") {
+    allow_only(true, true);
+    live_within();
+}
+
+HAZARD(limits, anything_unusual_kills_by_the_other_call, "") {
+    allow_only(true, false);
+    live_within();
+}
+
+/* Nobody but the main thread has used the heap before the filter is there, and it is in a child. */
+HAZARD(limits, anything_unusual_kills_a_fresh_child, "") {
+    pid_t pid = fork();
+    must(pid >= 0);
+    if (pid == 0) {
+        allow_only(true, false);
+        use_the_heap();
+        in_a_thread(use_in_thread, NULL);
+        _exit(0);
+    }
+    reap(pid);
+}
