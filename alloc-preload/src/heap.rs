@@ -22,6 +22,7 @@ use crate::harden::Quarantine;
 use crate::hot;
 use crate::options::{Huge, options};
 use crate::os;
+use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::Spans;
 use crate::stats::globals;
@@ -279,7 +280,7 @@ impl Heap {
     pub(crate) fn tick(&self, now: u64) {
         self.hand_over();
         self.drain_inbox();
-        if options().huge != Huge::Never {
+        if options().huge != Huge::Never && !segment::is_filtered() {
             huge::collapse_one(now);
         }
         let Some(decay) = decay_ns() else { return };
