@@ -1,5 +1,6 @@
 //! What the user asks for.
 
+use crate::error::{self, Error};
 use crate::run;
 use crate::source::{Selection, Target};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -185,8 +186,16 @@ Exit codes: the program's own (128 + N for signal N); 125 if statsmon itself fai
 
 /// Says what is wrong with the arguments, or gives the help that was asked for.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
-    // Where nothing can be printed, the exit code still says it.
-    let _ = error.print();
+    let printed = error.print();
+    if !error.use_stderr()
+        && let Err(cause) = printed
+        && cause.kind() != io::ErrorKind::BrokenPipe
+    {
+        let error = Error::io("writing to stdout", cause);
+        error::report(&error);
+        return ExitCode::from(error.exit_code());
+    }
+    // Where no complaint can be printed, the exit code still says it.
     let own_failure = std::env::args_os().nth(1).is_some_and(|first| first == "run");
     match error.use_stderr() {
         false => ExitCode::SUCCESS,

@@ -184,31 +184,48 @@ fn a_full_disk_is_an_error_with_a_name() {
     assert!(finished.err().contains("statsmon: ") && !finished.err().contains("panicked"), "{finished:?}");
 }
 
+/// Killed at any moment, whatever it was counting then, and whatever was being read.
 #[test]
-fn five_hundred_processes_are_listed() {
+fn a_process_that_dies_in_the_middle_of_a_look_is_shown_as_it_was_last() {
     if missing_privilege() {
         return;
     }
-    let script =
-        "i=0; while [ $i -lt 500 ]; do sleep 600 & i=$((i + 1)); done; echo ready; read -r line; kill $(jobs -p)";
-    let mut command = Command::new("sh");
-    let mut running = command.args(["-c", script]).with_shm(Shm::Private).preload().begin();
-    assert_eq!(running.line(), "ready");
-    let look = || {
-        let finished = Command::new(statsmon()).arg("--json").beside(running.pid()).finish();
-        let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
-        let processes = document["processes"].as_array().unwrap();
-        processes.iter().filter(|process| process["state"] == "live" && process["name"] == "sleep").count()
-    };
-    // The last of them may not have begun yet.
-    let start = Instant::now();
-    let mut count = look();
-    while count < 500 && start.elapsed() < Duration::from_secs(60) {
-        count = look();
+    let folder = tests::artefacts::Folder::new();
+    let mut random = Random::new(3);
+    for round in 0..12 {
+        let mut command = Command::new(program("hammer.c"));
+        let mut running = command.arg(folder.path().join(round.to_string())).with_shm(Shm::Private).preload().begin();
+        assert_eq!(running.line(), "ready");
+        let pid = running.pid().to_string();
+        let mut watch = Command::new(statsmon());
+        let mut watch = watch.args(["--json", "-n", "100000", "-d", "0.05", &pid]).beside(running.pid()).begin();
+        let mut look = || {
+            let document: Value = serde_json::from_str(&watch.line()).unwrap();
+            document["processes"][0].clone()
+        };
+        let mut before = look();
+        running.go();
+        for _ in 0..random.below(8) {
+            before = look();
+            assert_eq!(before["state"], "live");
+        }
+        running.signal(libc::SIGKILL);
+        let mut last = look();
+        while last["state"] == "live" {
+            last = look();
+        }
+        assert_eq!(last["state"], "crashed");
+        for (name, value) in last["totals"].as_object().unwrap() {
+            assert!(name == "other_bytes" || value.as_f64() >= Some(0.0) || value.is_null(), "{name} is {value}");
+        }
+        for name in ["allocations", "frees", "cumulative_requested_bytes"] {
+            let of = |look: &Value| look["totals"][name].as_u64().unwrap();
+            assert!(of(&last) >= of(&before), "{name} fell");
+        }
+        let ended = watch.finish();
+        assert_eq!((ended.code(), ended.err().contains("panicked")), (7, false), "{ended:?}");
+        running.finish();
     }
-    assert_eq!(count, 500);
-    running.signal(libc::SIGKILL);
-    drop(running);
 }
 
 #[test]

@@ -234,14 +234,17 @@ fn the_object_is_the_users_own_whatever_the_umask() {
         return;
     }
     use std::os::unix::fs::MetadataExt;
-    let mut command = Command::new("sh");
-    let mut running = command.args(["-c", "umask 0; exec \"$0\"", "cat"]).with_shm(Shm::Private).preload().begin();
-    running.send(b"x\n");
-    running.line();
-    let object = format!("/proc/{0}/root/dev/shm/statsalloc.{0}", running.pid());
-    let metadata = std::fs::metadata(&object).unwrap();
-    assert_eq!(metadata.mode() & 0o7777, 0o600);
-    running.finish().success();
+    for umask in ["0", "077", "0777"] {
+        let mut command = Command::new("sh");
+        let script = format!("umask {umask}; exec \"$0\"");
+        let mut running = command.args(["-c", &script, "cat"]).with_shm(Shm::Private).preload().begin();
+        running.send(b"x\n");
+        running.line();
+        let object = format!("/proc/{0}/root/dev/shm/statsalloc.{0}", running.pid());
+        let metadata = std::fs::metadata(&object).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, 0o600, "under umask {umask}");
+        running.finish().success();
+    }
 }
 
 #[test]

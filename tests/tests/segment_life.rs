@@ -58,6 +58,12 @@ fn an_object_removed_while_its_process_lives_leaves_it_unpublished() {
     let finished = Command::new(statsmon()).arg("--once").arg(pid.to_string()).beside(keeper.pid()).finish();
     assert_eq!(finished.code(), 4, "{finished:?}");
     assert!(finished.err().contains("removed"), "says what happened: {}", finished.err());
+    // Among all it is listed, with what the system knows of it.
+    let finished = Command::new(statsmon()).arg("--json").beside(keeper.pid()).finish().success();
+    let document: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let listed = document["processes"].as_array().unwrap().iter().find(|process| process["pid"] == pid).unwrap();
+    assert_eq!((listed["state"].as_str(), listed["name"].as_str()), (Some("unpublished"), Some("worker_c")));
+    assert!(listed["totals"]["rss_bytes"].as_u64() > Some(0) && listed["totals"]["requested_bytes"].is_null());
     let_go(running);
     assert_eq!(objects_of(keeper.pid()), [] as [&str; 0]);
 }

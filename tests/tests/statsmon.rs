@@ -71,10 +71,14 @@ fn a_program_that_has_not_allocated_yet_is_listed() {
 #[test]
 fn output_that_cannot_be_written_is_1() {
     let cat = waiting("cat");
-    for form in ["--once", "--json", "--csv"] {
-        let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$0\" \"$1\" \"$2\" > /dev/full"]).arg(statsmon());
-        refuses(&command.args([form, &cat.pid().to_string()]).finish(), 1);
+    let pid = cat.pid().to_string();
+    for form in ["--once", "--json", "--csv", "--format=openmetrics", "--help", "man"] {
+        for which in [&[pid.as_str()][..], &[]] {
+            let which = if form.starts_with("--") && form != "--help" { which } else { &[] };
+            let mut command = Command::new("sh");
+            command.args(["-c", "exec \"$0\" \"$@\" > /dev/full"]).arg(statsmon());
+            refuses(&command.arg(form).args(which).finish(), 1);
+        }
     }
 }
 
