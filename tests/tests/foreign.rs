@@ -16,8 +16,12 @@ fn library() -> PathBuf {
 
 /// `foreign.c`, as `binary`, up to its first pause.
 fn begun(binary: &Path, mode: &str) -> Running {
+    begun_with(binary, mode, &library())
+}
+
+fn begun_with(binary: &Path, mode: &str, library: &Path) -> Running {
     let mut command = Command::new(binary);
-    command.arg(mode).arg(compiled("hazards/deep.c", &["-shared", "-fPIC"])).arg(library());
+    command.arg(mode).arg(compiled("hazards/deep.c", &["-shared", "-fPIC"])).arg(library);
     let mut running = command.env("STATSALLOC_MISUSE", "double=count").preload().begin();
     assert_eq!(running.line(), "before");
     running
@@ -127,6 +131,22 @@ fn racing_callers_are_told_of_once_and_counted_to_the_last() {
         assert!(records.iter().all(|record| record["frees"] == 4 * 500), "{records:?}");
         assert_eq!(told(running).len(), 20, "one for each caller");
     }
+}
+
+#[test]
+fn a_file_called_like_a_terminal_command_is_named_and_not_obeyed() {
+    let folder = tests::artefacts::Folder::new();
+    let file = folder.path().join("lib\x1b]0;owned\x07\x1b[2J.so");
+    std::fs::copy(library(), &file).unwrap();
+    let mut running = begun_with(&program("foreign.c"), "once", &file);
+    let seen = freed(&mut running);
+    assert_eq!(records(&seen).last().unwrap()["module"], file.to_str().unwrap());
+    let text = Command::new(statsmon()).arg("--once").arg(running.pid().to_string()).finish().success().out();
+    assert!(text.contains("lib\\x1b]0;owned\\x07\\x1b[2J.so+0x"), "{text}");
+    let told = told(running);
+    assert!(told[19].contains("(lib?]0;owned??[2J.so+0x"), "{}", told[19]);
+    let steers = |text: &str| text.chars().any(|character| character.is_control() && character != '\n');
+    assert!(!steers(&text) && !told.iter().any(|line| steers(line)), "{text}{told:?}");
 }
 
 #[test]

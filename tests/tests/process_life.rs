@@ -188,6 +188,14 @@ fn every_end_removes_the_object() {
         Command::new(&program).arg(how).beside(keeper.pid()).preload().finish().success();
         assert_eq!(objects_of(keeper.pid()), [] as [&str; 0], "{how}");
     }
+    // One program after the other under one PID.
+    let mut execs = Command::new(tests::program("execs.c")).args(["x", "y"]).beside(keeper.pid()).preload().begin();
+    for _ in 0..3 {
+        execs.line();
+        execs.go();
+    }
+    execs.finish().success();
+    assert_eq!(objects_of(keeper.pid()), [] as [&str; 0], "exec");
     for shell in ["sh", "bash"] {
         for script in [":", "exit 0", "(exit 0)", "echo $(echo x)", "exec true", "trap 'exit 0' TERM; kill $$"] {
             Command::new(shell).args(["-c", script]).beside(keeper.pid()).preload().finish();
