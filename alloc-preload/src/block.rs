@@ -7,7 +7,7 @@ use crate::account;
 use crate::harden;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
-use crate::large::{self, Large};
+use crate::large::{self, Demand, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
 use crate::window::{WINDOW, Window, owner};
@@ -265,14 +265,16 @@ fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
         }
         return block;
     }
-    let Some((block, _)) = Large::take(size, align, 0, false) else { return core::ptr::null_mut() };
+    let Some((block, _)) = Large::take(Demand { align, ..Demand::of(size) }) else { return core::ptr::null_mut() };
     large::count_in(hot, heap, size, block.allocated());
     block.address()
 }
 
 /// As `allocate` for a large block that must read as zero.
 pub(crate) fn allocate_zeroed_large(hot: &Hot, heap: &Heap, size: usize) -> *mut u8 {
-    let Some((block, zero)) = Large::take(size, 1, 0, true) else { return core::ptr::null_mut() };
+    let Some((block, zero)) = Large::take(Demand { zero: true, ..Demand::of(size) }) else {
+        return core::ptr::null_mut();
+    };
     if !zero {
         // SAFETY: a fresh block of that size.
         unsafe { core::ptr::write_bytes(block.address(), 0, size) };
@@ -352,7 +354,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     }
     let (new, new_large) = match class {
         Some(class) => (take_small(heap, class, size), None),
-        None => Large::take(size, 1, 0, false)
+        None => Large::take(Demand::growing(size))
             .map_or((core::ptr::null_mut(), None), |(block, _)| (block.address(), Some(block))),
     };
     if new.is_null() {

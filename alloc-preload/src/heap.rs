@@ -24,7 +24,7 @@ use crate::options::{Huge, options};
 use crate::os;
 use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
-use crate::span::Spans;
+use crate::span::{Spans, Wanted};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
@@ -180,7 +180,7 @@ impl Heap {
             return Some(slab);
         }
         let units = class.slab_units();
-        let taken = central().spans.take(units, 1, false, options().huge)?;
+        let taken = central().spans.take(Wanted::units(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
             // SAFETY: units just taken.

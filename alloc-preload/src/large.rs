@@ -10,9 +10,9 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
-use crate::span::Run;
+use crate::span::{Guard, Run, Wanted, guard};
 use crate::stats::globals;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use crate::window::{UNIT_GRANULES, UNIT_PAGES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
 
@@ -32,8 +32,41 @@ fn pages(size: usize) -> Option<usize> {
     (size <= isize::MAX as usize).then(|| size.max(1).next_multiple_of(PAGE))
 }
 
+/// A large block asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Demand {
+    pub(crate) size: usize,
+    /// It begins at a multiple of so many bytes.
+    pub(crate) align: usize,
+    /// Bytes for it to grow in place.
+    pub(crate) room: usize,
+    /// Rather memory that reads as zero.
+    pub(crate) zero: bool,
+    /// With a guard behind it, if that can be afforded (see `span::guard`).
+    pub(crate) guarded: bool,
+}
+
+impl Demand {
+    /// A block of `size` bytes that is not expected to grow.
+    pub(crate) const fn of(size: usize) -> Self {
+        Self { size, align: 1, room: 0, zero: false, guarded: true }
+    }
+
+    /// A block of `size` bytes, which has grown before and will again: it has no guard, which would be in the way.
+    pub(crate) const fn growing(size: usize) -> Self {
+        Self { guarded: false, ..Self::of(size) }
+    }
+
+    /// What is kept free behind `allocated` bytes of it for a guard, even if that takes another unit. Address space is not
+    /// to be spent where it is limited.
+    fn behind(self, allocated: usize) -> usize {
+        let wanted = self.guarded && !WINDOW.is_chunked() && guard::is_wanted(allocated);
+        if wanted { PAGE } else { hardened_bytes() }
+    }
+}
+
 /// What a hardened block's span has room for behind it.
-fn guard_bytes() -> usize {
+fn hardened_bytes() -> usize {
     if harden::is_on() { PAGE } else { 0 }
 }
 
@@ -51,22 +84,27 @@ impl Large {
         self.run().allocated.get() as usize
     }
 
-    /// Takes a span for `size` bytes at a multiple of `align`, with `room` bytes to grow. The block is live, but not
-    /// counted. The answer tells whether it reads as zero.
-    pub(crate) fn take(size: usize, align: usize, room: usize, want_zero: bool) -> Option<(Self, bool)> {
-        let allocated = pages(size)?;
-        let units = allocated.checked_add(room)?.checked_add(guard_bytes())?.div_ceil(UNIT);
-        let align = align.div_ceil(UNIT).max(1);
+    /// Takes a span. The block is live, but not counted. The answer tells whether it reads as zero.
+    pub(crate) fn take(demand: Demand) -> Option<(Self, bool)> {
+        let allocated = pages(demand.size)?;
+        let units = allocated.checked_add(demand.room)?.checked_add(demand.behind(allocated))?.div_ceil(UNIT);
+        let align = demand.align.div_ceil(UNIT).max(1);
         if units >> 31 != 0 || align >> 31 != 0 {
             return None;
         }
-        let taken = central().spans.take(units, align, want_zero, options().huge)?;
+        let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
+        let page = may_guard.then_some(allocated / PAGE);
+        let taken = central().spans.take(Wanted { units, align, zero: demand.zero, guard: page }, options().huge)?;
         let block = Self { unit: taken.unit };
-        block.own(0, units);
         let run = block.run();
+        run.guard.set(if taken.guard == Guard::Left { (allocated / PAGE) as u32 } else { 0 });
+        block.own(0, units);
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
-        block.set_requested(size);
+        if may_guard && (taken.guard == Guard::Due || harden::is_on()) {
+            block.install_guard();
+        }
+        block.set_requested(demand.size);
         Some((block, taken.zero))
     }
 
@@ -95,34 +133,68 @@ impl Large {
             WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES).set_live(self.allocated() - size);
             if harden::is_on() {
                 harden::seal(self.address(), size, self.allocated());
-                let _ = os::guard(self.guard(), PAGE);
             }
         }
     }
 
-    /// Where a hardened block's guard lies.
-    fn guard(self) -> *mut u8 {
-        self.address().wrapping_add(self.allocated())
+    /// Makes the page behind the block its guard, if it has none. The page lies in the span.
+    fn install_guard(self) {
+        let (run, page) = (self.run(), self.allocated() / PAGE);
+        if run.guard.get() == 0 {
+            // Noted first: a guard that nothing tells of would be handed out.
+            run.guard.set(page as u32);
+            // SAFETY: behind the block, in its span; nobody else uses that page.
+            if !unsafe { guard::install(self.address().add(page * PAGE)) } {
+                run.guard.set(0);
+            }
+        }
     }
 
-    fn remove_guard(self) {
-        if harden::is_on() {
-            // SAFETY: behind the block, in its span.
-            let _ = unsafe { os::unguard(self.guard(), PAGE) };
+    /// False if the kernel refuses.
+    fn remove_guard(self) -> bool {
+        let run = self.run();
+        let page = run.guard.get() as usize;
+        // SAFETY: the block's guard, if it has one.
+        let removed = page == 0 || unsafe { guard::remove(self.address().add(page * PAGE)) }.is_ok();
+        if removed {
+            run.guard.set(0);
+        }
+        removed
+    }
+
+    /// Writes down the span's units from the `kept`th on as free. A guard that lies in them stays. The span's first unit
+    /// comes last: until then all of it is in use.
+    fn free_units(self, kept: usize) {
+        let run = self.run();
+        // SAFETY: units of our span.
+        let units = unsafe { WINDOW.units(self.unit, run.units.get() as usize) };
+        let guard = Some(run.guard.get() as usize).filter(|&page| page != 0);
+        let guard_in = |unit: usize| guard.filter(|page| page / UNIT_PAGES == unit).map(|page| page % UNIT_PAGES);
+        let guarded = guard.map(|page| page / UNIT_PAGES).filter(|&unit| unit >= kept);
+        for unit in units.iter().skip(kept.max(1)) {
+            unit.set_owner(owner::CLEAN);
+        }
+        if let Some(index) = guarded
+            && index > 0
+            && let Some(unit) = units.get(index)
+        {
+            unit.set_free(owner::CLEAN, guard_in(index));
+        }
+        if kept == 0
+            && let Some(first) = units.first()
+        {
+            // Its ledger shows the freed block; nothing is marked in that of the others.
+            first.set_free(if BARE { owner::CLEAN } else { owner::SPENT }, guard_in(0));
+        }
+        if guarded.is_some() {
+            run.guard.set(0);
         }
     }
 
     /// Gives the span back. The block is no longer live, and counted as freed.
     pub(crate) fn give(self) {
-        self.remove_guard();
-        let run = self.run();
-        let units = run.units.get() as usize;
-        for unit in self.unit.0 + 1..self.unit.0 + units as u32 {
-            // SAFETY: units of our span; nothing is marked in their ledger.
-            unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
-        }
-        // SAFETY: as above; the first unit's ledger shows the freed block.
-        unsafe { WINDOW.unit(self.unit) }.set_owner(if BARE { owner::CLEAN } else { owner::SPENT });
+        let units = self.run().units.get() as usize;
+        self.free_units(0);
         central().spans.give(self.unit, units, 0, decay_ns());
         background::freed();
     }
@@ -131,24 +203,27 @@ impl Large {
     pub(crate) fn resize(self, size: usize) -> bool {
         let Some(allocated) = pages(size) else { return false };
         let run = self.run();
-        let (units, wanted) = (run.units.get() as usize, (allocated + guard_bytes()).div_ceil(UNIT));
+        let (units, wanted) = (run.units.get() as usize, (allocated + hardened_bytes()).div_ceil(UNIT));
+        // A block that has grown is left without, since it will grow again.
+        let in_the_way = harden::is_on() || run.guard.get() as usize * PAGE < allocated;
+        if in_the_way && !self.remove_guard() {
+            return false;
+        }
         if wanted > units {
             if central().spans.extend(self.unit, units, wanted - units).is_none() {
                 return false;
             }
             self.own(units, wanted);
         } else if wanted < units && allocated < self.allocated() {
-            self.remove_guard();
-            for unit in self.unit.0 + wanted as u32..self.unit.0 + units as u32 {
-                // SAFETY: units of our span; nothing is marked in their ledger.
-                unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::CLEAN);
-            }
+            self.free_units(wanted);
             central().spans.shrink(self.unit, units, wanted, decay_ns());
             background::freed();
         }
-        self.remove_guard();
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
+        if harden::is_on() {
+            self.install_guard();
+        }
         self.set_requested(size);
         true
     }
@@ -158,7 +233,8 @@ impl Large {
     pub(crate) fn grow_elsewhere(self, size: usize) -> Option<Self> {
         // A block that has grown once will grow again; where address space is plentiful it gets room to double.
         let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
-        let (new, _) = Self::take(size, 1, room, false).or_else(|| Self::take(size, 1, 0, false))?;
+        let demand = Demand::growing(size);
+        let (new, _) = Self::take(Demand { room, ..demand }).or_else(|| Self::take(demand))?;
         let moved = self.allocated();
         let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES && !WINDOW.is_over_limit();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.

@@ -88,9 +88,7 @@ pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
     }
     // Kernels before 4.17 take the address as a hint.
     // SAFETY: the mapping just made, which nobody else knows.
-    unsafe {
-        let _ = unmap(got as *mut u8, size);
-    }
+    let _ = unsafe { unmap(got as *mut u8, size) };
     Err(Errno(libc::EEXIST))
 }
 
@@ -103,6 +101,24 @@ pub(crate) unsafe fn make_accessible(address: *mut u8, size: usize) -> Result<()
     unsafe { call!(SYS_mprotect, address, size, READ_WRITE) }.map(drop)
 }
 
+/// Has every access to a mapping of ours fault, whose contents stay.
+///
+/// # Safety
+/// The range is a mapping of ours that nothing uses.
+pub(crate) unsafe fn make_inaccessible(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mprotect, address, size, libc::PROT_NONE).map(drop) }
+}
+
+/// Puts fresh zeroed memory in the place of a mapping.
+///
+/// # Safety
+/// The range is a mapping of ours that nothing uses any more.
+pub(crate) unsafe fn map_over(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mmap, address, size, READ_WRITE, PRIVATE | libc::MAP_FIXED, -1isize, 0) }.map(drop)
+}
+
 /// Makes reserved address space accessible.
 ///
 /// # Safety
@@ -110,11 +126,9 @@ pub(crate) unsafe fn make_accessible(address: *mut u8, size: usize) -> Result<()
 pub(crate) unsafe fn commit(address: *mut u8, size: usize) -> Result<()> {
     // SAFETY: the caller's.
     match unsafe { make_accessible(address, size) } {
-        // A filter of system calls forbids it: a fresh mapping in the place of the reservation does the same.
-        Err(Errno(libc::EPERM | libc::EACCES | libc::ENOSYS)) => {
-            // SAFETY: the caller's.
-            unsafe { call!(SYS_mmap, address, size, READ_WRITE, PRIVATE | libc::MAP_FIXED, -1isize, 0) }.map(drop)
-        }
+        // Filtered: a fresh mapping in the place of the reservation does the same.
+        // SAFETY: the caller's.
+        Err(Errno(libc::EPERM | libc::EACCES | libc::ENOSYS)) => unsafe { map_over(address, size) },
         result => result,
     }
 }

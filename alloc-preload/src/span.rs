@@ -9,16 +9,19 @@
 
 mod bins;
 mod growth;
+pub(crate) mod guard;
 mod purge;
+mod rebuild;
 mod vacant;
 mod zone;
 
 use crate::clock;
 use crate::options::Huge;
 use crate::stats::globals;
-use crate::window::{CHUNK_UNITS, UnitIndex, WINDOW, owner};
+use crate::window::{CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
 use bins::Bins;
 use core::cell::Cell;
+use guard::Ration;
 use purge::Appetite;
 use shm_layout::class::UNIT;
 use zone::{ZONES, Zone, zone_for, zone_of};
@@ -28,6 +31,7 @@ const NO_UNIT: u32 = u32::MAX;
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = 16;
+
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -55,6 +59,10 @@ pub(crate) struct Run {
     pub(crate) touched: Cell<u64>,
     /// Used: it was dirty when taken, so what lies beyond `touched` need not read as zero.
     pub(crate) unclean: Cell<bool>,
+    /// At a chunk's first unit: huge pages were asked for.
+    huge: Cell<bool>,
+    /// Used by a large block: the page of the run that is a guard; 0 where there is none.
+    pub(crate) guard: Cell<u32>,
     /// Used by a large block: its bytes, a multiple of the OS page.
     pub(crate) allocated: Cell<u64>,
 }
@@ -68,6 +76,7 @@ pub(crate) struct Spans {
     newest: u32,
     used_units: usize,
     appetite: Appetite,
+    ration: Ration,
     /// Chunked mode: chunks given back to the system, and how many bytes have to be free before more are.
     vacant: usize,
     vacate_from: u64,
@@ -79,11 +88,42 @@ struct Free {
     clean: Bins,
 }
 
+/// A run asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) units: usize,
+    /// Its first unit is a multiple of so many.
+    pub(crate) align: usize,
+    /// Rather one that reads as zero.
+    pub(crate) zero: bool,
+    /// The page of it that may be a guard.
+    pub(crate) guard: Option<usize>,
+}
+
+impl Wanted {
+    /// So many units, anywhere and of any kind.
+    pub(crate) const fn units(units: usize) -> Self {
+        Self { units, align: 1, zero: false, guard: None }
+    }
+}
+
 /// A run handed out.
 pub(crate) struct Taken {
     pub(crate) unit: UnitIndex,
     /// Whether all of it reads as zero.
     pub(crate) zero: bool,
+    pub(crate) guard: Guard,
+}
+
+/// What is at the page that may be a guard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// One that was left there.
+    Left,
+    /// None, but it can be afforded.
+    Due,
+    /// None.
+    Absent,
 }
 
 impl Spans {
@@ -94,15 +134,44 @@ impl Spans {
             newest: NO_UNIT,
             used_units: 0,
             appetite: Appetite::new(),
+            ration: Ration::new(),
             vacant: 0,
             vacate_from: 0,
         }
     }
 
-    /// Takes `units` units whose first is a multiple of `align` units.
-    pub(crate) fn take(&mut self, units: usize, align: usize, want_zero: bool, huge: Huge) -> Option<Taken> {
-        let orders = if want_zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let own = zone_for(units);
+    /// Takes a run.
+    pub(crate) fn take(&mut self, wanted: Wanted, huge: Huge) -> Option<Taken> {
+        loop {
+            let (first, kind) = self.cut(wanted, huge)?;
+            let Ok(left) = guard::clear(first, wanted.units, wanted.guard) else {
+                self.lose(first, wanted.units);
+                continue;
+            };
+            let mut affordable = |page| !is_huge(first, page) && (kind == Kind::Clean || self.ration.draw());
+            let guard = match wanted.guard {
+                Some(_) if left => Guard::Left,
+                Some(page) if affordable(page) => Guard::Due,
+                _ => Guard::Absent,
+            };
+            return Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean, guard });
+        }
+    }
+
+    /// Gives up units that a guard lies in for ever: they are nobody's.
+    fn lose(&mut self, first: u32, units: usize) {
+        self.used_units -= units;
+        for unit in first..first + units as u32 {
+            // SAFETY: units just taken.
+            unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
+        }
+    }
+
+    /// Cuts a run out of a free one of this kind; guards in it are still there.
+    fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
+        let Wanted { units, align, .. } = wanted;
+        let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
+        let own = if wanted.guard.is_some() { Zone::Coarse } else { zone_for(units) };
         let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
         let (mut first, kind) = match self.find(units, align, orders, zones) {
             Some(found) => found,
@@ -145,7 +214,7 @@ impl Spans {
         run(first).touched.set(taken);
         run(first).unclean.set(kind == Kind::Dirty);
         self.used_units += units;
-        Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean })
+        Some((first, kind))
     }
 
     /// A free run of these zones that holds `units` units from a multiple of `align`, of the first kind that has one.
@@ -190,6 +259,7 @@ impl Spans {
         if !matches!(kind, Kind::Dirty | Kind::Clean) || length < more || zone_of(next) != zone_of(unit.0) {
             return None;
         }
+        guard::clear(next, more, None).ok()?;
         let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
         self.unlink(next);
         let taken = touched.min((more * UNIT) as u64);
@@ -275,48 +345,12 @@ impl Spans {
             self.dequeue(first);
         }
     }
-
-    /// Builds bins and queue anew from the records of used runs, in a child whose parent was forked in the middle
-    /// of a change. What lies between used runs is free, and dirty to be safe.
-    pub(crate) fn rebuild(&mut self) {
-        *self = Self::new();
-        let (mut unit, end) = (0, WINDOW.end().0);
-        let mut cached = 0;
-        while unit < end {
-            let length = used_length(unit);
-            if length > 0 {
-                // SAFETY: below the committed end.
-                match unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() {
-                    owner::HOLE => {}
-                    owner::VACANT => self.vacant += usize::from((unit as usize).is_multiple_of(CHUNK_UNITS)),
-                    _ => self.used_units += length,
-                }
-                unit += length as u32;
-                continue;
-            }
-            let first = unit;
-            while unit < end && used_length(unit) == 0 && zone_of(unit) == zone_of(first) {
-                run(unit).kind.set(Kind::None);
-                unit += 1;
-            }
-            let units = (unit - first) as usize;
-            self.link(first, units, Kind::Dirty, (units * UNIT) as u64, clock::last());
-            cached += (units * UNIT) as u64;
-        }
-        globals().cached.set(cached);
-        globals().retained.set(0);
-    }
 }
 
-/// Units of the used run that starts here, by the unit records; 0 if none does.
-fn used_length(unit: u32) -> usize {
-    // SAFETY: callers stay below the committed end.
-    let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.owner();
-    match holder {
-        owner::CLEAN | owner::MARKED | owner::SPENT => 0,
-        owner::HOLE | owner::VACANT => 1,
-        _ => (run(unit).units.get() as usize).max(1),
-    }
+/// Whether a guard at this page of the run that begins at `first` would keep a huge page from forming that was asked for.
+fn is_huge(first: u32, page: usize) -> bool {
+    let unit = first + (page / UNIT_PAGES) as u32;
+    run(unit - unit % CHUNK_UNITS as u32).huge.get()
 }
 
 /// Units from `first` to the next whose address is a multiple of `align` units.

@@ -255,6 +255,16 @@ impl Window {
     }
 
     table!(unit, units, Unit);
+
+    /// The records of `count` units.
+    ///
+    /// # Safety
+    /// The units lie below the committed end.
+    pub(crate) unsafe fn units(&self, first: UnitIndex, count: usize) -> &'static [Unit] {
+        // SAFETY: the caller's; the records lie side by side.
+        unsafe { core::slice::from_raw_parts(self.unit(first), count) }
+    }
+
     table!(slab, slabs, Slab);
     table!(head_number, heads, AtomicU32);
     table!(run, runs, Run);
@@ -283,7 +293,7 @@ impl Window {
     pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex) -> bool {
         let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
         // SAFETY: committed with its unit.
-        let written = match unsafe { self.unit(unit) }.owner() {
+        let written = match unsafe { self.unit(unit) }.state() {
             owner::MARKED => UNIT_GRANULES,
             // An entry and the three digits behind it.
             owner::SPENT => 4,

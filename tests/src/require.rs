@@ -25,6 +25,22 @@ pub fn missing_privilege() -> bool {
     if unsafe { libc::geteuid() } == 0 { false } else { skipped("needs root, to mount a /dev/shm of its own") }
 }
 
+/// `true`, after saying so, if the kernel cannot mark pages as guards (`MADV_GUARD_INSTALL`, Linux 6.13).
+#[must_use]
+pub fn missing_guards() -> bool {
+    const MADV_GUARD_INSTALL: i32 = 102;
+    // SAFETY: a mapping of our own, which is only advised on and unmapped.
+    let has_them = unsafe {
+        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let page = libc::mmap(std::ptr::null_mut(), 4096, read_write, private, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        let result = libc::madvise(page, 4096, MADV_GUARD_INSTALL);
+        libc::munmap(page, 4096);
+        result == 0
+    };
+    !has_them && skipped("needs a kernel with MADV_GUARD_INSTALL")
+}
+
 /// Where `tool` lies.
 pub fn find(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

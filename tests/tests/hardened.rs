@@ -57,26 +57,8 @@ fn what_may_be_used_is_what_was_asked_for() {
 #[test]
 fn a_write_behind_a_large_block_faults_and_its_guard_goes_with_it() {
     let finished = run("overrun-page");
-    if finished.out().contains("went on") && !has_guards() {
-        tests::require::skipped("the kernel has no MADV_GUARD_INSTALL");
-    } else {
-        assert_eq!(finished.signal(), Some(libc::SIGSEGV), "{finished:?}");
-    }
+    assert_eq!(finished.signal(), Some(libc::SIGSEGV), "{finished:?}");
     assert!(run("guard-moves").success().out().contains("went on"));
-}
-
-/// Whether the kernel has guards: Linux 6.13.
-fn has_guards() -> bool {
-    const MADV_GUARD_INSTALL: i32 = 102;
-    // SAFETY: a mapping of our own, which is only advised on and unmapped.
-    unsafe {
-        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let page = libc::mmap(std::ptr::null_mut(), 4096, read_write, private, -1, 0);
-        assert_ne!(page, libc::MAP_FAILED);
-        let result = libc::madvise(page, 4096, MADV_GUARD_INSTALL);
-        libc::munmap(page, 4096);
-        result == 0
-    }
 }
 
 #[test]

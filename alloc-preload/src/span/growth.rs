@@ -31,14 +31,15 @@ impl Spans {
             let grown = window::grow(chunks).ok()?;
             globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
             globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
-            let wanted = wish == Huge::Always || wish == Huge::Auto && is_dense;
-            if wanted && grown.holes == 0 {
+            let wanted = grown.holes == 0 && (wish == Huge::Always || wish == Huge::Auto && is_dense);
+            if wanted {
                 // SAFETY: chunks just committed.
                 let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
             }
             for chunk in 0..grown.units / CHUNK_UNITS {
                 let first = grown.first.0 + (chunk * CHUNK_UNITS) as u32;
                 zone::assign(first, zone);
+                run(first).huge.set(wanted);
                 // SAFETY: committed by `grow`.
                 if unsafe { WINDOW.unit(UnitIndex(first)) }.owner() == owner::HOLE {
                     mark(first, CHUNK_UNITS, Kind::Used);

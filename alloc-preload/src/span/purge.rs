@@ -137,7 +137,7 @@ fn purge_ledger(first: UnitIndex, units: usize) {
     while unit < end {
         let start = unit;
         // SAFETY: units of a free run.
-        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.owner(), owner::MARKED | owner::SPENT) {
+        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.state(), owner::MARKED | owner::SPENT) {
             unit += 1;
         }
         if unit == start {
@@ -150,7 +150,8 @@ fn purge_ledger(first: UnitIndex, units: usize) {
         if unsafe { os::purge(page, bytes) }.is_ok() {
             for cleared in start..unit {
                 // SAFETY: as above.
-                unsafe { WINDOW.unit(UnitIndex(cleared)) }.set_owner(owner::CLEAN);
+                let unit = unsafe { WINDOW.unit(UnitIndex(cleared)) };
+                unit.set_free(owner::CLEAN, unit.guard());
             }
             globals().metadata.sub_shared((count * UNIT_GRANULES) as u64);
         }

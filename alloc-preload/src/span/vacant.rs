@@ -38,7 +38,7 @@ impl Spans {
     fn vacate_chunk(&mut self, first: u32) {
         let end = first + CHUNK_UNITS as u32;
         // SAFETY: below the committed end.
-        let is_clean = |unit| unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() == owner::CLEAN;
+        let is_clean = |unit| unsafe { WINDOW.unit(UnitIndex(unit)) }.state() == owner::CLEAN;
         if !(first..end).all(is_clean) {
             return;
         }
@@ -52,7 +52,7 @@ impl Spans {
             self.link(end, (run_end - end) as usize, Kind::Clean, 0, 0);
         }
         mark(first, CHUNK_UNITS, Kind::Used);
-        // SAFETY: free units, with a clean ledger.
+        // SAFETY: free units, with a clean ledger. Guards in them go with them.
         if unsafe { window::unmap(UnitIndex(first)) }.is_err() {
             self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
             return;
@@ -90,6 +90,7 @@ impl Spans {
                 self.vacant -= 1;
             }
             result.ok()?;
+            run(first).huge.set(false);
             globals().retained.add_shared(CHUNK as u64);
             globals().committed.add_shared(CHUNK as u64);
             self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);

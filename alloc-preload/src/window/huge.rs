@@ -7,7 +7,7 @@ use super::{CHUNK, CHUNK_UNITS, LARGEST, UNIT_PAGES, UnitIndex, WINDOW};
 use crate::os::{self, PAGE};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// A chunk's pages on which blocks have been carved, in slabs; and whether it was made huge since.
+/// A chunk's pages on which blocks have been carved, in slabs; and whether it was made huge since, or cannot be.
 static CARVED: [AtomicU16; LARGEST / CHUNK] = [const { AtomicU16::new(0) }; LARGEST / CHUNK];
 const DONE: u16 = 0x8000;
 
@@ -109,8 +109,11 @@ pub(crate) fn collapse_one(now: u64) {
         }
         // SAFETY: a committed chunk; its contents stay.
         match unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) } {
-            Ok(()) => drop(counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed)),
-            Err(os::Errno(libc::EINVAL | libc::ENOSYS)) => NOT_BEFORE.store(u64::MAX, Ordering::Relaxed),
+            // Refused: a free unit may hold a guard, or the kernel may not know the advice, and costs one call for each chunk.
+            Ok(()) | Err(os::Errno(libc::EINVAL)) => {
+                let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            Err(os::Errno(libc::ENOSYS)) => NOT_BEFORE.store(u64::MAX, Ordering::Relaxed),
             Err(_) => NOT_BEFORE.store(now.saturating_add(PAUSE), Ordering::Relaxed),
         }
         return;

@@ -1,5 +1,7 @@
 //! Units and what is written down of each.
 
+use super::UNIT_PAGES;
+use crate::os::PAGE;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A unit's number, counted from the start of the window.
@@ -10,7 +12,7 @@ pub(crate) struct UnitIndex(pub(crate) u32);
 #[repr(transparent)]
 pub(crate) struct Unit {
     /// The address of the bin that the slab's blocks go to, which tells heap and class (see `hot`); or one of the
-    /// constants in [`owner`].
+    /// constants in [`owner`], of a free unit with what is said of a guard in it.
     owner: AtomicUsize,
 }
 
@@ -34,6 +36,13 @@ pub(crate) mod owner {
     /// Given back to the system, to be mapped again in time of need (chunked mode).
     pub(crate) const VACANT: usize = 64;
 
+    /// Beside the state of a free unit: a guard lies in it. Above this bit is the number of its page.
+    pub(super) const GUARDED: usize = 128;
+    /// Where that number begins.
+    pub(super) const GUARD_PAGE: u32 = 8;
+
+    const _: () = assert!((super::UNIT_PAGES << GUARD_PAGE) <= PAGE);
+
     /// Whether this is the address of a heap's bin.
     #[inline(always)]
     pub(crate) fn is_heap(owner: usize) -> bool {
@@ -51,8 +60,53 @@ impl Unit {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
+    /// The owner; of a unit that has none, its state alone.
+    pub(crate) fn state(&self) -> usize {
+        let owner = self.owner();
+        if owner < PAGE { owner & (owner::GUARDED - 1) } else { owner }
+    }
+
+    /// Makes the unit a free one in this state, with a guard at this page of it.
+    pub(crate) fn set_free(&self, state: usize, guard: Option<usize>) {
+        debug_assert!(state < owner::GUARDED && guard.is_none_or(|page| page < UNIT_PAGES));
+        self.set_owner(guard.map_or(state, |page| page << owner::GUARD_PAGE | owner::GUARDED | state));
+    }
+
+    /// The page of a free unit at which a guard lies.
+    #[inline(always)]
+    pub(crate) fn guard(&self) -> Option<usize> {
+        let owner = self.owner();
+        (owner < PAGE && owner & owner::GUARDED != 0).then_some(owner >> owner::GUARD_PAGE)
+    }
+
+    /// Whether a guard lies in any of these free units.
+    pub(crate) fn any_guarded(units: &[Self]) -> bool {
+        units.iter().fold(0, |all, unit| all | unit.owner()) & owner::GUARDED != 0
+    }
+
     /// Whether the unit belongs to a slab or a span.
     pub(crate) fn is_used(&self) -> bool {
-        !matches!(self.owner(), owner::CLEAN | owner::MARKED | owner::SPENT | owner::HOLE | owner::VACANT)
+        self.owner() >= PAGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_unit_says_where_its_guard_is_and_a_used_one_nothing() {
+        let unit = Unit { owner: AtomicUsize::new(0) };
+        for state in [owner::CLEAN, owner::MARKED, owner::SPENT] {
+            for guard in (0..UNIT_PAGES).map(Some).chain([None]) {
+                unit.set_free(state, guard);
+                assert_eq!((unit.state(), unit.guard(), unit.is_used()), (state, guard, false));
+                assert!(!owner::is_heap(unit.owner()));
+            }
+        }
+        for used in [owner::SPAN, owner::ABANDONED, PAGE, 0x7fff_ffff_f080] {
+            unit.set_owner(used);
+            assert_eq!((unit.state(), unit.guard(), unit.is_used()), (used, None, true));
+        }
     }
 }

@@ -1,0 +1,166 @@
+//! Guards: pages behind large blocks, which fault when something is written beyond the end.
+//!
+//! The cheap kind is a mark in the page table (`MADV_GUARD_INSTALL`, Linux 6.13). On older kernels it is an inaccessible
+//! page, which splits a mapping in three: there are few of these, behind the largest blocks only.
+//!
+//! A guard stays when its block is freed, also where the memory around it is purged, and the record of its unit says so:
+//! the same run handed out again has it already. Invariant: no unit in use has a guard but the one that its large block's
+//! record names. It holds because units become used in `Spans::take` and `Spans::extend` only, and both [`clear`] them.
+
+use crate::clock;
+use crate::os::{self, Errno, PAGE};
+use crate::window::{UNIT_PAGES, Unit, UnitIndex, WINDOW};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+/// Inaccessible pages at a time.
+const PAGES: u32 = 256;
+/// Smaller blocks have no inaccessible page behind them: it takes as long as two page faults.
+const PAGES_FROM: usize = 1 << 20;
+
+/// Units looked at together for guards.
+const LOOKED_AT: usize = 8;
+
+/// What guards are made of; known once one has been tried.
+static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const MARK: u8 = 1;
+const PAGE_OF_NONE: u8 = 2;
+
+/// Inaccessible pages that may still be made.
+static PAGES_LEFT: AtomicU32 = AtomicU32::new(PAGES);
+/// No more are made: the kernel has refused, or might.
+static OFF: AtomicBool = AtomicBool::new(false);
+/// A filter of system calls may not know the advice that removes them.
+static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a block of so many bytes is to have room for a guard behind it.
+pub(crate) fn is_wanted(bytes: usize) -> bool {
+    let left = || bytes >= PAGES_FROM && PAGES_LEFT.load(Ordering::Relaxed) > 0;
+    !OFF.load(Ordering::Relaxed) && (KIND.load(Ordering::Relaxed) != PAGE_OF_NONE || left())
+}
+
+/// Makes no more guards, and removes those there are without advice.
+pub(crate) fn avoid_advice() {
+    OFF.store(true, Ordering::Relaxed);
+    FILTERED.store(true, Ordering::Relaxed);
+}
+
+/// Makes a page a guard; false where that cannot be.
+///
+/// # Safety
+/// The page is committed memory of ours whose contents nobody needs.
+pub(crate) unsafe fn install(page: *mut u8) -> bool {
+    if OFF.load(Ordering::Relaxed) {
+        return false;
+    }
+    let kind = KIND.load(Ordering::Relaxed);
+    if kind == PAGE_OF_NONE {
+        // SAFETY: the caller's.
+        return unsafe { close(page) };
+    }
+    // SAFETY: the caller's.
+    match unsafe { os::guard(page, PAGE) } {
+        Ok(()) => {
+            KIND.store(MARK, Ordering::Relaxed);
+            true
+        }
+        Err(Errno(libc::ENOMEM)) => false,
+        Err(_) => {
+            // Kinds are never mixed. A kernel that knew the advice refuses it for memory that was locked since.
+            let tried = KIND.compare_exchange(UNKNOWN, PAGE_OF_NONE, Ordering::Relaxed, Ordering::Relaxed);
+            OFF.store(tried.is_err(), Ordering::Relaxed);
+            // SAFETY: the caller's.
+            tried.is_ok() && unsafe { close(page) }
+        }
+    }
+}
+
+/// As [`install`], by protection.
+unsafe fn close(page: *mut u8) -> bool {
+    let left = |left: u32| left.checked_sub(1);
+    if PAGES_LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
+        return false;
+    }
+    // SAFETY: the caller's.
+    let closed = unsafe { os::make_inaccessible(page, PAGE) }.is_ok();
+    if !closed {
+        PAGES_LEFT.fetch_add(1, Ordering::Relaxed);
+        OFF.store(true, Ordering::Relaxed);
+    }
+    closed
+}
+
+/// Makes a guard a page like any other, whose contents are not known. Fails where the kernel refuses all ways.
+///
+/// # Safety
+/// The page is a guard that [`install`] made, in memory of ours.
+pub(crate) unsafe fn remove(page: *mut u8) -> os::Result<()> {
+    let closed = KIND.load(Ordering::Relaxed) == PAGE_OF_NONE;
+    // SAFETY: the caller's.
+    let opened = unsafe {
+        match (closed, FILTERED.load(Ordering::Relaxed)) {
+            (true, _) => os::make_accessible(page, PAGE),
+            (false, false) => os::unguard(page, PAGE),
+            (false, true) => Err(Errno(libc::EPERM)),
+        }
+        .or_else(|_| os::map_over(page, PAGE))
+    };
+    if closed && opened.is_ok() {
+        PAGES_LEFT.fetch_add(1, Ordering::Relaxed);
+    }
+    opened
+}
+
+/// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: so
+/// many between two looks at the clock, which are some milliseconds apart. Behind fresh memory every block has one.
+pub(super) struct Ration {
+    left: u32,
+    since: u64,
+}
+
+impl Ration {
+    /// Each takes about 6 us: to be made, to be removed again, and for the pages that have to be found anew.
+    const BETWEEN_LOOKS: u32 = 8;
+
+    pub(super) const fn new() -> Self {
+        Self { left: Self::BETWEEN_LOOKS, since: 0 }
+    }
+
+    /// Whether there is another one.
+    pub(super) fn draw(&mut self) -> bool {
+        let now = clock::last();
+        if self.since != now {
+            *self = Self { left: Self::BETWEEN_LOOKS, since: now };
+        }
+        let left = self.left;
+        self.left = left.saturating_sub(1);
+        left > 0
+    }
+}
+
+/// Removes the guards from free units that are about to be used, but for the one at page `keep` of them. Tells whether
+/// that is there; fails, with some left, where one cannot be removed. Under the central lock.
+pub(super) fn clear(first: u32, units: usize, keep: Option<usize>) -> os::Result<bool> {
+    let mut kept = false;
+    // SAFETY: committed units.
+    let units = unsafe { WINDOW.units(UnitIndex(first), units) };
+    for (row, units) in units.chunks(LOOKED_AT).enumerate() {
+        // Nearly all have none.
+        if !Unit::any_guarded(units) {
+            continue;
+        }
+        for (i, unit) in units.iter().enumerate() {
+            let Some(page) = unit.guard() else { continue };
+            let index = row * LOOKED_AT + i;
+            if keep == Some(index * UNIT_PAGES + page) {
+                kept = true;
+                continue;
+            }
+            // SAFETY: the record says that there is a guard.
+            unsafe { remove(WINDOW.address(UnitIndex(first + index as u32)).add(page * PAGE)) }?;
+            // Afterwards: what a fork in between says twice is removed twice.
+            unit.set_owner(unit.state());
+        }
+    }
+    Ok(kept)
+}
