@@ -91,49 +91,17 @@ impl Block {
 
     /// Gives the block back, uncounted. False if another thread has freed it meanwhile.
     fn give(&self, heap: &Heap) -> bool {
-        let class = match self.kind {
+        match self.kind {
             Kind::Large(block) => {
-                if !large::claim(block.unit, self.tag) {
-                    return false;
+                let is_ours = large::claim(block.unit, self.tag);
+                if is_ours {
+                    block.give();
                 }
-                block.give();
-                return true;
+                is_ours
             }
-            Kind::Small(class) => class,
-        };
-        let index = Window::unit_of_granule(self.granule);
-        // SAFETY: the unit of a live block is committed, and has a head.
-        let (unit, slab) = unsafe { (WINDOW.unit(index), WINDOW.slab(WINDOW.head(index))) };
-        // Another thread may adopt the slab first, and abandon it again.
-        let owner = loop {
-            let owner = unit.owner();
-            if owner != owner::ABANDONED {
-                break owner;
-            }
-            heap.adopt(slab);
-        };
-        if !heap.owns(owner) {
-            if !self.entry.exchange_if(self.tag, ledger::PENDING) {
-                return false;
-            }
-            if let Some(row) = heap.row() {
-                hot::count(&row.remote_frees, 1);
-            }
-            // SAFETY: the exchange made this call the only one to free the block.
-            unsafe {
-                if harden::is_on() {
-                    harden::spoil(self.address(), class.block_size());
-                }
-                heap.free_remote(owner, self.address(), class);
-            }
-            return true;
+            // SAFETY: a live block as `at` found it, which its holder, our caller, gives back.
+            Kind::Small(class) => unsafe { heap.give(self.address(), self.granule, self.tag, class) },
         }
-        if harden::is_on() {
-            // SAFETY: a block of ours that was just freed.
-            unsafe { harden::spoil(self.address(), class.block_size()) };
-        }
-        heap.retire(self.address(), self.entry, class);
-        true
     }
 }
 

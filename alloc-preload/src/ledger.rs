@@ -15,8 +15,8 @@
 //! the free ones: either question is one comparison.
 
 use crate::bare::BARE;
+use crate::sync::{AtomicU8, Ordering};
 use crate::window::WINDOW;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
@@ -222,7 +222,7 @@ pub(crate) fn is_narrow(tag: u8) -> bool {
     (tag as i8) < 0
 }
 
-#[cfg(all(test, not(feature = "bare")))]
+#[cfg(all(test, not(loom), not(feature = "bare")))]
 mod tests {
     use super::*;
 

@@ -14,7 +14,7 @@
 //! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
-//! | ground    | [`options`], [`clock`], [`lock`], [`cancel`], [`print`], [`os`], [`bare`] | everything that leaves the process; the build that measures |
+//! | ground    | [`options`], [`clock`], [`lock`], [`cancel`], [`print`], [`os`], [`sync`], [`bare`] | everything that leaves the process; what threads share; the build that measures |
 //!
 //! No `std` and no `alloc`: they would call the `malloc` exported here.
 #![cfg_attr(not(test), no_std)]
@@ -58,6 +58,7 @@ mod segment;
 mod slab;
 mod span;
 mod stats;
+mod sync;
 mod thread;
 mod window;
 

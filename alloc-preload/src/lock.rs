@@ -1,7 +1,7 @@
 //! A futex lock that a fork cannot leave locked: its words live in memory that a child finds zeroed.
 
 use crate::os;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, LOOKS, Ordering, spin_loop};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -25,8 +25,8 @@ impl Lock {
 
     #[cold]
     fn wait(&self) {
-        for _ in 0..100 {
-            core::hint::spin_loop();
+        for _ in 0..LOOKS {
+            spin_loop();
             if self.0.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return;
             }

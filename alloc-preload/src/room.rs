@@ -56,7 +56,7 @@ pub(crate) const fn read(word: u64) -> (i64, i64, u64) {
 const _: () = assert!(ALLOCATED + FIELD == REQUESTED && REQUESTED + FIELD == u64::BITS);
 const _: () = assert!((1 << WIDEST) + shm_layout::class::SMALL_MAX < 1 << (FIELD - 1));
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

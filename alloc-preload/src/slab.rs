@@ -5,8 +5,8 @@ use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
+use crate::sync::Cell;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge};
-use core::cell::Cell;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
 /// No unit.
@@ -33,8 +33,6 @@ pub(crate) struct Slab {
     /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
 }
-
-const _: () = assert!(size_of::<Slab>() == 64);
 
 /// Which list a slab is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,9 @@ pub(crate) const LARGEST: usize = 1 << 40;
 /// Bytes of the records of one unit.
 pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
 
+// One line each.
+const _: () = assert!(size_of::<Slab>() == 64);
+
 /// Addresses and sizes; all zero until [`open`], so that every pointer lies outside.
 #[repr(C, align(64))]
 pub(crate) struct Window {

@@ -139,7 +139,7 @@ const fn coarse_table() -> [u8; SMALL_MAX / 128] {
 
 const _: () = assert!(size_of_class(CLASSES - 1) == SMALL_MAX);
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

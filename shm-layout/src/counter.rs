@@ -1,6 +1,6 @@
 //! Counters: a `u64` in shared memory. The method's name says who else may write.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// A `u64` that any process may read at any time without a lock.
 #[repr(transparent)]

@@ -7,8 +7,8 @@ use crate::harden;
 use crate::ledger;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
+use crate::sync::Ordering;
 use crate::window::{UNIT_GRANULES, WINDOW, owner};
-use core::sync::atomic::Ordering;
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 
 /// Slabs that are left under one lock.

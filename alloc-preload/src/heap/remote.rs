@@ -11,10 +11,9 @@ use crate::central::heap_of;
 use crate::harden;
 use crate::misuse;
 use crate::slab::Slab;
+use crate::sync::{AtomicPtr, AtomicU32, Cell, Ordering};
 use crate::window::{TABLES, WINDOW, Window, owner};
-use core::cell::Cell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use shm_layout::class::{GRANULE, SizeClass};
 
 /// What other threads write, on a line of its own.
@@ -256,14 +255,14 @@ fn fetch(block: *mut u8) {
 /// The block is pending, and the caller's.
 unsafe fn link(block: *mut u8) -> *mut u8 {
     // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
-    unsafe { block.cast::<*mut u8>().read() }
+    unsafe { (*block.cast::<Cell<*mut u8>>()).get() }
 }
 
 /// # Safety
 /// As [`link`].
 unsafe fn set_link(block: *mut u8, next: *mut u8) {
     // SAFETY: as in `link`.
-    unsafe { block.cast::<*mut u8>().write(next) }
+    unsafe { (*block.cast::<Cell<*mut u8>>()).set(next) }
 }
 
 /// Reads the block that a pending block names beside its link; it may be anything.
@@ -272,14 +271,14 @@ unsafe fn set_link(block: *mut u8, next: *mut u8) {
 /// As [`link`].
 unsafe fn hint(block: *mut u8) -> *mut u8 {
     // SAFETY: as in `link`.
-    unsafe { block.cast::<*mut u8>().add(1).read() }
+    unsafe { (*block.cast::<Cell<*mut u8>>().add(1)).get() }
 }
 
 /// # Safety
 /// As [`link`].
 unsafe fn set_hint(block: *mut u8, behind: *mut u8) {
     // SAFETY: as in `link`.
-    unsafe { block.cast::<*mut u8>().add(1).write(behind) }
+    unsafe { (*block.cast::<Cell<*mut u8>>().add(1)).set(behind) }
 }
 
 impl Inbox {

@@ -2,7 +2,7 @@
 //! that no difference is ever negative, and each counter is exact as of the moment it was read.
 
 use super::Segment;
-use core::sync::atomic::{Ordering, fence};
+use crate::sync::{Ordering, fence};
 use shm_layout::class::{CLASSES, LINES, SizeClass};
 use shm_layout::layout::ClassCounters;
 
@@ -95,7 +95,7 @@ const TOGETHER: usize = 8;
 const _: () = assert!(LINES.is_multiple_of(TOGETHER));
 
 /// The sums of lines `first..first + TOGETHER`.
-fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
+pub(crate) fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
     let mut sums = [LineSum::default(); TOGETHER];
     for (line, sum) in (first..).zip(&mut sums) {
         if line < CLASSES {

@@ -9,6 +9,7 @@
 
 mod abandon;
 mod bins;
+mod give;
 mod remote;
 
 pub(crate) use abandon::put_abandoned;
@@ -26,9 +27,9 @@ use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{Spans, Wanted};
 use crate::stats::globals;
+use crate::sync::{AtomicU32, Ordering};
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, Ordering};
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::{ClassCounters, Row};

@@ -1,0 +1,51 @@
+//! Freeing one block on the slow path, whosever it is.
+
+use super::{Heap, slab_at};
+use crate::harden;
+use crate::hot;
+use crate::ledger;
+use crate::window::{WINDOW, Window, owner};
+use shm_layout::class::SizeClass;
+
+impl Heap {
+    /// Gives a block of a slab back, uncounted. False if another thread has freed it meanwhile.
+    ///
+    /// # Safety
+    /// The block, at this granule, was a live one of this class with this tag in the ledger, and the program has handed it
+    /// in to be freed.
+    pub(crate) unsafe fn give(&self, block: *mut u8, granule: usize, tag: u8, class: SizeClass) -> bool {
+        let index = Window::unit_of_granule(granule);
+        // SAFETY: the caller's; the unit of a live block has a head.
+        let (entry, unit, head) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index), WINDOW.head(index)) };
+        // Another thread may adopt the slab first, and abandon it again.
+        let owner = loop {
+            let owner = unit.owner();
+            if owner != owner::ABANDONED {
+                break owner;
+            }
+            self.adopt(slab_at(head.0));
+        };
+        if !self.owns(owner) {
+            if !entry.exchange_if(tag, ledger::PENDING) {
+                return false;
+            }
+            if let Some(row) = self.row() {
+                hot::count(&row.remote_frees, 1);
+            }
+            // SAFETY: the exchange made this call the only one to free the block.
+            unsafe {
+                if harden::is_on() {
+                    harden::spoil(block, class.block_size());
+                }
+                self.free_remote(owner, block, class);
+            }
+            return true;
+        }
+        if harden::is_on() {
+            // SAFETY: a block of ours that was just freed.
+            unsafe { harden::spoil(block, class.block_size()) };
+        }
+        self.retire(block, entry, class);
+        true
+    }
+}

@@ -1,0 +1,132 @@
+//! What the models need of the modules that they do without.
+
+pub(crate) mod account {
+    pub(crate) struct Account;
+}
+
+pub(crate) mod background {
+    pub(crate) struct Background;
+
+    pub(crate) fn is_on() -> bool {
+        false
+    }
+
+    pub(crate) fn freed() {}
+}
+
+pub(crate) mod options {
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Huge {
+        Never,
+    }
+
+    pub(crate) struct Options {
+        pub(crate) harden: bool,
+        pub(crate) huge: Huge,
+        pub(crate) decay_ms: Option<u32>,
+    }
+
+    pub(crate) fn options() -> &'static Options {
+        &Options { harden: false, huge: Huge::Never, decay_ms: None }
+    }
+}
+
+pub(crate) mod misuse {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Clone, Copy)]
+    pub(crate) enum Call {
+        Free,
+    }
+
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+    pub(crate) fn freed_twice_or_overwritten(_: usize, _: Option<usize>) {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn written_after_free(_: usize, _: usize, _: Call) {
+        unreachable!("nothing is hardened");
+    }
+
+    /// Misuses told since this was asked last.
+    pub(crate) fn told() -> usize {
+        TOLD.swap(0, Ordering::Relaxed)
+    }
+}
+
+pub(crate) mod os {
+    use crate::sync::AtomicU32;
+    use loom::sync::{Condvar, Mutex};
+
+    pub(crate) const PAGE: usize = 4096;
+    pub(crate) type Result<T> = core::result::Result<T, ()>;
+
+    loom::lazy_static! {
+        static ref SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    /// Sleeps until woken, unless the word has another value: looking and falling asleep are one step.
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32) {
+        let guard = SLEEPERS.0.lock().unwrap();
+        if word.last() == expected {
+            drop(SLEEPERS.1.wait(guard).unwrap());
+        }
+    }
+
+    pub(crate) fn futex_wake(_: &AtomicU32) {
+        let _guard = SLEEPERS.0.lock().unwrap();
+        SLEEPERS.1.notify_one();
+    }
+
+    pub(crate) unsafe fn wipe_on_fork(_: *mut u8, _: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) mod span {
+    use crate::options::Huge;
+    use crate::window::{UNITS, UnitIndex};
+
+    /// The free units of the window.
+    pub(crate) struct Spans([bool; UNITS]);
+
+    pub(crate) struct Wanted(usize);
+
+    impl Wanted {
+        pub(crate) const fn units(units: usize) -> Self {
+            Self(units)
+        }
+    }
+
+    pub(crate) struct Taken {
+        pub(crate) unit: UnitIndex,
+    }
+
+    impl Spans {
+        pub(crate) const fn new() -> Self {
+            Self([true; UNITS])
+        }
+
+        pub(crate) fn take(&mut self, wanted: Wanted, _: Huge) -> Option<Taken> {
+            assert_eq!(wanted.0, 1, "the models use slabs of one unit");
+            let unit = self.0.iter().position(|&free| free)?;
+            self.0[unit] = false;
+            Some(Taken { unit: UnitIndex(unit as u32) })
+        }
+
+        pub(crate) fn give(&mut self, unit: UnitIndex, _: usize, _: usize, _: Option<u64>) {
+            assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
+        }
+
+        pub(crate) fn purge_older(&mut self, _: u64, _: usize) {}
+
+        pub(crate) fn rebuild(&mut self) {
+            unreachable!("nothing forks");
+        }
+
+        pub(crate) fn is_free(&self, unit: UnitIndex) -> bool {
+            self.0[unit.0 as usize]
+        }
+    }
+}

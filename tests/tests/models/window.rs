@@ -1,0 +1,169 @@
+//! A window of a few units, with its tables. Everything in it may be zeroed, and lies where it lies for good.
+
+#[path = "../../../alloc-preload/src/window/unit.rs"]
+mod unit;
+
+pub(crate) use unit::{Unit, UnitIndex, owner};
+
+use crate::ledger::Entry;
+use crate::os;
+use crate::slab::Slab;
+use core::sync::atomic::{AtomicU32, Ordering};
+use shm_layout::class::{GRANULE, UNIT};
+use std::alloc::{Layout, alloc_zeroed};
+use std::sync::OnceLock;
+
+pub(crate) const UNIT_PAGES: usize = UNIT / os::PAGE;
+pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
+/// Units in the window.
+pub(crate) const UNITS: usize = 3;
+/// Heaps there is room for.
+pub(crate) const HEAPS: usize = 4;
+
+pub(crate) struct Window(OnceLock<Places>);
+
+struct Places {
+    base: usize,
+    ledger: usize,
+    units: usize,
+    slabs: usize,
+    heads: usize,
+    heaps: usize,
+    heaps_bytes: usize,
+}
+
+pub(crate) static WINDOW: Window = Window(OnceLock::new());
+
+fn zeroed(bytes: usize, align: usize) -> usize {
+    // SAFETY: not of size zero.
+    unsafe { alloc_zeroed(Layout::from_size_align(bytes, align).unwrap()) as usize }
+}
+
+impl Window {
+    fn places(&self) -> &Places {
+        self.0.get_or_init(|| {
+            let heaps_bytes = crate::central::heap_area(HEAPS).bytes;
+            Places {
+                base: zeroed(UNITS * UNIT, UNIT),
+                ledger: zeroed(UNITS * UNIT_GRANULES * size_of::<Entry>(), os::PAGE),
+                units: zeroed(UNITS * size_of::<Unit>(), os::PAGE),
+                slabs: zeroed(UNITS * size_of::<Slab>(), os::PAGE),
+                heads: zeroed(UNITS * size_of::<AtomicU32>(), os::PAGE),
+                heaps: zeroed(heaps_bytes, os::PAGE),
+                heaps_bytes,
+            }
+        })
+    }
+
+    /// Zeroes the heaps and everything the program or a slab has written.
+    pub(crate) fn clear(&self) {
+        let places = self.places();
+        // SAFETY: no thread runs, and zero is a valid state.
+        unsafe {
+            core::ptr::write_bytes(places.heaps as *mut u8, 0, places.heaps_bytes);
+            core::ptr::write_bytes(places.slabs as *mut u8, 0, UNITS * size_of::<Slab>());
+        }
+    }
+
+    pub(crate) fn base(&self) -> usize {
+        self.places().base
+    }
+
+    pub(crate) fn heaps(&self) -> (usize, usize) {
+        (self.places().heaps, HEAPS)
+    }
+
+    pub(crate) fn granules(&self) -> usize {
+        UNITS * UNIT_GRANULES
+    }
+
+    pub(crate) fn granule_of(&self, pointer: *const u8) -> Option<usize> {
+        let granule = (pointer as usize).wrapping_sub(self.base()).rotate_right(GRANULE.trailing_zeros());
+        (granule < self.granules()).then_some(granule)
+    }
+
+    pub(crate) fn unit_of_granule(granule: usize) -> UnitIndex {
+        UnitIndex((granule / UNIT_GRANULES) as u32)
+    }
+
+    pub(crate) fn address(&self, unit: UnitIndex) -> *mut u8 {
+        (self.base() + unit.0 as usize * UNIT) as *mut u8
+    }
+
+    pub(crate) fn unit_of(&self, slab: &Slab) -> UnitIndex {
+        UnitIndex(((core::ptr::from_ref(slab) as usize - self.places().slabs) / size_of::<Slab>()) as u32)
+    }
+
+    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
+        assert!(granule < self.granules());
+        // SAFETY: just compared.
+        unsafe { &*(self.places().ledger as *const Entry).add(granule) }
+    }
+
+    pub(crate) unsafe fn unit(&self, unit: UnitIndex) -> &'static Unit {
+        assert!((unit.0 as usize) < UNITS);
+        // SAFETY: just compared.
+        unsafe { &*(self.places().units as *const Unit).add(unit.0 as usize) }
+    }
+
+    pub(crate) unsafe fn slab(&self, unit: UnitIndex) -> &'static Slab {
+        assert!((unit.0 as usize) < UNITS);
+        // SAFETY: just compared.
+        unsafe { &*(self.places().slabs as *const Slab).add(unit.0 as usize) }
+    }
+
+    pub(crate) unsafe fn head(&self, unit: UnitIndex) -> UnitIndex {
+        UnitIndex(self.head_number(unit).load(Ordering::Relaxed))
+    }
+
+    pub(crate) unsafe fn set_head(&self, unit: UnitIndex, head: UnitIndex) {
+        self.head_number(unit).store(head.0, Ordering::Relaxed);
+    }
+
+    fn head_number(&self, unit: UnitIndex) -> &'static AtomicU32 {
+        assert!((unit.0 as usize) < UNITS);
+        // SAFETY: just compared.
+        unsafe { &*(self.places().heads as *const AtomicU32).add(unit.0 as usize) }
+    }
+
+    pub(crate) unsafe fn clear_ledger(&self, _: UnitIndex) -> bool {
+        true
+    }
+}
+
+/// As the fast path sees it.
+pub(crate) struct Tables;
+pub(crate) static TABLES: Tables = Tables;
+
+impl Tables {
+    pub(crate) fn base(&self) -> usize {
+        WINDOW.base()
+    }
+
+    pub(crate) fn entry_place(&self, block: *const u8) -> *const Entry {
+        (WINDOW.places().ledger as *const Entry).wrapping_add((block as usize).wrapping_sub(WINDOW.base()) / GRANULE)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct HeapArea {
+    pub(crate) bytes: usize,
+    pub(crate) ready: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    Heaps,
+}
+
+pub(crate) unsafe fn commit_table(_: Part, _: *mut u8, _: usize) -> os::Result<()> {
+    Ok(())
+}
+
+pub(crate) mod huge {
+    use super::UnitIndex;
+
+    pub(crate) fn carved(_: UnitIndex, _: usize, _: usize) {}
+    pub(crate) fn emptied(_: UnitIndex, _: usize) {}
+    pub(crate) fn collapse_one(_: u64) {}
+}
