@@ -166,7 +166,7 @@ fn the_thread_does_not_keep_a_program_that_ends_without_its_main_thread() {
 
 #[test]
 fn a_program_that_filters_its_system_calls_is_not_ended_by_the_thread() {
-    let mut filtered = Command::new(program("hazards/limits.c"));
+    let mut filtered = Command::new(program("hazards/filters.c"));
     filtered.arg("anything_unusual_kills").preload().env("STATSALLOC_BACKGROUND", "1");
     assert_eq!(filtered.finish().success().out(), "survived\n");
 }

@@ -78,7 +78,7 @@ fn memory_can_be_locked_around_guards() {
 #[test]
 fn under_a_limit_on_address_space_no_unit_is_spent_on_a_guard() {
     let mut command = Command::new(program("guards.c"));
-    command.args(["marks", "churn"]).limit(libc::RLIMIT_AS, 256 << 20).preload().finish().success();
+    command.args(["marks", "churn"]).limit(libc::RLIMIT_AS, 1 << 30).preload().finish().success();
 }
 
 #[test]
