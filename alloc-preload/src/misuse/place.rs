@@ -71,15 +71,24 @@ impl Module {
     }
 }
 
+/// How often the mappings are read. Others may change them meanwhile, and one that has just been joined to its
+/// neighbour below, of which less was read, is missed.
+const READINGS: usize = 4;
+
 /// Looks up what `address` points into, and which module `caller` is in.
 pub(super) fn look_up(address: usize, caller: usize) -> (Place, Option<Module>) {
-    let mut search =
-        Search { address, caller, before: Mapping::NONE, head: Mapping::NONE, place: Place::Nothing, module: None };
-    let read = maps::each(&mut |mapping| search.visit(mapping));
-    if is_impossible(address) {
-        search.place = Place::Nothing;
-    } else if read.is_err() {
-        search.place = if os::is_mapped(address) { Place::Unknown } else { Place::Nothing };
+    let mut search = Search::of(address, caller);
+    for _ in 0..READINGS {
+        search = Search::of(address, caller);
+        let read = maps::each(&mut |mapping| search.visit(mapping));
+        if is_impossible(address) {
+            search.place = Place::Nothing;
+        } else if matches!(search.place, Place::Nothing) && os::is_mapped(address) {
+            search.place = Place::Unknown;
+        }
+        if read.is_err() || !matches!(search.place, Place::Unknown) {
+            break;
+        }
     }
     if matches!(search.place, Place::Break | Place::Anonymous) {
         KNOWN_FOREIGN.add(search.before.start, search.before.end);
@@ -110,6 +119,10 @@ struct Search {
 }
 
 impl Search {
+    fn of(address: usize, caller: usize) -> Self {
+        Self { address, caller, before: Mapping::NONE, head: Mapping::NONE, place: Place::Nothing, module: None }
+    }
+
     fn visit(&mut self, mapping: &Mapping) {
         if mapping.inode != 0 && mapping.offset == 0 {
             self.head = *mapping;
