@@ -209,7 +209,7 @@ unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
 }
 
 unsafe extern "C" fn free_sized_from(pointer: *mut u8, size: usize, caller: usize) {
-    fast::free_sized_for(pointer, size, caller);
+    fast::free_sized_for(pointer, size, Call::FreeSized, caller);
 }
 
 /// C23's `free_aligned_sized`; as `free_sized`, and the alignment is not needed.

@@ -4,6 +4,7 @@ use crate::background;
 use crate::central::{self, wiped};
 use crate::clock;
 use crate::fork;
+use crate::harden;
 use crate::lock::Lock;
 use crate::options::{self, Huge, Options, options};
 use crate::os;
@@ -51,6 +52,7 @@ fn boot() -> Option<()> {
         CLOSED => {
             // SAFETY: under the boot lock.
             unsafe { options::choose(Options::read()) };
+            harden::start();
             STATE.store(WAITING, Ordering::Relaxed);
         }
         _ => {}

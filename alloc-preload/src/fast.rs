@@ -356,13 +356,13 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
 }
 
 /// Frees `pointer`, a block that `size` bytes were asked for. The wrong size is reported; the block is freed all the same.
-pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, caller: usize) {
+pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, call: Call, caller: usize) {
     if let Ok(block) = block::Block::at(pointer)
         && block.requested != size
     {
-        block::report(pointer, Wrong::Size(block.requested, block.size()), Call::FreeSized, caller);
+        block::report(pointer, Wrong::Size(block.requested, block.size()), call, caller);
     }
-    free_for(pointer, Call::FreeSized, caller);
+    free_for(pointer, call, caller);
 }
 
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.

@@ -10,6 +10,7 @@
 use crate::options::options;
 use core::cell::Cell;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What freed blocks are filled with. Read as a pointer it leads nowhere.
 const JUNK: u8 = 0xDB;
@@ -22,6 +23,15 @@ const PLACES: usize = 256;
 #[inline]
 pub(crate) fn is_on() -> bool {
     options().harden
+}
+
+/// Whether C++'s sized `delete` has the size looked at. Deleting by a pointer to a base class without a virtual destructor
+/// passes the base's: wrong, but nothing that ever broke a program. So it is told to those only who ask for all.
+pub(crate) static SIZES_ARE_CHECKED: AtomicBool = AtomicBool::new(false);
+
+/// Once, when the options are known.
+pub(crate) fn start() {
+    SIZES_ARE_CHECKED.store(is_on(), Ordering::Relaxed);
 }
 
 /// The seal's byte for the `i`th of the slack: never zero, which is what an overflow writes most.

@@ -34,6 +34,7 @@ pub(crate) enum Call {
     Malloc = 3,
     Reallocarray = 4,
     FreeSized = 5,
+    Delete = 6,
 }
 
 /// What happened.
@@ -161,6 +162,7 @@ mod tests {
             (Call::Malloc, "malloc"),
             (Call::Reallocarray, "reallocarray"),
             (Call::FreeSized, "free_sized"),
+            (Call::Delete, "operator delete"),
         ] {
             assert_eq!(CALLS[call as usize], name);
         }

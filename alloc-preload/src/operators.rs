@@ -5,8 +5,10 @@
 //! do not throw are left to libstdc++.
 
 use crate::fast::{self, Otherwise};
+use crate::harden::SIZES_ARE_CHECKED;
+use crate::misuse::Call;
 use crate::print;
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 
 /// `operator new(size_t)`
@@ -38,10 +40,65 @@ forward! {
     _Znam = "_Znwm";
     /// `operator delete[](void *)`
     _ZdaPv = "_ZdlPv";
+}
+
+/// Exports `$name`, which is given the size too, as `forward` does, by way of [`delete_sized`] where sizes are checked.
+macro_rules! forward_sized {
+    ($($(#[$doc:meta])* $name:ident = $target:literal;)*) => {
+        $($(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "cmp byte ptr [rip + {checked}], 0",
+                "jne 2f",
+                concat!("jmp qword ptr [rip + ", $target, "@GOTPCREL]"),
+                "2:",
+                "mov rdx, [rsp]",
+                concat!("mov rcx, qword ptr [rip + ", $target, "@GOTPCREL]"),
+                "jmp {sized}",
+                checked = sym SIZES_ARE_CHECKED,
+                sized = sym delete_sized,
+            )
+        })*
+    };
+}
+
+forward_sized! {
     /// `operator delete(void *, size_t)`
     _ZdlPvm = "_ZdlPv";
     /// `operator delete[](void *, size_t)`
     _ZdaPvm = "_ZdaPv";
+}
+
+/// Frees what was deleted with a size; the wrong one is told. `plain` is the form without a size as the process has it: if
+/// either of those is the program's own, the block is none that we know the size of.
+unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, plain: unsafe extern "C" fn(*mut u8)) {
+    let delete: usize;
+    // SAFETY: reads one word, which the dynamic linker has filled in.
+    unsafe { asm!("mov {}, qword ptr [rip + _ZdlPv@GOTPCREL]", out(reg) delete, options(pure, readonly, nostack)) };
+    if is_own(plain as usize) && is_own(delete) {
+        fast::free_sized_for(pointer, size, Call::Delete, caller);
+    } else {
+        // SAFETY: the caller's, who wants exactly this.
+        unsafe { plain(pointer) };
+    }
+}
+
+/// Whether this is an address of the library's code.
+fn is_own(code: usize) -> bool {
+    let (start, end): (usize, usize);
+    // SAFETY: two addresses that the linker defines: the library's first byte, and one behind its code.
+    unsafe {
+        asm!(
+            "lea {}, [rip + __ehdr_start]",
+            "lea {}, [rip + _DYNAMIC]",
+            out(reg) start,
+            out(reg) end,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    (start..end).contains(&code)
 }
 
 /// Where memory is exhausted, the C++ library's own operator tries once more: it calls the program's new-handler, and

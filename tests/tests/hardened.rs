@@ -122,3 +122,27 @@ fn real_programs_run_under_it() {
         assert_eq!(with("1"), with("0"), "{tool}");
     }
 }
+
+#[test]
+fn a_sized_delete_with_another_size_is_told() {
+    let sized = |what: &str| {
+        let mut command = Command::new(program("sized.cc"));
+        command.arg(what).limit(libc::RLIMIT_CORE, 0).preload();
+        command
+    };
+    for what in ["one", "array"] {
+        // By default it is as harmless as under other allocators.
+        sized(what).finish().success();
+        let finished = sized(what).env("STATSALLOC_HARDEN", "1").finish();
+        let told = finished.err();
+        assert_eq!(finished.signal(), Some(libc::SIGABRT), "{what}: {finished:?}");
+        assert!(told.starts_with("statsalloc: wrong size: operator delete(0x"), "{what}: {told}");
+        assert!(told.contains("of a live 208-byte block (200 requested)"), "{what}: {told}");
+    }
+    assert!(sized("right").env("STATSALLOC_HARDEN", "1").finish().success().out().contains("went on"));
+}
+
+#[test]
+fn a_programs_own_operators_get_every_form_here_too() {
+    Command::new(program("replaced.cc")).env("STATSALLOC_HARDEN", "1").preload().finish().success();
+}

@@ -51,7 +51,8 @@ pub struct MisuseSlot {
 }
 
 /// Names of the calls that [`MisuseSlot::call`] indexes.
-pub const CALLS: [&str; 6] = ["free", "realloc", "malloc_usable_size", "malloc", "reallocarray", "free_sized"];
+pub const CALLS: [&str; 7] =
+    ["free", "realloc", "malloc_usable_size", "malloc", "reallocarray", "free_sized", "operator delete"];
 
 /// Bytes kept of a module's path: its last.
 pub const MODULE_BYTES: usize = 96;
