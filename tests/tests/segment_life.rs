@@ -177,7 +177,7 @@ fn a_filtered_process_is_swept_like_a_crashed_one() {
         return;
     }
     let keeper = keeper();
-    let binary = tests::artefacts::program("hazards/limits.c");
+    let binary = tests::artefacts::program("hazards/filters.c");
     for _ in 0..40 {
         let mut command = Command::new(&binary);
         command.arg("anything_unusual_kills").beside(keeper.pid()).preload().finish().success();
