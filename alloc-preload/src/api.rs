@@ -5,7 +5,8 @@
 use crate::boot;
 use crate::cancel;
 use crate::central::central;
-use crate::fast::{self, no_memory, or_enomem, set_errno};
+use crate::fast;
+use crate::fast::slow::{self, no_memory, or_enomem, set_errno};
 use crate::limits;
 use crate::misuse::Call;
 use crate::os;
@@ -72,7 +73,7 @@ export! {
         if !align.is_power_of_two() || !align.is_multiple_of(size_of::<Pointer>()) {
             return libc::EINVAL;
         }
-        let block = fast::allocate_aligned(size, align);
+        let block = slow::allocate_aligned(size, align);
         if block.is_null() {
             return libc::ENOMEM;
         }
@@ -87,20 +88,20 @@ export! {
             set_errno(libc::EINVAL);
             return null_mut();
         };
-        or_enomem(fast::allocate_aligned(size, align)).cast()
+        or_enomem(slow::allocate_aligned(size, align)).cast()
     }
 
     /// `pvalloc(3)`
     fn pvalloc(size: usize) -> Pointer {
         match size.checked_next_multiple_of(os::PAGE) {
-            Some(bytes) => or_enomem(fast::allocate_aligned(bytes, os::PAGE)).cast(),
+            Some(bytes) => or_enomem(slow::allocate_aligned(bytes, os::PAGE)).cast(),
             None => no_memory().cast(),
         }
     }
 
     /// `valloc(3)`
     fn valloc(size: usize) -> Pointer {
-        or_enomem(fast::allocate_aligned(size, os::PAGE)).cast()
+        or_enomem(slow::allocate_aligned(size, os::PAGE)).cast()
     }
 
     /// `malloc_usable_size(3)`: the size of the whole block.
@@ -196,7 +197,7 @@ unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -
 
 unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usize, caller: usize) -> *mut u8 {
     match count.checked_mul(size) {
-        Some(bytes) => fast::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
+        Some(bytes) => slow::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
         None => no_memory(),
     }
 }
@@ -209,7 +210,7 @@ unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
 }
 
 unsafe extern "C" fn free_sized_from(pointer: *mut u8, size: usize, caller: usize) {
-    fast::free_sized_for(pointer, size, Call::FreeSized, caller);
+    slow::free_sized_for(pointer, size, Call::FreeSized, caller);
 }
 
 /// C23's `free_aligned_sized`; as `free_sized`, and the alignment is not needed.

@@ -1,20 +1,20 @@
 //! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call,
 //! no locked instruction, no system call, and a test holds them to that.
 
+pub(crate) mod slow;
+
 use crate::account;
 use crate::bin::Bin;
-use crate::block::{self, Wrong};
 use crate::central;
 use crate::harden;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
-use crate::misuse::Call;
 use crate::slab::Slab;
 use crate::thread::{self, hot, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
-use core::ptr::null_mut;
-use shm_layout::class::{FINE_MAX, GRANULE, SMALL_MAX, SizeClass};
+use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
+use slow::{allocate_slow, allocate_zeroed_large, free_slow, reallocate_slow, usable_size_slow};
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
 ///
@@ -81,19 +81,6 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
         return settled(block);
     }
     block
-}
-
-#[cold]
-#[inline(never)]
-pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
-    or_enomem(
-        with_heap(|hot, heap| {
-            let block = block::allocate(hot, heap, size, 1);
-            thread::housekeeping(heap);
-            block
-        })
-        .unwrap_or(null_mut()),
-    )
 }
 
 /// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the result is the argument,
@@ -290,81 +277,6 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     pointer
 }
 
-/// Everything that is not resized on the fast path; as [`free_slow`].
-#[unsafe(naked)]
-pub(crate) extern "C" fn reallocate_slow(pointer: *mut u8, size: usize) -> *mut u8 {
-    naked_asm!("mov rdx, [rsp]", "jmp {}", sym reallocate_from)
-}
-
-unsafe extern "C" fn reallocate_from(pointer: *mut u8, size: usize, caller: usize) -> *mut u8 {
-    reallocate_for(pointer, size, Call::Realloc, caller)
-}
-
-/// `realloc` for the named call: a null pointer allocates, size zero frees.
-pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: usize) -> *mut u8 {
-    if pointer.is_null() {
-        return allocate(size);
-    }
-    if size == 0 {
-        free_for(pointer, call, caller);
-        return null_mut();
-    }
-    let result = with_heap(|hot, heap| {
-        hot.look_again();
-        account::descend(hot, heap);
-        let result = block::resize(hot, heap, pointer, size);
-        thread::housekeeping(heap);
-        result
-    });
-    match result {
-        Some(Ok(block)) => or_enomem(block),
-        Some(Err(wrong)) => {
-            // Outside `with_heap`: a handler of SIGABRT may allocate. If told to go on, the program does so without the block.
-            block::report(pointer, wrong, call, caller);
-            no_memory()
-        }
-        None => no_memory(),
-    }
-}
-
-/// Everything that is not freed on the fast path. Hands on where it was called from: entered by a jump, it finds the
-/// program's return address on top of the stack.
-#[unsafe(naked)]
-pub(crate) extern "C" fn free_slow(pointer: *mut u8) {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_from)
-}
-
-unsafe extern "C" fn free_from(pointer: *mut u8, caller: usize) {
-    free_for(pointer, Call::Free, caller);
-}
-
-/// Frees `pointer` for the named call. `errno` is the caller's before and after.
-pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
-    if pointer.is_null() {
-        return;
-    }
-    let result = with_heap(|hot, heap| {
-        hot.look_again();
-        account::descend(hot, heap);
-        let result = block::free(hot, heap, pointer);
-        thread::housekeeping(heap);
-        result
-    });
-    if let Some(Err(wrong)) = result {
-        block::report(pointer, wrong, call, caller);
-    }
-}
-
-/// Frees `pointer`, a block that `size` bytes were asked for. The wrong size is reported; the block is freed all the same.
-pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, call: Call, caller: usize) {
-    if let Ok(block) = block::Block::at(pointer)
-        && block.requested != size
-    {
-        block::report(pointer, Wrong::Size(block.requested, block.size()), call, caller);
-    }
-    free_for(pointer, call, caller);
-}
-
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.
 #[inline(always)]
 pub(crate) fn usable_size(pointer: *mut u8) -> usize {
@@ -382,42 +294,6 @@ pub(crate) fn usable_size(pointer: *mut u8) -> usize {
     unsafe { WINDOW.slab(WINDOW.head(index)) }.block_size.get() as usize
 }
 
-/// Large blocks, and pointers that are no block; as [`free_slow`].
-#[unsafe(naked)]
-extern "C" fn usable_size_slow(pointer: *mut u8) -> usize {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
-}
-
-unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize {
-    if pointer.is_null() {
-        return 0;
-    }
-    match block::Block::at(pointer) {
-        // What lies beyond is sealed.
-        Ok(block) if harden::is_on() => block.requested,
-        Ok(block) => block.size(),
-        Err(wrong) => {
-            if with_heap(|_, _| ()).is_some() {
-                block::report(pointer, wrong, Call::UsableSize, caller);
-            }
-            0
-        }
-    }
-}
-
-/// A block of `size` bytes at a multiple of `align`, a power of two; null when memory is exhausted.
-pub(crate) fn allocate_aligned(size: usize, align: usize) -> *mut u8 {
-    if align <= GRANULE {
-        return allocate(size);
-    }
-    with_heap(|hot, heap| {
-        let block = block::allocate(hot, heap, size, align);
-        thread::housekeeping(heap);
-        block
-    })
-    .unwrap_or(null_mut())
-}
-
 /// A block of `size` zeroed bytes; null with `errno` set when memory is exhausted.
 #[inline(always)]
 pub(crate) fn allocate_zeroed(size: usize) -> *mut u8 {
@@ -430,35 +306,4 @@ pub(crate) fn allocate_zeroed(size: usize) -> *mut u8 {
         unsafe { core::ptr::write_bytes(block, 0, size) };
     }
     block
-}
-
-#[inline(never)]
-extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
-    or_enomem(
-        with_heap(|hot, heap| {
-            let block = block::allocate_zeroed_large(hot, heap, size);
-            thread::housekeeping(heap);
-            block
-        })
-        .unwrap_or(null_mut()),
-    )
-}
-
-/// Sets `errno` where a call that must not return null does. Every failure of ours means that there is no memory.
-#[inline(always)]
-pub(crate) fn or_enomem(block: *mut u8) -> *mut u8 {
-    if block.is_null() { no_memory() } else { block }
-}
-
-/// Sets `errno` to `ENOMEM`; null.
-#[cold]
-#[inline(never)]
-pub(crate) extern "C" fn no_memory() -> *mut u8 {
-    set_errno(libc::ENOMEM);
-    null_mut()
-}
-
-pub(crate) fn set_errno(number: i32) {
-    // SAFETY: libc answers with the calling thread's errno.
-    unsafe { *libc::__errno_location() = number };
 }

@@ -2,10 +2,9 @@
 
 use crate::background;
 use crate::central::{self, central};
-use crate::fast::set_errno;
+use crate::fast::slow::set_errno;
 use crate::os;
 use crate::segment;
-use crate::span::guard;
 use crate::thread::with_heap;
 use crate::window;
 use core::ffi::{c_int, c_uint};
@@ -36,7 +35,6 @@ pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         segment::expect_filter();
         background::start_no_more();
-        guard::avoid_advice();
     }
     // SAFETY: the caller's arguments, as the interface requires.
     match unsafe { os::control(operation, arguments) } {

@@ -4,7 +4,7 @@
 //! jump to whatever the dynamic linker has found for the basic ones, as libstdc++'s do; the aligned ones and those that
 //! do not throw are left to libstdc++.
 
-use crate::fast::{self, Otherwise};
+use crate::fast::{self, Otherwise, slow};
 use crate::harden::SIZES_ARE_CHECKED;
 use crate::misuse::Call;
 use crate::print;
@@ -78,7 +78,7 @@ unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, 
     // SAFETY: reads one word, which the dynamic linker has filled in.
     unsafe { asm!("mov {}, qword ptr [rip + _ZdlPv@GOTPCREL]", out(reg) delete, options(pure, readonly, nostack)) };
     if is_own(plain as usize) && is_own(delete) {
-        fast::free_sized_for(pointer, size, Call::Delete, caller);
+        slow::free_sized_for(pointer, size, Call::Delete, caller);
     } else {
         // SAFETY: the caller's, who wants exactly this.
         unsafe { plain(pointer) };
@@ -126,7 +126,7 @@ extern "C" fn allocate_or_throw(size: usize) -> *mut u8 {
         "call {next}",
         "pop rdi",
         "jmp rax",
-        allocate = sym fast::allocate_slow,
+        allocate = sym slow::allocate_slow,
         next = sym next_new,
     )
 }

@@ -77,19 +77,20 @@ const READINGS: usize = 4;
 
 /// Looks up what `address` points into, and which module `caller` is in.
 pub(super) fn look_up(address: usize, caller: usize) -> (Place, Option<Module>) {
-    let mut search = Search::of(address, caller);
-    for _ in 0..READINGS {
-        search = Search::of(address, caller);
+    let mut readings = 0;
+    let search = loop {
+        let mut search = Search::of(address, caller);
         let read = maps::each(&mut |mapping| search.visit(mapping));
+        readings += 1;
         if is_impossible(address) {
             search.place = Place::Nothing;
         } else if matches!(search.place, Place::Nothing) && os::is_mapped(address) {
             search.place = Place::Unknown;
         }
-        if read.is_err() || !matches!(search.place, Place::Unknown) {
-            break;
+        if read.is_err() || readings == READINGS || !matches!(search.place, Place::Unknown) {
+            break search;
         }
-    }
+    };
     if matches!(search.place, Place::Break | Place::Anonymous) {
         KNOWN_FOREIGN.add(search.before.start, search.before.end);
     }

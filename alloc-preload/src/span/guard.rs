@@ -9,6 +9,7 @@
 
 use crate::clock;
 use crate::os::{self, Errno, PAGE};
+use crate::segment;
 use crate::window::{UNIT_PAGES, Unit, UnitIndex, WINDOW};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -28,21 +29,18 @@ const PAGE_OF_NONE: u8 = 2;
 
 /// Inaccessible pages that may still be made.
 static PAGES_LEFT: AtomicU32 = AtomicU32::new(PAGES);
-/// No more are made: the kernel has refused, or might.
+/// The kernel has refused to make more.
 static OFF: AtomicBool = AtomicBool::new(false);
-/// A filter of system calls may not know the advice that removes them.
-static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// Whether no more guards are made. A filter of system calls may not know the advice.
+fn is_off() -> bool {
+    OFF.load(Ordering::Relaxed) || segment::is_filtered()
+}
 
 /// Whether a block of so many bytes is to have room for a guard behind it.
 pub(crate) fn is_wanted(bytes: usize) -> bool {
     let left = || bytes >= PAGES_FROM && PAGES_LEFT.load(Ordering::Relaxed) > 0;
-    !OFF.load(Ordering::Relaxed) && (KIND.load(Ordering::Relaxed) != PAGE_OF_NONE || left())
-}
-
-/// Makes no more guards, and removes those there are without advice.
-pub(crate) fn avoid_advice() {
-    OFF.store(true, Ordering::Relaxed);
-    FILTERED.store(true, Ordering::Relaxed);
+    !is_off() && (KIND.load(Ordering::Relaxed) != PAGE_OF_NONE || left())
 }
 
 /// Makes a page a guard; false where that cannot be.
@@ -50,7 +48,7 @@ pub(crate) fn avoid_advice() {
 /// # Safety
 /// The page is committed memory of ours whose contents nobody needs.
 pub(crate) unsafe fn install(page: *mut u8) -> bool {
-    if OFF.load(Ordering::Relaxed) {
+    if is_off() {
         return false;
     }
     let kind = KIND.load(Ordering::Relaxed);
@@ -98,7 +96,7 @@ pub(crate) unsafe fn remove(page: *mut u8) -> os::Result<()> {
     let closed = KIND.load(Ordering::Relaxed) == PAGE_OF_NONE;
     // SAFETY: the caller's.
     let opened = unsafe {
-        match (closed, FILTERED.load(Ordering::Relaxed)) {
+        match (closed, segment::is_filtered()) {
             (true, _) => os::make_accessible(page, PAGE),
             (false, false) => os::unguard(page, PAGE),
             (false, true) => Err(Errno(libc::EPERM)),
@@ -111,26 +109,29 @@ pub(crate) unsafe fn remove(page: *mut u8) -> os::Result<()> {
     opened
 }
 
-/// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: so
-/// many between two looks at the clock, which are some milliseconds apart. Behind fresh memory every block has one.
+/// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: a
+/// few at a time. Behind fresh memory every block has one.
 pub(super) struct Ration {
     left: u32,
+    /// When it was last filled up, monotonic ns.
     since: u64,
 }
 
 impl Ration {
     /// Each takes about 6 us: to be made, to be removed again, and for the pages that have to be found anew.
-    const BETWEEN_LOOKS: u32 = 8;
+    const AT_A_TIME: u32 = 8;
+    /// How long it has to last, in ns.
+    const LASTS: u64 = 10_000_000;
 
     pub(super) const fn new() -> Self {
-        Self { left: Self::BETWEEN_LOOKS, since: 0 }
+        Self { left: Self::AT_A_TIME, since: 0 }
     }
 
     /// Whether there is another one.
     pub(super) fn draw(&mut self) -> bool {
         let now = clock::last();
-        if self.since != now {
-            *self = Self { left: Self::BETWEEN_LOOKS, since: now };
+        if now.saturating_sub(self.since) >= Self::LASTS {
+            *self = Self { left: Self::AT_A_TIME, since: now };
         }
         let left = self.left;
         self.left = left.saturating_sub(1);

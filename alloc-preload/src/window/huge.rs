@@ -113,7 +113,6 @@ pub(crate) fn collapse_one(now: u64) {
             Ok(()) | Err(os::Errno(libc::EINVAL)) => {
                 let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
             }
-            Err(os::Errno(libc::ENOSYS)) => NOT_BEFORE.store(u64::MAX, Ordering::Relaxed),
             Err(_) => NOT_BEFORE.store(now.saturating_add(PAUSE), Ordering::Relaxed),
         }
         return;
