@@ -7,6 +7,7 @@ use crate::cancel;
 use crate::central::central;
 use crate::fast;
 use crate::fast::slow::{self, no_memory, or_enomem, set_errno};
+use crate::heap;
 use crate::limits;
 use crate::misuse::Call;
 use crate::os;
@@ -113,6 +114,7 @@ export! {
     fn malloc_trim(_pad: usize) -> c_int {
         let released = with_heap(|_, heap| {
             let before = crate::stats::globals().purged.get();
+            heap::cool(u64::MAX);
             heap.trim();
             while central().spans.purge_older(u64::MAX, 64) {}
             crate::stats::globals().purged.get() != before

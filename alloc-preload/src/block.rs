@@ -5,7 +5,7 @@
 
 use crate::account;
 use crate::harden;
-use crate::heap::Heap;
+use crate::heap::{self, Heap};
 use crate::hot::{self, Hot};
 use crate::large::{self, Demand, Large};
 use crate::ledger::{self, Entry};
@@ -221,6 +221,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
     }
     // What this heap keeps for later may be enough.
     heap.release_quarantine();
+    heap::cool(u64::MAX);
     heap.trim();
     try_allocate(hot, heap, size, align)
 }

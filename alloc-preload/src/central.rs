@@ -22,6 +22,8 @@ pub(crate) struct Central {
     pub(crate) abandoned_full: u32,
     /// First idle heap, or `NO_HEAP_ID`; linked by `Heap::next_idle`.
     pub(crate) idle: u32,
+    /// The heap whose thread ended last of those that are warm, or `NO_HEAP_ID`; linked likewise.
+    pub(crate) warm: u32,
     /// Heaps ever made; heap 0 is the one that threads without a heap share.
     pub(crate) made: u32,
 }
@@ -39,6 +41,7 @@ static CENTRAL: Shared = Shared(UnsafeCell::new(Central {
     abandoned: [NO_UNIT; CLASSES],
     abandoned_full: NO_UNIT,
     idle: NO_HEAP_ID,
+    warm: NO_HEAP_ID,
     made: 1,
 }));
 

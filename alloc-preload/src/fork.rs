@@ -17,7 +17,7 @@ use crate::account;
 use crate::background;
 use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
-use crate::heap::usage;
+use crate::heap::{Heap, usage};
 use crate::hot::Hot;
 use crate::misuse;
 use crate::os;
@@ -177,7 +177,9 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         row.reallocations.set(snapshot.reallocations);
         row.remote_frees.set(snapshot.remote_frees);
     }
-    if !exact && let Some(id) = own_id {
+    if exact {
+        abandon_warm()?;
+    } else if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
         unsafe { central::heap(id) }.relist_all();
     }
@@ -209,12 +211,30 @@ fn id_of(hot: &Hot) -> Option<u32> {
     (id < room).then_some(id as u32)
 }
 
-/// Whether some thread that is not in the child had slabs of its own, or was inside the shared heap.
+/// Whether some thread that is not in the child was in the middle of using a heap.
 fn another_was_in_use(own_id: Option<u32>) -> bool {
     let made = central().made;
-    // SAFETY: made before.
-    let in_use = |id: u32| unsafe { central::heap(id) }.usage().load(Ordering::Relaxed) != usage::IDLE;
+    let in_use = |id: u32| {
+        // SAFETY: made before.
+        let usage = unsafe { central::heap(id) }.usage().load(Ordering::Relaxed);
+        !matches!(usage, usage::IDLE | usage::WARM)
+    };
     (0..made).filter(|&id| Some(id) != own_id).any(in_use)
+}
+
+/// Abandons what warm heaps hold: nothing has been changed in them since they became so.
+fn abandon_warm() -> Option<()> {
+    let segment = boot::segment()?;
+    let made = central().made;
+    for id in 1..made {
+        // SAFETY: made before.
+        let heap: &Heap = unsafe { central::heap(id) };
+        if heap.usage().load(Ordering::Relaxed) == usage::WARM {
+            heap.set_row(segment.row(id as usize)?);
+            heap.abandon();
+        }
+    }
+    Some(())
 }
 
 /// Fills in the calling thread's hot record again.
@@ -238,6 +258,7 @@ fn estimate_globals() {
 fn retire_others(own_id: Option<u32>) {
     let mut central = central();
     central.idle = NO_HEAP_ID;
+    central.warm = NO_HEAP_ID;
     for id in (1..central.made).rev() {
         if Some(id) == own_id {
             continue;

@@ -6,7 +6,7 @@ use crate::cancel::Shelter;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
 use crate::clock;
 use crate::fork;
-use crate::heap::{Heap, usage};
+use crate::heap::{self, Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
 use crate::misuse;
 use crate::os;
@@ -140,7 +140,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     if state() == SHARED {
         return Some(None);
     }
-    let Some(id) = claim() else {
+    let Some(Claimed { id, is_warm }) = claim() else {
         globals().threads_without_row.add_shared(1);
         globals().threads_started.add_shared(1);
         set_state(SHARED);
@@ -153,7 +153,12 @@ fn attach() -> Option<Option<&'static Hot>> {
     account::open(hot, heap);
     if let Some(row) = heap.row() {
         start_row(row);
-        hot.attach(id, heap.bins(), row);
+        if is_warm {
+            heap.go_on();
+            hot.set_ready(false);
+        } else {
+            hot.attach(id, heap.bins(), row);
+        }
     }
     globals().threads_started.add_shared(1);
     set_hot(hot);
@@ -162,11 +167,21 @@ fn attach() -> Option<Option<&'static Hot>> {
     Some(Some(hot))
 }
 
-/// A heap for a new thread: an idle one, or the next that was never used. Its row has memory behind it.
-fn claim() -> Option<u32> {
+/// A heap for a new thread.
+struct Claimed {
+    id: u32,
+    /// It has slabs, and a record that leads to them.
+    is_warm: bool,
+}
+
+/// A heap for a new thread: a warm one, an idle one, or the next that was never used. Its row has memory behind it.
+fn claim() -> Option<Claimed> {
     let segment = boot::segment()?;
     let (_, room) = WINDOW.heaps();
     let mut central = central();
+    if let Some(id) = heap::take_warm(&mut central) {
+        return Some(Claimed { id, is_warm: true });
+    }
     let id = if central.idle != NO_HEAP_ID { central.idle } else { central.made };
     if id as usize >= room {
         return None;
@@ -184,7 +199,7 @@ fn claim() -> Option<u32> {
         central.idle = heap.next_idle.get();
     }
     heap.set_row(row);
-    Some(id)
+    Some(Claimed { id, is_warm: false })
 }
 
 /// Publishes that a new thread continues this row.
@@ -245,16 +260,13 @@ fn detach() {
     };
     // SAFETY: a ready record has a heap.
     let heap = unsafe { central::heap(id) };
-    heap.abandon();
     account::close(own, heap);
     if let Some(row) = heap.row() {
         row.ended_ns.set(clock::read());
         row.state.store(row_state::ENDED, Ordering::Relaxed);
     }
+    heap.leave_to_next(id);
     globals().threads_ended.add_shared(1);
-    let mut central = central();
-    heap.next_idle.set(central.idle);
-    central.idle = id;
 }
 
 // ---- the end of a thread ---------------------------------------------------------------------------------------

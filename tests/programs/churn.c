@@ -3,6 +3,7 @@
 #include "handshake.h"
 #include <pthread.h>
 #include <semaphore.h>
+#include <time.h>
 
 enum { AT_ONCE = 8, BLOCKS = 40 };
 
@@ -45,6 +46,20 @@ static void *brief(void *argument) {
     return NULL;
 }
 
+/* Allocates and frees for so many milliseconds: longer than heaps wait for the next thread. */
+static void go_on_for(long ms) {
+    struct timespec from, now;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    do {
+        for (unsigned i = 0; i < 1000; i++) {
+            void *volatile block = malloc(size_of(i));
+            must(block != NULL);
+            free(block);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
+}
+
 static void run(unsigned threads) {
     pthread_t ids[AT_ONCE];
     for (unsigned i = 0; i < threads + AT_ONCE; i++) {
@@ -58,6 +73,7 @@ static void run(unsigned threads) {
     while (left_count > 0) {
         free(left[--left_count]);
     }
+    go_on_for(200);
     /* A program goes on using its heap: enough to meet what was left behind. */
     for (unsigned round = 0; round < 20; round++) {
         void *blocks[400];

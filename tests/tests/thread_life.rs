@@ -76,6 +76,67 @@ fn a_hundred_thousand_threads_strand_nothing() {
     running.finish().success();
 }
 
+/// Blocks of the class that `warm.c` uses: allocated, freed, live.
+fn of_its_class(seen: &Snapshot) -> (i64, i64, i64) {
+    let class = seen.figures().classes.get(&5120).copied().unwrap_or_default();
+    (class.allocations, class.frees, class.live_blocks)
+}
+
+#[test]
+fn what_a_thread_leaves_goes_to_the_next_one() {
+    let mut running = Command::new(program("warm.c")).arg("next").preload().begin();
+    running.line();
+    running.go();
+    running.line();
+    let left = snapshot(running.pid());
+    running.go();
+    running.line();
+    let replaced = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    assert_eq!((of_its_class(&left), of_its_class(&replaced)), ((100, 0, 100), (200, 100, 100)));
+    let stranded = left.number("/threads/stranded_bytes");
+    assert!(stranded >= 100 * 5120, "{stranded}");
+    assert!(replaced.number("/threads/adopted_bytes") >= stranded, "{}", replaced.0["threads"]);
+    // The second thread has ended as well, and left what it took.
+    assert!(replaced.number("/threads/stranded_bytes") >= 100 * 5120);
+    assert_eq!(left.number("/threads/live"), 1);
+}
+
+#[test]
+fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
+    let mut running = Command::new(program("warm.c")).arg("main").preload().begin();
+    running.line();
+    running.go();
+    running.line();
+    let left = snapshot(running.pid());
+    running.go();
+    running.line();
+    let replaced = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    assert!(left.number("/threads/stranded_bytes") >= 100 * 5120);
+    assert_eq!(of_its_class(&replaced), (200, 100, 100));
+    assert!(replaced.number("/threads/adopted_bytes") >= 100 * 5120, "{}", replaced.0["threads"]);
+    assert_eq!(replaced.number("/threads/stranded_bytes"), 0);
+}
+
+#[test]
+fn what_a_thread_left_before_a_fork_is_the_childs_too() {
+    let mut running = Command::new(program("warm.c")).arg("child").preload().begin();
+    running.line();
+    running.go();
+    let child = running.line().parse().unwrap();
+    running.go();
+    running.line();
+    let replaced = snapshot(child);
+    running.go();
+    running.finish().success();
+    assert_eq!(of_its_class(&replaced), (200, 100, 100));
+    assert!(replaced.number("/threads/adopted_bytes") >= 100 * 5120, "{}", replaced.0["threads"]);
+    assert_eq!((replaced.number("/threads/stranded_bytes"), replaced.number("/threads/live")), (0, 1));
+}
+
 #[test]
 fn more_threads_than_rows_share_one_and_stay_exact() {
     // The segment has room for 4,096 threads of their own.

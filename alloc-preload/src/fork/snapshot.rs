@@ -36,7 +36,7 @@ pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
     globals: [0; CARRIED],
 }));
 
-const CARRIED: usize = 8;
+const CARRIED: usize = 9;
 
 pub(super) fn carried(globals: &Globals) -> [&Counter; CARRIED] {
     [
@@ -46,6 +46,7 @@ pub(super) fn carried(globals: &Globals) -> [&Counter; CARRIED] {
         &globals.purged,
         &globals.purges,
         &globals.retained,
+        &globals.stranded,
         &globals.adopted,
         &globals.page_moves,
     ]

@@ -1,4 +1,4 @@
-//! Threads that end, and who comes after them: slabs are left, and taken over by whoever needs one or frees into one.
+//! Slabs without a heap: how a heap leaves them, and how they are taken over by whoever needs one or frees into one.
 
 use super::{Heap, classes, give_back, of, push_on, release, slab_at, take_off, usage};
 use crate::background;
@@ -17,7 +17,8 @@ const LEFT_AT_ONCE: usize = 64;
 impl Heap {
     /// Leaves all slabs: the wholly free ones go back, the others wait for another heap.
     pub(crate) fn abandon(&self) {
-        self.usage().store(usage::LEAVING, Ordering::Relaxed);
+        // Before anything is changed: a child that finds the heap warm believes that nothing has been.
+        self.usage().store(usage::LEAVING, Ordering::SeqCst);
         self.drain_inbox();
         self.release_quarantine();
         self.empty_bins();
@@ -34,6 +35,7 @@ impl Heap {
         self.usage().store(usage::IDLE, Ordering::SeqCst);
         self.receive(self.inbox.take());
         self.hand_over();
+        globals().stranded.sub_shared(self.left.take());
     }
 
     /// A slab of ours, taken off its list; `None` if there is none. Classes below `first` have none but full ones.
@@ -67,10 +69,12 @@ impl Heap {
             return;
         }
         let bytes = slab.carved_bytes() as u64;
-        // Counted before anybody can take it over.
-        globals().stranded.add_shared(bytes);
+        // Counted before anybody can take it over; of a warm heap, when its thread ended.
+        let counted = self.left.get().min(bytes);
+        self.left.set(self.left.get() - counted);
+        globals().stranded.add_shared(bytes - counted);
         if let Some(row) = self.row.get() {
-            row.abandoned.add_owned(bytes);
+            row.abandoned.add_owned(bytes - counted);
         }
         slab.set_owner(owner::ABANDONED);
         put_abandoned(central, slab);

@@ -11,8 +11,10 @@ mod abandon;
 mod bins;
 mod give;
 mod remote;
+mod warm;
 
 pub(crate) use abandon::put_abandoned;
+pub(crate) use warm::{cool, take_warm};
 
 use crate::account::Account;
 use crate::background;
@@ -40,6 +42,7 @@ pub(crate) struct Heap {
     /// First, so that a heap's address is that of its bins: its name.
     bins: Bins,
     inbox: Inbox,
+    /// The next heap that is idle, or warm, as this one.
     pub(crate) next_idle: Cell<u32>,
     pub(crate) account: Account,
     outgoing: Outgoing,
@@ -51,6 +54,8 @@ pub(crate) struct Heap {
     /// First full slab, of any class.
     full: Cell<u32>,
     quarantine: Quarantine,
+    /// Bytes of its slabs that count as stranded already, since it is warm.
+    left: Cell<u64>,
 }
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
@@ -61,8 +66,10 @@ pub(crate) mod usage {
     pub(crate) const IDLE: u32 = 0;
     /// A thread uses it.
     pub(crate) const USED: u32 = 1;
-    /// Its thread is abandoning its slabs.
+    /// Its slabs are being abandoned.
     pub(crate) const LEAVING: u32 = 2;
+    /// Its thread has ended, and the next one may go on with it.
+    pub(crate) const WARM: u32 = 3;
 }
 
 /// Dirty runs purged in one go.
@@ -117,6 +124,7 @@ impl Heap {
     pub(crate) fn reset(&self) {
         self.forget_blocks();
         self.full.set(NO_UNIT);
+        self.left.set(0);
         for list in [&self.current, &self.partial, &self.spare] {
             for entry in list {
                 entry.set(NO_UNIT);
@@ -284,12 +292,16 @@ impl Heap {
         if options().huge != Huge::Never && !segment::is_filtered() {
             huge::collapse_one(now);
         }
+        let cooled = cool(now.saturating_sub(warm::PATIENCE));
         let Some(decay) = decay_ns() else { return };
         if now.saturating_sub(self.trimmed_at.get()) > decay {
             self.trimmed_at.set(now);
             self.trim();
         }
-        central().spans.purge_older(now.saturating_sub(decay), PURGES);
+        // What a warm heap held has been free for as long as its thread is gone.
+        let before = now.saturating_sub(decay);
+        let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };
+        central().spans.purge_older(before, PURGES);
     }
 
     /// Gives back the class's spare slab.

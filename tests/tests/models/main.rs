@@ -10,7 +10,7 @@
 //! | [`sync`]       | loom's types behind the names and the layout that the sources expect |
 //! | [`world`]      | a heap made of these for every interleaving; what threads do to it |
 //! | [`window`], [`stand_ins`] | the little that stands in for memory, runs of units and the kernel |
-//! | [`locks`], [`remote`], [`abandoned`] | the models |
+//! | [`locks`], [`remote`], [`abandoned`], [`warm`] | the models |
 #![cfg(loom)]
 #![allow(dead_code, unused_imports, reason = "the sources have more in them than the models use")]
 #![allow(unexpected_cfgs, reason = "features of the allocator's")]
@@ -59,3 +59,4 @@ use stand_ins::{account, background, misuse, options, os, span};
 mod abandoned;
 mod locks;
 mod remote;
+mod warm;

@@ -65,6 +65,10 @@ impl Window {
         }
     }
 
+    pub(crate) fn is_chunked(&self) -> bool {
+        false
+    }
+
     pub(crate) fn base(&self) -> usize {
         self.places().base
     }

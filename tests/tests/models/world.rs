@@ -2,7 +2,7 @@
 //! path does in the library stands here in its plain form, made of the same functions of ledger, bins and heap.
 
 use crate::central::{self, Central, NO_HEAP_ID, central};
-use crate::heap::{Heap, usage};
+use crate::heap::{self, Heap, usage};
 use crate::hot;
 use crate::ledger;
 use crate::misuse;
@@ -64,6 +64,7 @@ fn begin() {
         abandoned: [NO_UNIT; CLASSES],
         abandoned_full: NO_UNIT,
         idle: NO_HEAP_ID,
+        warm: NO_HEAP_ID,
         made: 1,
     };
 }
@@ -84,6 +85,16 @@ pub(crate) fn start(id: u32) -> &'static Heap {
     heap.usage().store(usage::USED, Ordering::SeqCst);
     heap.set_row(row(id));
     heap
+}
+
+/// The warm heap whose thread ended last, for a thread that begins, if there is one.
+pub(crate) fn start_warm() -> Option<&'static Heap> {
+    let id = heap::take_warm(&mut central())?;
+    // SAFETY: made before.
+    let heap = unsafe { central::heap(id) };
+    heap.usage().store(usage::USED, Ordering::SeqCst);
+    heap.go_on();
+    Some(heap)
 }
 
 /// A block of the heap.
@@ -176,6 +187,7 @@ pub(crate) fn everything_returns(heaps: &[&'static Heap]) {
             heap.abandon();
         }
     }
+    heap::cool(u64::MAX);
     for unit in (0..UNITS as u32).map(UnitIndex) {
         // SAFETY: in the window.
         let owner = unsafe { WINDOW.unit(unit) }.owner();
