@@ -8,8 +8,8 @@ use crate::options::options;
 use crate::os;
 use crate::slab::NO_UNIT;
 use crate::span::Spans;
+use crate::sync::UnsafeCell;
 use crate::window::{HeapArea, Part, WINDOW, commit_table};
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::class::CLASSES;
 

@@ -191,7 +191,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
         account::open(own, unsafe { central::heap(id) });
-        thread::start_row(row);
+        thread::rows::begin(row);
         globals().threads_started.set(1);
     }
     retire_others(own_id);

@@ -134,7 +134,7 @@ fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     slot.requested_plus_one.set(event.block.and_then(|(_, requested)| requested).map_or(0, |bytes| bytes as u64 + 1));
     slot.time_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
     slot.tid.store(os::tid(), Ordering::Relaxed);
-    slot.stamp.set_release(number);
+    slot.stamp.set(number);
 }
 
 /// Ends the program as `abort(3)` does: a handler of the program's runs first, a blocked or ignored signal does not

@@ -3,7 +3,7 @@
 //! The files that take these from here also run under loom, whose versions then stand in their place: see the models in
 //! `tests/tests/models`.
 
-pub(crate) use core::cell::Cell;
+pub(crate) use core::cell::{Cell, UnsafeCell};
 pub(crate) use core::hint::spin_loop;
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 

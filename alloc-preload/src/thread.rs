@@ -1,21 +1,21 @@
 //! Threads: which heap a thread has, from its first call to its last.
 
+pub(crate) mod rows;
+
 use crate::account;
 use crate::boot;
 use crate::cancel::Shelter;
-use crate::central::{self, NO_HEAP_ID, central, wiped};
+use crate::central::{self, wiped};
 use crate::clock;
 use crate::fork;
-use crate::heap::{self, Heap, usage};
+use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
-use crate::misuse;
-use crate::os;
 use crate::segment;
 use crate::stats::globals;
-use crate::window::WINDOW;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU32, Ordering};
-use shm_layout::layout::{Row, SHARED_ROW, row_state};
+use rows::Claimed;
+use shm_layout::layout::{SHARED_ROW, row_state};
 
 // Two words of initial-exec TLS: the thread's hot record, and its state. `thread_local!` in a shared library would
 // call `__tls_get_addr` on every access.
@@ -140,7 +140,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     if state() == SHARED {
         return Some(None);
     }
-    let Some(Claimed { id, is_warm }) = claim() else {
+    let Some(Claimed { id, is_warm }) = rows::claim() else {
         globals().threads_without_row.add_shared(1);
         globals().threads_started.add_shared(1);
         set_state(SHARED);
@@ -152,7 +152,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     if let Some(row) = heap.row() {
-        start_row(row);
+        rows::begin(row);
         if is_warm {
             heap.go_on();
             hot.set_ready(false);
@@ -165,71 +165,6 @@ fn attach() -> Option<Option<&'static Hot>> {
     // After the heap is set: this may allocate.
     hook_exit();
     Some(Some(hot))
-}
-
-/// A heap for a new thread.
-struct Claimed {
-    id: u32,
-    /// It has slabs, and a record that leads to them.
-    is_warm: bool,
-}
-
-/// A heap for a new thread: a warm one, an idle one, or the next that was never used. Its row has memory behind it.
-fn claim() -> Option<Claimed> {
-    let segment = boot::segment()?;
-    let (_, room) = WINDOW.heaps();
-    let mut central = central();
-    if let Some(id) = heap::take_warm(&mut central) {
-        return Some(Claimed { id, is_warm: true });
-    }
-    let id = if central.idle != NO_HEAP_ID { central.idle } else { central.made };
-    if id as usize >= room {
-        return None;
-    }
-    // SAFETY: there is room for it.
-    let heap = unsafe { central::heap(id) };
-    let row = segment.row(id as usize)?;
-    if id == central.made {
-        // SAFETY: there is room for it.
-        unsafe { central::make_ready(id) }.ok()?;
-        central.made += 1;
-        heap.reset();
-        globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
-    } else {
-        central.idle = heap.next_idle.get();
-    }
-    heap.set_row(row);
-    Some(Claimed { id, is_warm: false })
-}
-
-/// Publishes that a new thread continues this row.
-pub(crate) fn start_row(row: &Row) {
-    let name = if segment::is_filtered() { [0; 16] } else { os::thread_name() };
-    for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
-        word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
-    }
-    let mut sums = [0; 6];
-    for line in &row.lines {
-        let [allocations, frees, requested_in, requested_out, ..] = &mut sums;
-        *allocations += line.allocations.get();
-        *frees += line.frees.get();
-        *requested_in += line.requested_in.get();
-        *requested_out += line.requested_out.get();
-    }
-    let [.., reallocations, remote_frees] = &mut sums;
-    *reallocations = row.reallocations.get();
-    *remote_frees = row.remote_frees.get();
-    for (base, sum) in row.base.iter().zip(sums) {
-        base.set(sum);
-    }
-    let (stack, thread) = misuse::pointers();
-    row.stack_pointer.set(stack as u64);
-    row.thread_pointer.set(thread as u64);
-    row.tid.store(os::tid(), Ordering::Relaxed);
-    row.started_ns.set(clock::read());
-    row.ended_ns.set(0);
-    row.state.store(row_state::LIVE, Ordering::Relaxed);
-    row.generation.set_release(row.generation.get() + 1);
 }
 
 /// Prepares heap 0, once a process.
@@ -261,12 +196,7 @@ fn detach() {
     // SAFETY: a ready record has a heap.
     let heap = unsafe { central::heap(id) };
     account::close(own, heap);
-    if let Some(row) = heap.row() {
-        row.ended_ns.set(clock::read());
-        row.state.store(row_state::ENDED, Ordering::Relaxed);
-    }
-    heap.leave_to_next(id);
-    globals().threads_ended.add_shared(1);
+    rows::retire(id, heap);
 }
 
 // ---- the end of a thread ---------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
 //! Counters: a `u64` in shared memory. The method's name says who else may write.
+//!
+//! Every store releases: whoever has seen a counter's new value, and then reads others with an order before that, sees all
+//! that its writer had counted before. On x86-64 that is what a store does anyway.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -19,21 +22,9 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The present value, and everything its writer stored before it.
-    #[inline(always)]
-    pub fn get_acquire(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
     /// Overwrites the value. Only for a counter's one writer.
     #[inline(always)]
     pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// Overwrites the value and publishes everything stored before it.
-    #[inline(always)]
-    pub fn set_release(&self, value: u64) {
         self.0.store(value, Ordering::Release);
     }
 
@@ -41,20 +32,20 @@ impl Counter {
     #[inline(always)]
     pub fn add_owned(&self, n: u64) -> u64 {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
-        self.0.store(sum, Ordering::Relaxed);
+        self.0.store(sum, Ordering::Release);
         sum
     }
 
     /// Adds `n` where several threads write. Returns the new value.
     #[inline]
     pub fn add_shared(&self, n: u64) -> u64 {
-        self.0.fetch_add(n, Ordering::Relaxed).wrapping_add(n)
+        self.0.fetch_add(n, Ordering::Release).wrapping_add(n)
     }
 
     /// Subtracts `n` where several threads write.
     #[inline]
     pub fn sub_shared(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
+        self.0.fetch_sub(n, Ordering::Release);
     }
 
     /// Raises the value to at least `n`, whoever else writes.
@@ -62,7 +53,7 @@ impl Counter {
     pub fn raise_shared(&self, n: u64) {
         // Even an exchange that changes nothing would take the line away from the others.
         if self.get() < n {
-            self.0.fetch_max(n, Ordering::Relaxed);
+            self.0.fetch_max(n, Ordering::Release);
         }
     }
 

@@ -23,9 +23,9 @@ pub mod layout;
 pub mod name;
 pub mod reader;
 
-/// What counters are made of; loom's in its place where the allocator's models run.
+/// What the segment is made of; loom's in its place where the allocator's models run.
 mod sync {
-    pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 }
 
 pub use layout::{LAYOUT_VERSION, MAGIC};

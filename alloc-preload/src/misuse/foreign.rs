@@ -110,7 +110,7 @@ fn write(slots: &Slots, number: u64, event: &Event, module: Option<&Module>) -> 
     for (place, &byte) in slot.module.iter().zip(path) {
         place.store(byte, Ordering::Relaxed);
     }
-    slot.stamp.set_release(number);
+    slot.stamp.set(number);
     true
 }
 

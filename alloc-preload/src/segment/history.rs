@@ -91,5 +91,5 @@ fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums) {
     set(&slot.allocations, sums.allocations);
     set(&slot.frees, sums.frees);
     set(&slot.cumulative_requested, sums.cumulative_requested);
-    slot.stamp.set_release(period + 1);
+    slot.stamp.set(period + 1);
 }

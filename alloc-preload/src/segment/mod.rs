@@ -90,7 +90,7 @@ impl Segment {
             segment.describe_process();
         }
         history::start(segment);
-        segment.header().magic.set_release(MAGIC);
+        segment.header().magic.set(MAGIC);
         Some(segment)
     }
 

@@ -7,7 +7,7 @@ use super::fake::{CREATED, Fake, about, busy};
 use super::following::Following;
 use super::{History, Line, Process, State};
 use shm_layout::class::{BUCKETS, CLASSES};
-use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals};
+use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals, Row};
 use std::mem::offset_of;
 
 #[test]
@@ -108,4 +108,17 @@ fn hostile_counters_are_only_wrong_numbers() {
     fake.bytes[CLASSES_OFFSET..used].fill(0xff);
     let process = fake.process(about(State::Live), u64::MAX);
     assert!(crate::view::format::bytes(process.totals.committed_bytes.unwrap()).ends_with("EiB"));
+}
+
+#[test]
+fn a_row_that_a_thread_is_taking_is_in_the_totals_and_not_in_the_list() {
+    let tids = |process: &Process| {
+        process.threads.iter().flat_map(|threads| &threads.rows).filter_map(|row| row.tid).collect()
+    };
+    let (all, mut taken) = (busy().process(about(State::Live), 12), busy());
+    taken.row_word(1, offset_of!(Row, taken), 9);
+    let taken = taken.process(about(State::Live), 12);
+    let (all_tids, taken_tids): (Vec<u32>, Vec<u32>) = (tids(&all), tids(&taken));
+    assert_eq!((all_tids, taken_tids), (vec![1234, 1235, 1236], vec![1235, 1236]));
+    assert_eq!(all.totals.allocations, taken.totals.allocations);
 }

@@ -1,7 +1,7 @@
 //! What the program did wrong: a ring of events, and a ring of those who free other allocators' blocks.
 
 use crate::counter::Counter;
-use core::sync::atomic::{AtomicU8, AtomicU32};
+use crate::sync::{AtomicU8, AtomicU32};
 
 /// What a misuse event was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -16,7 +16,7 @@
 
 use crate::class::LINES;
 use crate::counter::Counter;
-use core::sync::atomic::{AtomicU8, AtomicU32};
+use crate::sync::{AtomicU8, AtomicU32};
 
 mod misuse;
 
@@ -279,7 +279,7 @@ pub struct Row {
     pub state: AtomicU32,
     /// The thread, in the process's PID namespace.
     pub tid: AtomicU32,
-    /// Threads that have had this row; raised last when one takes it.
+    /// Threads that have had this row; raised last when one takes it, after everything that says whose it is.
     pub generation: Counter,
     /// Thread name at the start, NUL-padded.
     pub name: [Counter; 2],
@@ -297,8 +297,8 @@ pub struct Row {
     pub abandoned: Counter,
     /// Bytes of such slabs it took over.
     pub adopted: Counter,
-    /// Reserved, zero.
-    pub reserved: [Counter; 1],
+    /// As `generation`, but raised first. 0: written by a library that had no such counter.
+    pub taken: Counter,
     /// `allocations`, `frees`, `requested_in`, `requested_out`, `reallocations`, `remote_frees` (sums over all
     /// lines) when the present thread took the row.
     pub base: [Counter; 6],

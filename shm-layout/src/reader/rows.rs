@@ -3,8 +3,10 @@
 use super::Reader;
 use super::bytes::{u32_at, u64_at};
 use crate::class::{CLASSES, LINES};
+use crate::counter::Counter;
 use crate::layout::{CLASSES_OFFSET, ClassCounters, ClassInfo, ROWS_OFFSET, Row};
 use core::mem::offset_of;
+use core::ops::Range;
 
 /// Counters of one size class or bucket: summed over all threads, or of one thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -72,10 +74,15 @@ impl LineTotals {
 }
 
 /// One thread's row. Cumulative counters cover every thread that had the row; `base` is what the present one found.
+///
+/// All counters are of the first copy, so that with [`RowView::is_settled`] none of them is a later thread's.
 #[derive(Clone, Copy)]
 pub struct RowView<'a> {
     /// Index of the row.
     pub index: usize,
+    /// Whether it is certain whose row it is. Else another thread was about to take it: the one before has ended, and
+    /// what is said of a thread here may be partly the one's and partly the other's.
+    pub is_settled: bool,
     /// One of [`crate::layout::row_state`]; any number in a hostile segment.
     pub state: u32,
     /// The thread, in the process's PID namespace.
@@ -144,34 +151,55 @@ impl<'a> Reader<'a> {
 
     fn row(&self, index: usize) -> RowView<'a> {
         let start = row_offset(index);
-        let word = |offset| u64_at(self.second, start + offset);
+        let counted = Reader { second: self.first, ..*self };
+        let word = |offset| u64_at(self.first, start + offset);
         let mut name = [0; 16];
-        name[..8].copy_from_slice(&word(offset_of!(Row, name)).to_le_bytes());
-        name[8..].copy_from_slice(&word(offset_of!(Row, name) + 8).to_le_bytes());
+        for (at, half) in name.chunks_exact_mut(8).enumerate() {
+            half.copy_from_slice(&word(offset_of!(Row, name) + at * size_of::<Counter>()).to_le_bytes());
+        }
         let mut sums = LineTotals::default();
         for line in 0..LINES {
-            self.add_line(&mut sums, index, line);
+            counted.add_line(&mut sums, index, line);
         }
         RowView {
             index,
+            is_settled: self.is_settled(start),
             state: u32_at(self.second, start + offset_of!(Row, state)),
-            tid: u32_at(self.second, start + offset_of!(Row, tid)),
+            tid: u32_at(self.first, start + offset_of!(Row, tid)),
             generation: word(offset_of!(Row, generation)),
             name,
             started_ns: word(offset_of!(Row, started_ns)),
-            ended_ns: word(offset_of!(Row, ended_ns)),
+            ended_ns: u64_at(self.second, start + offset_of!(Row, ended_ns)),
             reallocations: word(offset_of!(Row, reallocations)),
             remote_frees: word(offset_of!(Row, remote_frees)),
             remote_collected: word(offset_of!(Row, remote_collected)),
             abandoned: word(offset_of!(Row, abandoned)),
             adopted: word(offset_of!(Row, adopted)),
-            base: core::array::from_fn(|i| word(offset_of!(Row, base) + 8 * i)),
+            base: core::array::from_fn(|i| word(offset_of!(Row, base) + i * size_of::<Counter>())),
             allocations: sums.allocations,
             frees: sums.frees,
             requested_in: sums.requested_in,
             requested_out: sums.requested_out,
-            reader: *self,
+            reader: counted,
         }
+    }
+
+    /// Whether the row that starts there belonged to one thread from some point of the first copy to some point of the
+    /// second: the copies agree on whose it is, and nobody has begun to take it.
+    ///
+    /// Had the first copy anything of a thread that takes the row, the second would have its `taken`, which was stored
+    /// earlier; and the second has all of the thread whose `generation` the first has. So what both have alike is that
+    /// thread's, in whatever order a copy was made.
+    fn is_settled(&self, start: usize) -> bool {
+        const WHOSE: [Range<usize>; 2] =
+            [offset_of!(Row, tid)..offset_of!(Row, ended_ns), offset_of!(Row, taken)..offset_of!(Row, stack_pointer)];
+        let word = |offset| u64_at(self.second, start + offset);
+        let taken = word(offset_of!(Row, taken));
+        let alike = |part: &Range<usize>| {
+            let part = start + part.start..start + part.end;
+            self.first.get(part.clone()) == self.second.get(part)
+        };
+        WHOSE.iter().all(alike) && (taken == word(offset_of!(Row, generation)) || taken == 0)
     }
 
     /// What the class table says about a line, with no counts yet.

@@ -1,3 +1,5 @@
+mod rows;
+
 use super::*;
 use crate::class::{BUCKETS, CLASSES, LINES, SizeClass, UNIT, bucket_limit};
 use crate::layout::*;
@@ -194,48 +196,6 @@ fn copies_of_different_processes_are_refused() {
     let mut other = Image::new(1);
     other.half(offset_of!(Header, pid), 4712);
     assert!(matches!(Reader::new(&one.0, &other.0).err(), Some(ReadError::BadLayout(_))));
-}
-
-#[test]
-fn frees_come_from_the_first_copy_and_allocations_from_the_second() {
-    let mut first = Image::new(2);
-    let mut second = Image::new(2);
-    for row in 0..2 {
-        for (image, n) in [(&mut first, 10), (&mut second, 20)] {
-            image.line(row, 3, offset_of!(ClassCounters, allocations), n);
-            image.line(row, 3, offset_of!(ClassCounters, frees), n);
-            image.line(row, 3, offset_of!(ClassCounters, requested_in), n * 50);
-            image.line(row, 3, offset_of!(ClassCounters, requested_out), n * 50);
-            image.line(row, 3, offset_of!(ClassCounters, capacity_in), n * 2);
-        }
-    }
-    let reader = Reader::new(&first.0, &second.0).unwrap();
-    let line = reader.lines().nth(3).unwrap();
-    assert_eq!((line.allocations, line.frees, line.live_blocks()), (40, 20, 20));
-    assert_eq!((line.requested(), line.allocated()), (1000, 20 * 64));
-    assert_eq!((line.free_list_length(), line.pinned()), (60, 60 * 64));
-    let row = reader.rows().nth(1).unwrap();
-    assert_eq!((row.allocations, row.frees, row.line(3).requested_in), (20, 10, 1000));
-}
-
-#[test]
-fn threads_that_came_between_the_copies_are_counted() {
-    let first = Image::new(1);
-    let mut second = Image::new(3);
-    second.line(2, 0, offset_of!(ClassCounters, allocations), 7);
-    let reader = Reader::new(&first.0, &second.0).unwrap();
-    assert_eq!((reader.rows().count(), reader.rows_missing()), (3, 0));
-    assert_eq!(reader.lines().next().unwrap().live_blocks(), 7);
-    let cut = Reader::new(&first.0, &second.0[..ROWS_OFFSET + 2 * size_of::<Row>()]).unwrap();
-    assert_eq!((cut.rows().count(), cut.rows_missing()), (2, 1));
-}
-
-#[test]
-fn rows_in_use_are_capped() {
-    let mut image = Image::new(2);
-    image.global(offset_of!(Globals, rows_used), u64::MAX);
-    assert_eq!(Reader::new(&image.0, &image.0).unwrap().rows().count(), 2);
-    assert!(Reader::used_bytes(&image.0).unwrap() <= SEGMENT_BYTES);
 }
 
 #[test]

@@ -10,11 +10,12 @@
 //! | [`sync`]       | loom's types behind the names and the layout that the sources expect |
 //! | [`world`]      | a heap made of these for every interleaving; what threads do to it |
 //! | [`window`], [`stand_ins`] | the little that stands in for memory, runs of units and the kernel |
-//! | [`locks`], [`remote`], [`abandoned`], [`warm`] | the models |
+//! | [`segment`], [`reader`] | the rows of the segment, and the monitor's reader before copies of them |
+//! | [`locks`], [`remote`], [`abandoned`], [`warm`], [`owners`] | the models |
 #![cfg(loom)]
 #![allow(dead_code, unused_imports, reason = "the sources have more in them than the models use")]
 #![allow(unexpected_cfgs, reason = "features of the allocator's")]
-#![allow(unreachable_pub, reason = "shm-layout is a crate of its own elsewhere")]
+#![allow(unreachable_pub, private_interfaces, reason = "shm-layout is a crate of its own elsewhere")]
 
 extern crate self as shm_layout;
 
@@ -43,20 +44,24 @@ mod ledger;
 mod lock;
 #[path = "../../../alloc-preload/src/room.rs"]
 mod room;
+#[path = "../../../alloc-preload/src/thread/rows.rs"]
+mod rows;
 #[path = "../../../alloc-preload/src/slab.rs"]
 mod slab;
 #[path = "../../../alloc-preload/src/stats.rs"]
 mod stats;
 
+mod reader;
 mod segment;
 mod stand_ins;
 mod sync;
 mod window;
 mod world;
 
-use stand_ins::{account, background, misuse, options, os, span};
+use stand_ins::{account, background, boot, clock, misuse, options, os, span};
 
 mod abandoned;
 mod locks;
+mod owners;
 mod remote;
 mod warm;

@@ -1,4 +1,4 @@
-//! The rows, and the reader's side of them.
+//! The segment: rows, and the library's own sums over them.
 
 #[path = "../../../alloc-preload/src/segment/sums.rs"]
 mod sums;
@@ -17,6 +17,10 @@ pub(crate) fn is_filtered() -> bool {
 pub(crate) struct Segment;
 
 impl Segment {
+    pub(crate) fn row(&self, id: usize) -> Option<&'static Row> {
+        Some(world::row(id as u32))
+    }
+
     pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> + Clone + use<> {
         (1..HEAPS as u32).map(world::row)
     }

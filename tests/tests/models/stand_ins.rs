@@ -14,6 +14,24 @@ pub(crate) mod background {
     pub(crate) fn freed() {}
 }
 
+pub(crate) mod boot {
+    use crate::segment::Segment;
+
+    pub(crate) fn segment() -> Option<Segment> {
+        Some(Segment)
+    }
+}
+
+pub(crate) mod clock {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Never stands still.
+    pub(crate) fn read() -> u64 {
+        static NOW: AtomicU64 = AtomicU64::new(1);
+        NOW.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 pub(crate) mod options {
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Huge {
@@ -49,6 +67,11 @@ pub(crate) mod misuse {
         unreachable!("nothing is hardened");
     }
 
+    /// Of the calling thread: stack pointer and thread pointer.
+    pub(crate) fn pointers() -> (usize, usize) {
+        (0, 0)
+    }
+
     /// Misuses told since this was asked last.
     pub(crate) fn told() -> usize {
         TOLD.swap(0, Ordering::Relaxed)
@@ -57,6 +80,7 @@ pub(crate) mod misuse {
 
 pub(crate) mod os {
     use crate::sync::AtomicU32;
+    use core::cell::Cell;
     use loom::sync::{Condvar, Mutex};
 
     pub(crate) const PAGE: usize = 4096;
@@ -77,6 +101,19 @@ pub(crate) mod os {
     pub(crate) fn futex_wake(_: &AtomicU32) {
         let _guard = SLEEPERS.0.lock().unwrap();
         SLEEPERS.1.notify_one();
+    }
+
+    loom::thread_local! {
+        /// The thread as the kernel knows it; 0 as long as nobody has said.
+        pub(crate) static TID: Cell<u32> = Cell::new(0);
+    }
+
+    pub(crate) fn tid() -> u32 {
+        TID.with(Cell::get)
+    }
+
+    pub(crate) fn thread_name() -> [u8; 16] {
+        [0; 16]
     }
 
     pub(crate) unsafe fn wipe_on_fork(_: *mut u8, _: usize) -> Result<()> {

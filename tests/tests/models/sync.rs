@@ -50,11 +50,18 @@ impl<T: 'static> Slot<T> {
     }
 }
 
+/// Loom remembers the last access alone. A thread that loads and then stores would hide that another has loaded before, and
+/// the orders of those two would not be tried. So loads are counted, which gives them an order among themselves.
+struct Watched<T> {
+    real: T,
+    loads: loom::sync::atomic::AtomicUsize,
+}
+
 macro_rules! atomic {
     ($name:ident $(<$t:ident>)?, $value:ty, $zero:expr) => {
         pub(crate) struct $name $(<$t: 'static>)? {
             first: $value,
-            real: Slot<loom::sync::atomic::$name $(<$t>)?>,
+            real: Slot<Watched<loom::sync::atomic::$name $(<$t>)?>>,
         }
 
         // SAFETY: loom's threads are taken turns with by one.
@@ -73,12 +80,21 @@ macro_rules! atomic {
                 Self { first, real: Slot::new() }
             }
 
+            fn watched(&self) -> &Watched<loom::sync::atomic::$name $(<$t>)?> {
+                self.real.get(|| Watched {
+                    real: loom::sync::atomic::$name::new(self.first),
+                    loads: loom::sync::atomic::AtomicUsize::new(0),
+                })
+            }
+
             fn real(&self) -> &loom::sync::atomic::$name $(<$t>)? {
-                self.real.get(|| loom::sync::atomic::$name::new(self.first))
+                &self.watched().real
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                self.real().load(order)
+                let watched = self.watched();
+                watched.loads.fetch_add(1, Ordering::Relaxed);
+                watched.real.load(order)
             }
 
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
@@ -190,5 +206,22 @@ impl<T: Copy> Cell<T> {
     #[track_caller]
     pub(crate) fn replace(&self, value: T) -> T {
         self.watch().with_mut(|_| self.value.replace(value))
+    }
+}
+
+/// What an order between the threads has to guard: whoever asks for its address uses it.
+pub(crate) struct UnsafeCell<T> {
+    value: cell::UnsafeCell<T>,
+    watch: Slot<loom::cell::UnsafeCell<()>>,
+}
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { value: cell::UnsafeCell::new(value), watch: Slot::new() }
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self) -> *mut T {
+        self.watch.get(|| loom::cell::UnsafeCell::new(())).with_mut(|_| self.value.get())
     }
 }

@@ -52,7 +52,7 @@ fn begin() {
     }));
     // What several threads use exists before they do.
     let globals = stats::globals();
-    for counter in [&globals.stranded, &globals.adopted, &globals.cached, &globals.metadata] {
+    for counter in [&globals.stranded, &globals.adopted, &globals.cached, &globals.metadata, &globals.threads_ended] {
         counter.set(0);
     }
     for unit in (0..UNITS as u32).map(UnitIndex) {
@@ -111,6 +111,11 @@ pub(crate) fn allocate(heap: &Heap) -> *mut u8 {
         }
         heap.fill(class()).expect("there are units");
     }
+}
+
+/// Counts a block as the heap's thread would, without one.
+pub(crate) fn count(heap: &Heap) {
+    hot::count_in(&row_of(heap).lines[class().0 as usize], SIZE);
 }
 
 /// Frees a live block. False if that was a mistake which was noticed at once.

@@ -31,6 +31,9 @@ pub(super) fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, 
 }
 
 fn thread(row: &RowView<'_>, clock: &Clock, look: &Look<'_>) -> Option<Thread> {
+    if !row.is_settled {
+        return None;
+    }
     let state = match row.state {
         row_state::LIVE => ThreadState::Live,
         row_state::ENDED => ThreadState::Ended,

@@ -1,0 +1,93 @@
+//! Heaps and their rows on the way from thread to thread: claimed, begun, retired.
+//!
+//! A row is never zeroed. Whoever takes one raises `taken`, says whose it is now and where its counters stand, and then
+//! raises `generation`: a reader that finds both alike knows whose counters it sees (see `shm_layout::reader`).
+
+use crate::boot;
+use crate::central::{self, NO_HEAP_ID, central};
+use crate::clock;
+use crate::heap::{self, Heap};
+use crate::hot::Hot;
+use crate::misuse;
+use crate::os;
+use crate::segment;
+use crate::stats::globals;
+use crate::sync::Ordering;
+use crate::window::WINDOW;
+use shm_layout::layout::{Row, row_state};
+
+/// A heap for a new thread.
+pub(crate) struct Claimed {
+    pub(crate) id: u32,
+    /// It has slabs, and a hot record that leads to them.
+    pub(crate) is_warm: bool,
+}
+
+/// A heap for a new thread: a warm one, an idle one, or the next that was never used. Its row has memory behind it.
+pub(crate) fn claim() -> Option<Claimed> {
+    let segment = boot::segment()?;
+    let (_, room) = WINDOW.heaps();
+    let mut central = central();
+    if let Some(id) = heap::take_warm(&mut central) {
+        return Some(Claimed { id, is_warm: true });
+    }
+    let id = if central.idle != NO_HEAP_ID { central.idle } else { central.made };
+    if id as usize >= room {
+        return None;
+    }
+    // SAFETY: there is room for it.
+    let heap = unsafe { central::heap(id) };
+    let row = segment.row(id as usize)?;
+    if id == central.made {
+        // SAFETY: there is room for it.
+        unsafe { central::make_ready(id) }.ok()?;
+        central.made += 1;
+        heap.reset();
+        globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
+    } else {
+        central.idle = heap.next_idle.get();
+    }
+    heap.set_row(row);
+    Some(Claimed { id, is_warm: false })
+}
+
+/// Publishes that a new thread continues this row.
+pub(crate) fn begin(row: &Row) {
+    let name = if segment::is_filtered() { [0; 16] } else { os::thread_name() };
+    row.taken.set(row.generation.get() + 1);
+    for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
+        word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+    }
+    let mut sums = [0; 6];
+    for line in &row.lines {
+        let [allocations, frees, requested_in, requested_out, ..] = &mut sums;
+        *allocations += line.allocations.get();
+        *frees += line.frees.get();
+        *requested_in += line.requested_in.get();
+        *requested_out += line.requested_out.get();
+    }
+    let [.., reallocations, remote_frees] = &mut sums;
+    *reallocations = row.reallocations.get();
+    *remote_frees = row.remote_frees.get();
+    for (base, sum) in row.base.iter().zip(sums) {
+        base.set(sum);
+    }
+    let (stack, thread) = misuse::pointers();
+    row.stack_pointer.set(stack as u64);
+    row.thread_pointer.set(thread as u64);
+    row.tid.store(os::tid(), Ordering::Release);
+    row.started_ns.set(clock::read());
+    row.ended_ns.set(0);
+    row.state.store(row_state::LIVE, Ordering::Release);
+    row.generation.set(row.taken.get());
+}
+
+/// Publishes that the row's thread has ended, and lets the next one have it and the heap.
+pub(crate) fn retire(id: u32, heap: &Heap) {
+    if let Some(row) = heap.row() {
+        row.ended_ns.set(clock::read());
+        row.state.store(row_state::ENDED, Ordering::Release);
+    }
+    globals().threads_ended.add_shared(1);
+    heap.leave_to_next(id);
+}
