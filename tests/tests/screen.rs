@@ -225,6 +225,33 @@ fn every_view_can_be_reached_and_left() {
 }
 
 #[test]
+fn a_full_disk_is_told_of_when_saving_and_nothing_is_left_of_the_file() {
+    if missing(&["tmux", "unshare"]) || tests::missing_privilege() {
+        return;
+    }
+    let cat = cat();
+    let pid = cat.pid().to_string();
+    let folder = tests::artefacts::Folder::new();
+    // Room for one page, which is less than a snapshot; and how much of it is left is what the list shows afterwards.
+    let place = folder.path().display();
+    let script = format!(
+        "mount -t tmpfs -o size=4k none {place} && cd {place} && {} -d 0.1 {pid}; echo \"code=$?\"; ls | wc -l; \
+         stty -a; read -r x",
+        statsmon().display()
+    );
+    let terminal = Terminal::open(&["unshare", "--mount", "sh", "-c", &script]);
+    terminal.wait("the process", |screen| screen.contains("= RSS"));
+    let screen = after(&terminal, &["s"], "not saved");
+    assert!(screen.contains("! not saved: No space left on device"), "{screen}");
+    // It goes on: the next key has its answer in the place of the old one.
+    let screen = after(&terminal, &["M"], "marked");
+    assert!(!screen.contains("not saved") && screen.contains("LIVE"), "{screen}");
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+    assert!(terminal.screen().contains("code=0\n0\n"), "a part of the file is left:\n{}", terminal.screen());
+}
+
+#[test]
 fn the_mouse_is_left_alone_unless_it_is_wanted_and_given_back() {
     if missing(&["tmux"]) {
         return;

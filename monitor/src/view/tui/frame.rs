@@ -222,16 +222,16 @@ fn sides(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
     }
 }
 
-/// What must be said: failures first.
+/// What must be said: failures first, then the answer to a key, which must not be lost among standing problems.
 fn messages(app: &App, theme: &Theme) -> Vec<(String, Style)> {
     let mut messages = Vec::new();
     messages.extend(app.failure.as_ref().map(|why| (format!("! {why}"), theme.bad())));
+    messages.extend(app.notice.as_ref().map(|text| (text.clone(), theme.strong())));
     if app.opened.is_some() {
         messages.extend(app.data().lost.as_ref().map(|why| (format!("! {why}"), theme.bad())));
     } else {
         messages.extend(app.data().problems.iter().map(|why| (format!("! {why}"), theme.bad())));
     }
-    messages.extend(app.notice.as_ref().map(|text| (text.clone(), theme.strong())));
     messages.truncate(MESSAGES - 1);
     messages.extend(app.program.as_ref().map(|program| (watch::status(program), Style::new())));
     messages

@@ -2,7 +2,7 @@
 
 use crate::model::{Process, Snapshot, Time};
 use crate::view::json;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -11,13 +11,23 @@ pub(super) fn save(time: Time, processes: Vec<Process>) -> String {
     let name = file_name(time, &processes);
     match write(&name, &Snapshot::of(time, processes)) {
         Ok(()) => format!("saved to {name}; compare with: statsmon PID --against {name}"),
-        Err(error) => format!("! not saved to {name}: {error}"),
+        // The reason first: the line may be short.
+        Err(error) => format!("! not saved: {error}: {name}"),
     }
 }
 
 fn write(name: &str, snapshot: &Snapshot) -> io::Result<()> {
     // Never over anything, and for this user alone.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(name)?;
+    let filled = fill(file, snapshot);
+    if filled.is_err() {
+        // Half a snapshot is of no use, and takes the room that is wanting.
+        let _ = std::fs::remove_file(name);
+    }
+    filled
+}
+
+fn fill(file: File, snapshot: &Snapshot) -> io::Result<()> {
     let mut out = BufWriter::new(file);
     json::write(snapshot, &mut out)?;
     out.flush()

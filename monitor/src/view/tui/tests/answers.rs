@@ -315,3 +315,13 @@ fn differences_are_sorted_by_their_size_whichever_way_they_go() {
     let at = |figure: &str| drawn.find(figure).unwrap_or_else(|| panic!("{figure} is not in\n{drawn}"));
     assert!(at("requested") < at("threads") && at("threads") < at("class 80") && at("class 80") < at("class 16 "));
 }
+
+#[test]
+fn the_answer_to_a_key_is_shown_whatever_else_is_wrong() {
+    let mut app = listed((80, 24));
+    let problems = vec!["4711: permission denied".to_owned(); 5];
+    app.update(Event::List { time: fixture::NOW, processes: fixture::processes(), problems });
+    app.update(Event::Notice("! not saved".to_owned()));
+    let drawn = pictures::draw(&app, &pictures::COLOUR).to_string();
+    assert!(drawn.contains("! not saved") && drawn.contains("permission denied"), "{drawn}");
+}
