@@ -1,84 +1,67 @@
-/* A thread that ends and leaves blocks behind, and what becomes of its heap. Usage: warm next | main | child.
-   next: another thread follows. main: nobody does; the first thread goes on for longer than the heap is kept.
-   child: the process forks at once, and the child goes on. */
+/* Calls whose instructions are counted, each between two marks, after enough of the same to warm everything up.
+   Some blocks of the class stay live all the time, so that no slab empties or fills up at a mark.
+   Usage: warm malloc|free|realloc|pairs SIZE. Sixteen sections; of pairs, each is a loop of sixteen. */
 #include "handshake.h"
-#include <pthread.h>
-#include <sys/wait.h>
-#include <time.h>
 
-enum { BLOCKS = 100, SIZE = 5000 };
+#define MARK() __asm__ volatile("int3" ::: "memory")
 
-static void *left[BLOCKS];
+enum { KEPT = 3, WARM = 200, SECTIONS = 16, PAIRS = 16 };
 
-static void *leaves(void *unused) {
-    (void)unused;
-    for (int i = 0; i < BLOCKS; i++) {
-        must((left[i] = malloc(SIZE)) != NULL);
-        memset(left[i], i, SIZE);
+/* As short as a loop can be that calls both. */
+__attribute__((noinline)) static void pairs(size_t size) {
+    for (int i = PAIRS; i > 0; i--) {
+        void *block = malloc(size);
+        __asm__ volatile("" : "+r"(block) : : "memory");
+        free(block);
     }
-    return NULL;
-}
-
-/* Frees what was left, every byte of it checked, and takes as much itself. */
-static void *replaces(void *unused) {
-    (void)unused;
-    for (int i = 0; i < BLOCKS; i++) {
-        for (int at = 0; at < SIZE; at++) {
-            must(((unsigned char *)left[i])[at] == (unsigned char)i);
-        }
-        free(left[i]);
-        must((left[i] = malloc(SIZE)) != NULL);
-        memset(left[i], i, SIZE);
-    }
-    return NULL;
-}
-
-static void thread(void *(*run)(void *)) {
-    pthread_t id;
-    must(pthread_create(&id, NULL, run, NULL) == 0);
-    must(pthread_join(id, NULL) == 0);
-}
-
-/* Allocates and frees other sizes for so many milliseconds. */
-static void go_on_for(long ms) {
-    struct timespec from, now;
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    do {
-        for (size_t size = 16; size < 2000; size += 16) {
-            void *volatile block = malloc(size);
-            must(block != NULL);
-            free(block);
-        }
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
 }
 
 int main(int count, char **arguments) {
-    must(count == 2);
-    pause_here("ready");
-    thread(leaves);
-    if (strcmp(arguments[1], "child") == 0) {
-        pid_t child = fork();
-        must(child >= 0);
-        if (child > 0) {
-            int status;
-            must(waitpid(child, &status, 0) == child && status == 0);
-            return 0;
+    must(count == 3);
+    const char *what = arguments[1];
+    size_t size = (size_t)atol(arguments[2]);
+    static char *kept[KEPT];
+    for (int i = 0; i < KEPT; i++) {
+        must((kept[i] = malloc(size)) != NULL);
+    }
+    for (int round = 0; round < WARM + SECTIONS; round++) {
+        int marked = round >= WARM;
+        if (strcmp(what, "pairs") == 0) {
+            if (marked) {
+                MARK();
+                pairs(size);
+                MARK();
+            } else {
+                pairs(size);
+            }
+            continue;
         }
-        say("%d", (int)getpid());
-        wait_for_go();
-        replaces(NULL);
-        pause_here("replaced");
-        return 0;
+        char *block;
+        if (marked && strcmp(what, "malloc") == 0) {
+            MARK();
+            block = malloc(size);
+            MARK();
+        } else {
+            block = malloc(size);
+        }
+        must(block != NULL);
+        char *again;
+        if (marked && strcmp(what, "realloc") == 0) {
+            MARK();
+            again = realloc(block, size + 1);
+            MARK();
+        } else {
+            again = realloc(block, size + 1);
+        }
+        must(again == block);
+        must(realloc(block, size) == block);
+        if (marked && strcmp(what, "free") == 0) {
+            MARK();
+            free(block);
+            MARK();
+        } else {
+            free(block);
+        }
     }
-    pause_here("left");
-    if (strcmp(arguments[1], "next") == 0) {
-        thread(replaces);
-    } else {
-        go_on_for(200);
-        go_on_for(0);
-        replaces(NULL);
-    }
-    pause_here("replaced");
     return 0;
 }

@@ -76,7 +76,7 @@ fn a_hundred_thousand_threads_strand_nothing() {
     running.finish().success();
 }
 
-/// Blocks of the class that `warm.c` uses: allocated, freed, live.
+/// Blocks of the class that `leaves.c` uses: allocated, freed, live.
 fn of_its_class(seen: &Snapshot) -> (i64, i64, i64) {
     let class = seen.figures().classes.get(&5120).copied().unwrap_or_default();
     (class.allocations, class.frees, class.live_blocks)
@@ -84,7 +84,7 @@ fn of_its_class(seen: &Snapshot) -> (i64, i64, i64) {
 
 #[test]
 fn what_a_thread_leaves_goes_to_the_next_one() {
-    let mut running = Command::new(program("warm.c")).arg("next").preload().begin();
+    let mut running = Command::new(program("leaves.c")).arg("next").preload().begin();
     running.line();
     running.go();
     running.line();
@@ -105,7 +105,7 @@ fn what_a_thread_leaves_goes_to_the_next_one() {
 
 #[test]
 fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
-    let mut running = Command::new(program("warm.c")).arg("main").preload().begin();
+    let mut running = Command::new(program("leaves.c")).arg("main").preload().begin();
     running.line();
     running.go();
     running.line();
@@ -123,7 +123,7 @@ fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
 
 #[test]
 fn what_a_thread_left_before_a_fork_is_the_childs_too() {
-    let mut running = Command::new(program("warm.c")).arg("child").preload().begin();
+    let mut running = Command::new(program("leaves.c")).arg("child").preload().begin();
     running.line();
     running.go();
     let child = running.line().parse().unwrap();
