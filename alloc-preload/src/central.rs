@@ -126,7 +126,7 @@ pub(crate) fn was_cut_off() -> bool {
 // The heaps' area: the wiped page, the hot records (wiped as well), the heaps.
 
 /// Heaps that become accessible at a time.
-const STEP: usize = 16;
+const STEP: usize = 4;
 
 /// The area for `count` heaps.
 pub(crate) fn heap_area(count: usize) -> HeapArea {

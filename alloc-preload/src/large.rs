@@ -10,6 +10,7 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
+use crate::segment;
 use crate::span::{Guard, Run, Wanted, guard};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UNIT_PAGES, UnitIndex, WINDOW, owner};
@@ -105,6 +106,7 @@ impl Large {
             block.install_guard();
         }
         block.set_requested(demand.size);
+        run.settle();
         Some((block, taken.zero))
     }
 
@@ -191,8 +193,19 @@ impl Large {
         }
     }
 
+    /// Keeps others from cutting off the block's tail, until it is settled again.
+    fn hold(self) {
+        if !self.run().hold() {
+            drop(central());
+        }
+    }
+
     /// Gives the span back. The block is no longer live, and counted as freed.
     pub(crate) fn give(self) {
+        self.hold();
+        if self.run().is_cut() {
+            return central().spans.give_cut(self.unit);
+        }
         let units = self.run().units.get() as usize;
         self.free_units(0);
         central().spans.give(self.unit, units, 0, decay_ns());
@@ -201,9 +214,24 @@ impl Large {
 
     /// Makes the block `size` bytes without moving it; false if that cannot be. Not counted.
     pub(crate) fn resize(self, size: usize) -> bool {
-        let Some(allocated) = pages(size) else { return false };
-        let run = self.run();
-        let (units, wanted) = (run.units.get() as usize, (allocated + hardened_bytes()).div_ceil(UNIT));
+        self.hold();
+        let resized = pages(size).is_some_and(|allocated| self.resize_held(size, allocated));
+        self.run().settle();
+        resized
+    }
+
+    fn resize_held(self, size: usize, allocated: usize) -> bool {
+        let (run, needed) = (self.run(), allocated + hardened_bytes());
+        let units = run.units.get() as usize;
+        let mut wanted = needed.div_ceil(UNIT);
+        if run.is_cut() {
+            if needed <= run.mapped() {
+                // What lies behind it is cut off when it is needed.
+                wanted = units;
+            } else if central().spans.restore_tail(self.unit).is_err() {
+                return false;
+            }
+        }
         // A block that has grown is left without, since it will grow again.
         let in_the_way = harden::is_on() || run.guard.get() as usize * PAGE < allocated;
         if in_the_way && !self.remove_guard() {
@@ -236,7 +264,7 @@ impl Large {
         let demand = Demand::growing(size);
         let (new, _) = Self::take(Demand { room, ..demand }).or_else(|| Self::take(demand))?;
         let moved = self.allocated();
-        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES && !WINDOW.is_over_limit();
+        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES && has_room_to_move();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
         if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
             globals().page_moves.add_shared(1);
@@ -262,6 +290,7 @@ impl Large {
 
     /// Gives up an uncounted block whose memory is gone: what is mapped there from now on is somebody else's.
     fn lose(self) {
+        self.hold();
         // SAFETY: the first granule of our block.
         unsafe { WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES) }.note(ledger::FREE);
         for unit in self.unit.0..self.unit.0 + self.run().units.get() {
@@ -269,6 +298,16 @@ impl Large {
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
         }
     }
+}
+
+/// Whether address space allows pages to be moved: where it does not, the kernel may have unmapped the destination before it
+/// refuses. A limit on a window that was reserved without one has come from outside, and is exceeded. A filter of system
+/// calls may not know the question.
+fn has_room_to_move() -> bool {
+    if WINDOW.is_chunked() {
+        return !WINDOW.is_over_limit();
+    }
+    segment::is_filtered() || os::limit(libc::RLIMIT_AS).is_none()
 }
 
 /// Counters of the bucket that a block of so many bytes falls into.

@@ -72,12 +72,6 @@ pub(crate) fn reserve(size: usize) -> Result<*mut u8> {
     unsafe { call!(SYS_mmap, null_mut::<u8>(), size, libc::PROT_NONE, PRIVATE, -1isize, 0) }.map(|p| p as *mut u8)
 }
 
-/// Maps `size` zeroed bytes anywhere.
-pub(crate) fn map(size: usize) -> Result<*mut u8> {
-    // SAFETY: a new private mapping where the kernel likes.
-    unsafe { call!(SYS_mmap, null_mut::<u8>(), size, READ_WRITE, PRIVATE, -1isize, 0) }.map(|p| p as *mut u8)
-}
-
 /// Maps `size` zeroed bytes at exactly `address`; fails with `EEXIST` where something is mapped already.
 pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
     let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;

@@ -3,7 +3,7 @@
 //! Every run, free or not, has its record at its first unit, and its length at its last too, so that neighbours are
 //! found in one step. Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero); only
 //! runs of the same kind are joined. Dirty runs also stand in the order in which they became free
-//! (see `purge`).
+//! (see `purge`). Under a limit on address space there are *vacant* ones as well, which are not mapped (see `vacant`).
 //!
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 
@@ -12,19 +12,22 @@ mod growth;
 pub(crate) mod guard;
 mod purge;
 mod rebuild;
+mod tail;
 mod vacant;
 mod zone;
 
 use crate::clock;
 use crate::options::Huge;
 use crate::stats::globals;
-use crate::window::{CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
+use crate::window::{UNIT_PAGES, UnitIndex, WINDOW, owner};
 use bins::Bins;
 use core::cell::Cell;
+use core::sync::atomic::Ordering;
 use guard::Ration;
 use purge::Appetite;
 use shm_layout::class::UNIT;
-use zone::{ZONES, Zone, zone_for, zone_of};
+use tail::Tail;
+use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
@@ -40,6 +43,8 @@ pub(crate) enum Kind {
     None = 0,
     Dirty,
     Clean,
+    /// Free, and not mapped.
+    Vacant,
     Used,
 }
 
@@ -59,12 +64,14 @@ pub(crate) struct Run {
     pub(crate) touched: Cell<u64>,
     /// Used: it was dirty when taken, so what lies beyond `touched` need not read as zero.
     pub(crate) unclean: Cell<bool>,
-    /// At a chunk's first unit: huge pages were asked for.
-    huge: Cell<bool>,
+    /// Used by a large block: who may cut its tail off.
+    tail: Tail,
     /// Used by a large block: the page of the run that is a guard; 0 where there is none.
     pub(crate) guard: Cell<u32>,
     /// Used by a large block: its bytes, a multiple of the OS page.
     pub(crate) allocated: Cell<u64>,
+    /// Used by a large block: its pages that are mapped, if its tail has been cut off; otherwise 0.
+    mapped: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<Run>() == 64);
@@ -77,9 +84,12 @@ pub(crate) struct Spans {
     used_units: usize,
     appetite: Appetite,
     ration: Ration,
-    /// Chunked mode: chunks given back to the system, and how many bytes have to be free before more are.
-    vacant: usize,
+    /// Chunked mode: free runs that are not mapped, and how many bytes have to be free before more become so.
+    vacant: Bins,
     vacate_from: u64,
+    /// Large blocks whose tails have been cut off, and the bytes of these.
+    cut: usize,
+    cut_bytes: u64,
 }
 
 /// The free runs of one zone.
@@ -135,8 +145,10 @@ impl Spans {
             used_units: 0,
             appetite: Appetite::new(),
             ration: Ration::new(),
-            vacant: 0,
+            vacant: Bins::new(),
             vacate_from: 0,
+            cut: 0,
+            cut_bytes: 0,
         }
     }
 
@@ -171,7 +183,7 @@ impl Spans {
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
         let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let own = if wanted.guard.is_some() { Zone::Coarse } else { zone_for(units) };
+        let own = if wanted.guard.is_some() || WINDOW.is_chunked() { Zone::Coarse } else { zone_for(units) };
         let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
         let (mut first, kind) = match self.find(units, align, orders, zones) {
             Some(found) => found,
@@ -321,6 +333,9 @@ impl Spans {
     }
 
     fn bins(&mut self, kind: Kind, zone: Zone) -> &mut Bins {
+        if kind == Kind::Vacant {
+            return &mut self.vacant;
+        }
         let [coarse, fine] = &mut self.zones;
         let free = if zone == Zone::Fine { fine } else { coarse };
         if kind == Kind::Dirty { &mut free.dirty } else { &mut free.clean }
@@ -350,7 +365,7 @@ impl Spans {
 /// Whether a guard at this page of the run that begins at `first` would keep a huge page from forming that was asked for.
 fn is_huge(first: u32, page: usize) -> bool {
     let unit = first + (page / UNIT_PAGES) as u32;
-    run(unit - unit % CHUNK_UNITS as u32).huge.get()
+    chunk_of(unit).huge.load(Ordering::Relaxed)
 }
 
 /// Units from `first` to the next whose address is a multiple of `align` units.

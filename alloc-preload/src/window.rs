@@ -12,7 +12,7 @@ pub(crate) mod huge;
 mod opening;
 mod unit;
 
-pub(crate) use growth::{Part, commit_table, grow, release, remap, unmap};
+pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
@@ -22,8 +22,8 @@ use crate::slab::Slab;
 use crate::span::Run;
 use core::cell::Cell;
 use core::ptr::null;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use shm_layout::class::{GRANULE, UNIT};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
 /// Memory is committed in steps of this many bytes, which is also a huge page.
 pub(crate) const CHUNK: usize = 2 << 20;
@@ -36,8 +36,19 @@ pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 
 /// Bytes of the largest window.
 pub(crate) const LARGEST: usize = 1 << 40;
-/// Bytes of the records of one unit.
+/// Bytes of the records of one unit; that of its chunk is shared by many.
 pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
+
+/// What is written down of a chunk.
+#[repr(C)]
+pub(crate) struct Chunk {
+    /// Pages of slabs on which blocks have been carved (see `huge`).
+    carved: AtomicU16,
+    /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock, like what follows.
+    pub(crate) fine: AtomicBool,
+    /// Whether huge pages were asked for from the start.
+    pub(crate) huge: AtomicBool,
+}
 
 // One line each.
 const _: () = assert!(size_of::<Slab>() == 64);
@@ -52,14 +63,15 @@ pub(crate) struct Window {
     heads: AtomicUsize,
     slabs: AtomicUsize,
     runs: AtomicUsize,
+    chunks: AtomicUsize,
     bytes: AtomicUsize,
     tables: AtomicUsize,
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
     heap_count: AtomicUsize,
-    /// Units whose ledger, and whose records, are accessible.
+    /// Units whose ledger is accessible, and whose records in each table are.
     ledger_ready: AtomicUsize,
-    records_ready: AtomicUsize,
+    records_ready: [AtomicUsize; growth::RECORDS],
     chunked: AtomicUsize,
     /// Not zero once unused address space has been given up: then the tables, too, have to be mapped as they grow.
     released: AtomicUsize,
@@ -75,13 +87,14 @@ pub(crate) static WINDOW: Window = Window {
     heads: AtomicUsize::new(0),
     slabs: AtomicUsize::new(0),
     runs: AtomicUsize::new(0),
+    chunks: AtomicUsize::new(0),
     bytes: AtomicUsize::new(0),
     tables: AtomicUsize::new(0),
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
     heap_count: AtomicUsize::new(0),
     ledger_ready: AtomicUsize::new(0),
-    records_ready: AtomicUsize::new(0),
+    records_ready: [const { AtomicUsize::new(0) }; growth::RECORDS],
     chunked: AtomicUsize::new(0),
     released: AtomicUsize::new(0),
     over_limit: AtomicUsize::new(0),
@@ -190,6 +203,11 @@ impl Window {
         self.chunked.load(Ordering::Relaxed) != 0
     }
 
+    /// Units of a new slab of this class.
+    pub(crate) fn slab_units(&self, class: SizeClass) -> usize {
+        if self.is_chunked() { class.scarce_slab_units() } else { class.slab_units() }
+    }
+
     /// Whether the kernel has kept address space that was to be given up: above its limit the program can map nothing,
     /// not even in the place of something else.
     pub(crate) fn is_over_limit(&self) -> bool {
@@ -271,6 +289,15 @@ impl Window {
     table!(slab, slabs, Slab);
     table!(head_number, heads, AtomicU32);
     table!(run, runs, Run);
+
+    /// The chunk that the unit lies in.
+    ///
+    /// # Safety
+    /// The unit lies below the committed end.
+    pub(crate) unsafe fn chunk(&self, unit: UnitIndex) -> &'static Chunk {
+        // SAFETY: the record is committed with the chunk's units; all atomics.
+        unsafe { &*(self.chunks.load(Ordering::Relaxed) as *const Chunk).add(unit.0 as usize / CHUNK_UNITS) }
+    }
 
     /// The first unit of the slab or span that this one belongs to, or belonged to last.
     ///

@@ -93,6 +93,32 @@ static void own_limit(void) {
     must(blocks >= 200 && blocks < 512);
 }
 
+/* Blocks grow beside each other, so that their pages have to be moved, or copied where that cannot be. */
+static void limit_from_outside(void) {
+    enum { BLOCKS = 8, MOST = 16 << 20 };
+    char *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = touched(1 << 20);
+    }
+    pause_here("%d", getpid());
+    must(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED); /* it is in force */
+    for (size_t size = 1 << 20; size < MOST; size *= 3) {
+        for (int i = 0; i < BLOCKS; i++) {
+            char *block = realloc(blocks[i], size * 3);
+            must(block != NULL);
+            for (size_t at = 0; at < size; at += 4096) {
+                must(block[at] == 1);
+            }
+            memset(block, 1, size * 3);
+            blocks[i] = block;
+        }
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        free(blocks[i]);
+    }
+    use_the_heap();
+}
+
 static void *fork_and_leave(void *unused) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -182,6 +208,8 @@ int main(int count, char **arguments) {
         pause_here("%d", getpid());
     } else if (strcmp(what, "own-limit") == 0) {
         own_limit();
+    } else if (strcmp(what, "limit-from-outside") == 0) {
+        limit_from_outside();
     } else if (strcmp(what, "child-thread") == 0) {
         childs_thread_ends_first();
     } else if (strcmp(what, "locked") == 0) {

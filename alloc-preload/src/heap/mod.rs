@@ -188,7 +188,7 @@ impl Heap {
         if let Some(slab) = self.adopt_one(class) {
             return Some(slab);
         }
-        let units = class.slab_units();
+        let units = WINDOW.slab_units(class);
         let taken = central().spans.take(Wanted::units(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
@@ -200,7 +200,7 @@ impl Heap {
                 WINDOW.set_head(unit, taken.unit);
             }
         }
-        slab.start(class);
+        slab.start(class, units);
         self.own(slab);
         self.count_slab_in(slab);
         Some(slab)

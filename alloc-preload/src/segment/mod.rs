@@ -28,12 +28,14 @@ use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
 
-/// Where the heap lies; copied to the header.
+/// Where the heap lies, and how large its slabs are; copied to the header and the class table.
 pub(crate) struct Ranges {
     /// Address and bytes of the window.
     pub(crate) window: (usize, usize),
     /// Address and bytes of the tables.
     pub(crate) tables: (usize, usize),
+    /// Units of a class's slab.
+    pub(crate) slab_units: fn(SizeClass) -> usize,
 }
 
 /// A mapped segment: a shared object, or private memory of the same layout where it cannot be published.
@@ -242,8 +244,9 @@ impl Segment {
         for class in 0..CLASSES {
             let (class, info) = (SizeClass(class as u8), self.class_info(class));
             info.block_size.set(class.block_size() as u64);
-            set(&info.slab_blocks, class.slab_blocks() as u32);
-            set(&info.slab_bytes, (class.slab_units() * shm_layout::class::UNIT) as u32);
+            let units = (ranges.slab_units)(class);
+            set(&info.slab_blocks, class.blocks_in(units) as u32);
+            set(&info.slab_bytes, (units * shm_layout::class::UNIT) as u32);
         }
         for bucket in 0..BUCKETS {
             self.class_info(CLASSES + bucket).block_size.set(bucket_limit(bucket));
@@ -322,10 +325,16 @@ impl Place {
     }
 }
 
-/// How much of a segment to map: all of it, or under a limit on address space at most a small part of that.
+/// How much of a segment to map: all of it, or under a limit on address space no more rows than there can be heaps.
 fn mapped_bytes() -> usize {
-    const ROWS_ENOUGH: usize = 64;
-    let Some(limit) = os::limit(libc::RLIMIT_AS) else { return SEGMENT_BYTES };
-    let share = (limit / 64) as usize & !(os::PAGE - 1);
-    share.clamp(ROWS_OFFSET + ROWS_ENOUGH * size_of::<Row>(), SEGMENT_BYTES)
+    os::limit(libc::RLIMIT_AS).map_or(SEGMENT_BYTES, |limit| {
+        let bytes = ROWS_OFFSET + rows_under(limit) * size_of::<Row>();
+        bytes.next_multiple_of(os::PAGE)
+    })
+}
+
+/// Rows, and heaps, that there can be under a limit on address space of so many bytes: one for each MiB.
+pub(crate) fn rows_under(limit: u64) -> usize {
+    const FEWEST: u64 = 16;
+    (limit >> 20).clamp(FEWEST, ROWS as u64) as usize
 }

@@ -62,11 +62,9 @@ impl Bins {
         })
     }
 
-    /// All runs.
-    pub(super) fn runs(&self) -> impl Iterator<Item = u32> {
-        let next = |&unit: &u32| Some(run(unit).next.get()).filter(|&next| next != NO_UNIT);
-        let heads = self.heads.iter().filter(|&&head| head != NO_UNIT);
-        heads.flat_map(move |&head| core::iter::successors(Some(head), next))
+    /// One of the longest runs.
+    pub(super) fn longest(&self) -> Option<u32> {
+        self.heads.get(self.filled.checked_ilog2()? as usize).copied()
     }
 
     pub(super) fn push(&mut self, first: u32, units: usize) {

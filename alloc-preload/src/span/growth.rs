@@ -1,13 +1,14 @@
 //! Where units come from when none are free: the other zone's, or new ones at the end of the window, with huge pages behind
 //! them where that costs no memory.
 
-use super::zone::{self, Zone};
-use super::{Kind, Spans, mark, run, skip_to};
+use super::zone::{self, Zone, chunk_of};
+use super::{Kind, Spans, run, skip_to};
 use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
 use crate::window::huge::{self, CHUNK_PAGES};
-use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
+use crate::window::{self, CHUNK_UNITS, UNIT_PAGES, WINDOW};
+use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
 /// Huge pages are asked for once this much is in use. So the one that is filled in part at the end costs a sixteenth on
@@ -17,45 +18,36 @@ const HUGE_FROM: usize = (16 << 20) / UNIT;
 impl Spans {
     /// Adds at least `units` free units in a row to the zone.
     pub(super) fn grow(&mut self, units: usize, zone: Zone, wish: Huge) -> Option<()> {
-        let chunks = units.div_ceil(CHUNK_UNITS);
-        if self.vacant >= chunks && self.occupy(chunks).is_some() && self.has_clean(units) {
-            return Some(());
+        if WINDOW.is_chunked() {
+            return self.occupy(units, wish);
         }
+        let chunks = units.div_ceil(CHUNK_UNITS);
         if self.convert(chunks, zone).is_some() {
             return Some(());
         }
-        // A hole may lie in what we get; each try starts behind the last one.
-        for _ in 0..64 {
-            let is_dense = self.is_dense(zone);
-            // A whole chunk may be refused where its parts were wanted only to round up.
-            let grown = window::grow(chunks).ok()?;
-            globals().committed.add_shared(((grown.units - grown.holes * CHUNK_UNITS) * UNIT) as u64);
-            globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
-            let wanted = grown.holes == 0 && (wish == Huge::Always || wish == Huge::Auto && is_dense);
-            if wanted {
-                // SAFETY: chunks just committed.
-                let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
-            }
-            for chunk in 0..grown.units / CHUNK_UNITS {
-                let first = grown.first.0 + (chunk * CHUNK_UNITS) as u32;
-                zone::assign(first, zone);
-                run(first).huge.set(wanted);
-                // SAFETY: committed by `grow`.
-                if unsafe { WINDOW.unit(UnitIndex(first)) }.owner() == owner::HOLE {
-                    mark(first, CHUNK_UNITS, Kind::Used);
-                } else {
-                    globals().retained.add_shared(CHUNK as u64);
-                    self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
-                }
-            }
-            if self.has_clean(units) {
-                return Some(());
-            }
+        let wanted = wish == Huge::Always || wish == Huge::Auto && self.is_dense(zone);
+        let grown = window::grow(chunks).ok()?;
+        self.count_mapped(grown.units);
+        globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
+        if wanted {
+            // SAFETY: chunks just committed.
+            let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
         }
-        None
+        for first in (grown.first.0..).step_by(CHUNK_UNITS).take(chunks) {
+            zone::assign(first, zone);
+            chunk_of(first).huge.store(wanted, Ordering::Relaxed);
+            self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
+        }
+        Some(())
     }
 
-    fn has_clean(&self, units: usize) -> bool {
+    /// Counts units that have become clean ones.
+    pub(super) fn count_mapped(&self, units: usize) {
+        globals().committed.add_shared((units * UNIT) as u64);
+        globals().retained.add_shared((units * UNIT) as u64);
+    }
+
+    pub(super) fn has_clean(&self, units: usize) -> bool {
         self.zones.iter().any(|zone| zone.clean.find(units).is_some())
     }
 
@@ -87,7 +79,7 @@ impl Spans {
 
     /// Whether nearly all that new units of the zone are taken for has memory behind it soon: of the slabs of the fine zone
     /// most have been carved to the end; of all that is in use, nearly all is in blocks.
-    fn is_dense(&self, zone: Zone) -> bool {
+    pub(super) fn is_dense(&self, zone: Zone) -> bool {
         if zone == Zone::Fine {
             let carved = huge::carved_pages();
             return carved >= HUGE_FROM * UNIT_PAGES && carved * 8 >= zone::fine_chunks() * CHUNK_PAGES * 7;

@@ -103,10 +103,17 @@ pub(crate) unsafe fn remove(page: *mut u8) -> os::Result<()> {
         }
         .or_else(|_| os::map_over(page, PAGE))
     };
-    if closed && opened.is_ok() {
-        PAGES_LEFT.fetch_add(1, Ordering::Relaxed);
+    if opened.is_ok() {
+        is_gone();
     }
     opened
+}
+
+/// A guard is none any more.
+pub(super) fn is_gone() {
+    if KIND.load(Ordering::Relaxed) == PAGE_OF_NONE {
+        PAGES_LEFT.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: a

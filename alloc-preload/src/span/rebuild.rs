@@ -4,7 +4,7 @@ use super::zone::zone_of;
 use super::{Kind, Spans, run};
 use crate::clock;
 use crate::stats::globals;
-use crate::window::{CHUNK_UNITS, UnitIndex, WINDOW, owner};
+use crate::window::{UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
 
 impl Spans {
@@ -20,18 +20,27 @@ impl Spans {
                 // SAFETY: below the committed end.
                 match unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() {
                     owner::HOLE => {}
-                    owner::VACANT => self.vacant += usize::from((unit as usize).is_multiple_of(CHUNK_UNITS)),
+                    owner::SPAN if run(unit).is_cut() => {
+                        self.used_units += length;
+                        self.cut += 1;
+                        self.cut_bytes += (length * UNIT - run(unit).mapped()) as u64;
+                    }
                     _ => self.used_units += length,
                 }
                 unit += length as u32;
                 continue;
             }
-            let first = unit;
-            while unit < end && used_length(unit) == 0 && zone_of(unit) == zone_of(first) {
+            let (first, vacant) = (unit, is_vacant(unit));
+            let belongs = |unit| used_length(unit) == 0 && zone_of(unit) == zone_of(first) && is_vacant(unit) == vacant;
+            while unit < end && belongs(unit) {
                 run(unit).kind.set(Kind::None);
                 unit += 1;
             }
             let units = (unit - first) as usize;
+            if vacant {
+                self.link(first, units, Kind::Vacant, 0, 0);
+                continue;
+            }
             self.link(first, units, Kind::Dirty, (units * UNIT) as u64, clock::last());
             cached += (units * UNIT) as u64;
         }
@@ -40,13 +49,18 @@ impl Spans {
     }
 }
 
+fn is_vacant(unit: u32) -> bool {
+    // SAFETY: callers stay below the committed end.
+    unsafe { WINDOW.unit(UnitIndex(unit)) }.state() == owner::VACANT
+}
+
 /// Units of the used run that starts here, by the unit records; 0 if none does.
 fn used_length(unit: u32) -> usize {
     // SAFETY: callers stay below the committed end.
     let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.state();
     match holder {
-        owner::CLEAN | owner::MARKED | owner::SPENT => 0,
-        owner::HOLE | owner::VACANT => 1,
+        owner::CLEAN | owner::MARKED | owner::SPENT | owner::VACANT => 0,
+        owner::HOLE => 1,
         _ => (run(unit).units.get() as usize).max(1),
     }
 }

@@ -1,25 +1,133 @@
-//! Chunked mode: wholly free chunks go back to the system. A program under a limit on its address space needs that for
-//! other things than blocks, like threads' stacks.
+//! Under a limit on address space: free runs that are not mapped. The window grows by vacant units, parts of which are
+//! mapped when they are wanted; what is free in plenty becomes vacant again, and so does everything else that is not in
+//! use when there is nothing left.
 
 use super::purge::CACHE;
+use super::zone::{self, Zone, chunk_of};
 use super::{Kind, PURGED_AT_ONCE, Spans, mark, run};
+use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
 use crate::window::{self, CHUNK, CHUNK_UNITS, UnitIndex, WINDOW, owner};
+use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
 impl Spans {
-    /// Gives back wholly free chunks, the highest first, while more is free than a half of what is in use, and some MiB.
+    /// Maps at least `units` vacant units in a row, if need be in the place of all that is mapped and not in use.
+    pub(super) fn occupy(&mut self, units: usize, wish: Huge) -> Option<()> {
+        if let Some(done) = self.occupy_any(units, wish) {
+            return Some(done);
+        }
+        while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
+        if self.has_clean(units) {
+            return Some(());
+        }
+        // As much as the window may have to grow by; the rest of a chunk pays for its tables.
+        let mut needed = units + CHUNK_UNITS;
+        while let Some(vacated) = self.vacate_one(1, needed) {
+            needed -= vacated;
+            if needed == 0 {
+                break;
+            }
+        }
+        self.occupy_any(units, wish).or_else(|| {
+            self.cut_tails();
+            self.occupy_any(units, wish)
+        })
+    }
+
+    fn occupy_any(&mut self, units: usize, wish: Huge) -> Option<()> {
+        while !self.has_clean(units) {
+            match self.vacant.find(units) {
+                Some(first) => self.occupy_start(first, units, wish)?,
+                None => self.add_vacant(units)?,
+            }
+        }
+        Some(())
+    }
+
+    /// Adds a vacant run of at least `units` at the window's end.
+    fn add_vacant(&mut self, units: usize) -> Option<()> {
+        let grown = window::grow(units.div_ceil(CHUNK_UNITS)).ok()?;
+        globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
+        for first in (grown.first.0..).step_by(CHUNK_UNITS).take(grown.units / CHUNK_UNITS) {
+            zone::assign(first, Zone::Coarse);
+        }
+        self.join(grown.first.0, grown.units, Kind::Vacant, 0, 0);
+        Some(())
+    }
+
+    /// Maps the first `units` of a vacant run and, if there is address space for it, those up to a chunk's end.
+    fn occupy_start(&mut self, first: u32, units: usize, wish: Huge) -> Option<()> {
+        let length = run(first).units.get() as usize;
+        let to_the_end = ((first as usize + units).next_multiple_of(CHUNK_UNITS) - first as usize).min(length);
+        for part in [to_the_end, units] {
+            let result = window::occupy(UnitIndex(first), part);
+            if !matches!(result, Ok(()) | Err(os::Errno(libc::EEXIST))) {
+                continue;
+            }
+            self.unlink(first);
+            mark(first, length, Kind::Used);
+            self.leave_vacant(first + part as u32, length - part);
+            match result {
+                Ok(()) => self.put_occupied(first, part, wish),
+                Err(_) => self.occupy_around(first, part, wish),
+            }
+            return Some(());
+        }
+        None
+    }
+
+    /// Maps what can be mapped of units that somebody else has mapped some of: their units are holes from now on.
+    fn occupy_around(&mut self, first: u32, units: usize, wish: Huge) {
+        for unit in first..first + units as u32 {
+            match window::occupy(UnitIndex(unit), 1) {
+                Ok(()) => self.put_occupied(unit, 1, wish),
+                Err(os::Errno(libc::EEXIST)) => {
+                    mark(unit, 1, Kind::Used);
+                    // SAFETY: below the committed end.
+                    unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
+                }
+                Err(_) => self.leave_vacant(unit, 1),
+            }
+        }
+    }
+
+    fn leave_vacant(&mut self, first: u32, units: usize) {
+        if units > 0 {
+            mark(first, units, Kind::Used);
+            self.join(first, units, Kind::Vacant, 0, 0);
+        }
+    }
+
+    /// Takes units that have just been mapped among the clean ones.
+    fn put_occupied(&mut self, first: u32, units: usize, wish: Huge) {
+        let wanted = wish == Huge::Always || wish == Huge::Auto && self.is_dense(Zone::Coarse);
+        let chunks = (first.next_multiple_of(CHUNK_UNITS as u32)..first + units as u32).step_by(CHUNK_UNITS);
+        for chunk in chunks {
+            let is_whole = chunk as usize + CHUNK_UNITS <= first as usize + units;
+            // SAFETY: a chunk just mapped.
+            let ask = || unsafe { os::advise_huge(WINDOW.address(UnitIndex(chunk)), CHUNK) };
+            let asked = wanted && is_whole && ask().is_ok();
+            chunk_of(chunk).huge.store(asked, Ordering::Relaxed);
+        }
+        self.count_mapped(units);
+        mark(first, units, Kind::Used);
+        self.join(first, units, Kind::Clean, 0, 0);
+    }
+
+    /// Gives back what is free, while that is more than a half of what is in use, and some MiB.
     pub(super) fn vacate(&mut self) {
         if !WINDOW.is_chunked() || self.mapped_free() <= self.enough_mapped().max(self.vacate_from) {
             return;
         }
         // What is free may be in pieces only because some are dirty and some clean.
         while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
-        let mut chunk = WINDOW.end().0 / CHUNK_UNITS as u32;
-        while chunk > 0 && self.mapped_free() > self.enough_mapped() {
-            chunk -= 1;
-            self.vacate_chunk(chunk * CHUNK_UNITS as u32);
+        loop {
+            let surplus = self.mapped_free().saturating_sub(self.enough_mapped()) as usize / UNIT;
+            if surplus == 0 || self.vacate_one(CHUNK_UNITS, surplus.max(CHUNK_UNITS)).is_none() {
+                break;
+            }
         }
         // The free units that lie scattered are not looked through again before there are more of them.
         self.vacate_from = self.mapped_free() + CACHE;
@@ -27,74 +135,43 @@ impl Spans {
 
     /// Bytes that are mapped and free.
     fn mapped_free(&self) -> u64 {
-        globals().committed.get().saturating_sub((self.used_units * UNIT) as u64)
+        (globals().committed.get() + self.cut_bytes).saturating_sub((self.used_units * UNIT) as u64)
     }
 
     fn enough_mapped(&self) -> u64 {
         CACHE.max((self.used_units / 2 * UNIT) as u64)
     }
 
-    /// Gives back the chunk at `first` if it is free and clean.
-    fn vacate_chunk(&mut self, first: u32) {
-        let end = first + CHUNK_UNITS as u32;
-        // SAFETY: below the committed end.
-        let is_clean = |unit| unsafe { WINDOW.unit(UnitIndex(unit)) }.state() == owner::CLEAN;
-        if !(first..end).all(is_clean) {
-            return;
-        }
-        let Some(start) = self.clean_run_around(first) else { return };
-        let run_end = start + run(start).units.get();
-        self.unlink(start);
-        if start < first {
-            self.link(start, (first - start) as usize, Kind::Clean, 0, 0);
-        }
-        if end < run_end {
-            self.link(end, (run_end - end) as usize, Kind::Clean, 0, 0);
-        }
-        mark(first, CHUNK_UNITS, Kind::Used);
-        // SAFETY: free units, with a clean ledger. Guards in them go with them.
-        if unsafe { window::unmap(UnitIndex(first)) }.is_err() {
-            self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
-            return;
-        }
-        self.vacant += 1;
-        globals().retained.sub_shared(CHUNK as u64);
-        globals().committed.sub_shared(CHUNK as u64);
-    }
-
-    /// The clean run in which the whole chunk at `first` lies.
-    fn clean_run_around(&self, first: u32) -> Option<u32> {
-        let whole = |start: u32| {
-            let record = run(start);
-            record.kind.get() == Kind::Clean && start + record.units.get() >= first + CHUNK_UNITS as u32
-        };
-        self.zones.iter().flat_map(|zone| zone.clean.runs()).find(|&start| start <= first && whole(start))
-    }
-
-    /// Takes `chunks` vacant chunks in a row again; `None` if there are none, or no address space.
-    pub(super) fn occupy(&mut self, chunks: usize) -> Option<()> {
-        let (mut chunk, end, mut row) = (0, WINDOW.end().0 / CHUNK_UNITS as u32, 0);
-        while chunk < end && row < chunks {
-            // SAFETY: below the committed end.
-            let holder = unsafe { WINDOW.unit(UnitIndex(chunk * CHUNK_UNITS as u32)) }.owner();
-            row = if holder == owner::VACANT { row + 1 } else { 0 };
-            chunk += 1;
-        }
-        if row < chunks {
+    /// Gives back the upper part, of at most `most` units, of one of the longest clean runs, if that has `least`: how many.
+    /// `None` if there is no such run, or the kernel refuses.
+    fn vacate_one(&mut self, least: usize, most: usize) -> Option<usize> {
+        let longest = self.zones.iter().filter_map(|zone| zone.clean.longest());
+        let start = longest.max_by_key(|&start| run(start).units.get())?;
+        let length = run(start).units.get() as usize;
+        if length < least {
             return None;
         }
-        for chunk in chunk - chunks as u32..chunk {
-            let first = chunk * CHUNK_UNITS as u32;
-            let result = window::remap(UnitIndex(first));
-            if matches!(result, Ok(()) | Err(os::Errno(libc::EEXIST))) {
-                self.vacant -= 1;
-            }
-            result.ok()?;
-            run(first).huge.set(false);
-            globals().retained.add_shared(CHUNK as u64);
-            globals().committed.add_shared(CHUNK as u64);
-            self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
+        let units = length.min(most);
+        let first = start + (length - units) as u32;
+        // SAFETY: below the committed end.
+        let mut units_of_it = unsafe { WINDOW.units(UnitIndex(first), units) }.iter();
+        if !units_of_it.all(|unit| unit.state() == owner::CLEAN) {
+            return None;
         }
-        Some(())
+        self.unlink(start);
+        if first > start {
+            self.link(start, length - units, Kind::Clean, 0, 0);
+        }
+        mark(first, units, Kind::Used);
+        // SAFETY: clean units that are in no list.
+        let result = unsafe { window::vacate(UnitIndex(first), units) };
+        if result.is_err() {
+            self.join(first, units, Kind::Clean, 0, 0);
+            return None;
+        }
+        globals().retained.sub_shared((units * UNIT) as u64);
+        globals().committed.sub_shared((units * UNIT) as u64);
+        self.join(first, units, Kind::Vacant, 0, 0);
+        Some(units)
     }
 }

@@ -2,8 +2,8 @@
 //! nearly every page has memory soon, and huge pages cost none. Larger slabs and large blocks may never be touched all
 //! over: among them hardly a chunk would fill up.
 
-use crate::window::{CHUNK, CHUNK_UNITS, LARGEST, WINDOW};
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::window::{CHUNK_UNITS, Chunk, UnitIndex, WINDOW};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Zone {
@@ -21,9 +21,6 @@ impl Zone {
 
 pub(super) const ZONES: [Zone; 2] = [Zone::Coarse, Zone::Fine];
 
-/// A bit for each chunk: set in the fine zone. Written under the central lock.
-static FINE: [AtomicU8; LARGEST / CHUNK / 8] = [const { AtomicU8::new(0) }; LARGEST / CHUNK / 8];
-
 /// Chunks of the fine zone. Written under the central lock.
 static FINE_CHUNKS: AtomicU32 = AtomicU32::new(0);
 
@@ -40,8 +37,7 @@ pub(super) fn are_shared() -> bool {
 
 /// The zone that a unit lies in.
 pub(super) fn zone_of(unit: u32) -> Zone {
-    let (byte, bit) = place(unit);
-    if byte.load(Ordering::Relaxed) & bit == 0 { Zone::Coarse } else { Zone::Fine }
+    if chunk_of(unit).fine.load(Ordering::Relaxed) { Zone::Fine } else { Zone::Coarse }
 }
 
 /// Chunks of the fine zone.
@@ -51,23 +47,18 @@ pub(super) fn fine_chunks() -> usize {
 
 /// Adds the chunk that begins with this unit to a zone.
 pub(super) fn assign(first: u32, zone: Zone) {
-    let (byte, bit) = place(first);
-    let (bits, fine) = (byte.load(Ordering::Relaxed), fine_chunks() as u32);
+    let fine = fine_chunks() as u32;
     match (zone_of(first), zone) {
-        (Zone::Coarse, Zone::Fine) => {
-            byte.store(bits | bit, Ordering::Relaxed);
-            FINE_CHUNKS.store(fine + 1, Ordering::Relaxed);
-        }
-        (Zone::Fine, Zone::Coarse) => {
-            byte.store(bits & !bit, Ordering::Relaxed);
-            FINE_CHUNKS.store(fine - 1, Ordering::Relaxed);
-        }
+        (Zone::Coarse, Zone::Fine) => FINE_CHUNKS.store(fine + 1, Ordering::Relaxed),
+        (Zone::Fine, Zone::Coarse) => FINE_CHUNKS.store(fine - 1, Ordering::Relaxed),
         _ => {}
     }
+    chunk_of(first).fine.store(zone == Zone::Fine, Ordering::Relaxed);
 }
 
-fn place(unit: u32) -> (&'static AtomicU8, u8) {
-    let chunk = unit as usize / CHUNK_UNITS;
-    #[expect(clippy::indexing_slicing, reason = "the remainder is below the length; the window has no more chunks")]
-    (&FINE[chunk / 8 % FINE.len()], 1 << (chunk % 8))
+/// The record of the chunk that a unit lies in.
+pub(super) fn chunk_of(unit: u32) -> &'static Chunk {
+    debug_assert!(unit < WINDOW.end().0);
+    // SAFETY: callers stay below the committed end.
+    unsafe { WINDOW.chunk(UnitIndex(unit)) }
 }

@@ -1,123 +1,106 @@
 //! How the window grows: chunk by chunk, with the tables beside it.
 
-use super::{CHUNK, CHUNK_UNITS, UNIT_GRANULES, Unit, UnitIndex, WINDOW, owner};
+use super::{CHUNK, CHUNK_UNITS, Chunk, UNIT_GRANULES, Unit, UnitIndex, WINDOW, owner};
 use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::UNIT;
 
+/// Tables of records.
+pub(super) const RECORDS: usize = 5;
 /// Records become accessible for this many units at a time.
 const RECORD_STEP: usize = 1024;
 
-/// Commits the next `chunks` chunks; their number of units, or an error with nothing changed but records made
-/// accessible. In chunked mode a chunk that is occupied becomes a hole, and counts. Under the central lock.
+/// Adds the next `chunks` chunks to the window: their number of units, or an error with nothing changed but tables made
+/// accessible. In chunked mode they are vacant: each part is mapped by [`occupy`] when it is wanted. Under the central
+/// lock.
 pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     let window = &WINDOW;
-    let end = window.end();
+    let first = window.end();
     let units = chunks * CHUNK_UNITS;
-    let new_end = end.0 as usize + units;
+    let new_end = first.0 as usize + units;
     if new_end * UNIT > window.bytes.load(Ordering::Relaxed) {
         return Err(os::Errno(libc::ENOMEM));
     }
-    let chunked = window.is_chunked();
-    if !chunked || window.released.load(Ordering::Relaxed) != 0 {
-        grow_records(new_end + 1)?;
-        grow_ledger(new_end)?;
-    }
-    if !chunked {
+    grow_records(new_end + 1)?;
+    grow_ledger(new_end)?;
+    if window.is_chunked() {
+        all(first, units).for_each(|unit| unit.set_owner(owner::VACANT));
+    } else {
         // SAFETY: the window is our reservation.
-        unsafe { os::commit(window.address(end), chunks * CHUNK) }?;
-    }
-    let mut holes = 0;
-    if chunked {
-        for chunk in 0..chunks {
-            let first = UnitIndex(end.0 + (chunk * CHUNK_UNITS) as u32);
-            match os::map_at(window.address(first), CHUNK) {
-                // A hole of an earlier attempt that failed may have been vacated.
-                Ok(()) => mark(first, owner::CLEAN),
-                Err(os::Errno(libc::EEXIST)) => {
-                    holes += 1;
-                    mark(first, owner::HOLE);
-                }
-                Err(error) => {
-                    for earlier in 0..chunk {
-                        let first = UnitIndex(end.0 + (earlier * CHUNK_UNITS) as u32);
-                        // SAFETY: mapped a moment ago, unused.
-                        unsafe {
-                            if window.unit(first).owner() != owner::HOLE {
-                                os::unmap(window.address(first), CHUNK)?;
-                            }
-                        }
-                    }
-                    return Err(error);
-                }
-            }
-        }
+        unsafe { os::commit(window.address(first), chunks * CHUNK) }?;
     }
     window.granules.store(new_end * UNIT_GRANULES, Ordering::Release);
-    Ok(Grown { first: end, units, holes })
-}
-
-/// Gives a chunk back to the system. In chunked mode, under the central lock.
-///
-/// # Safety
-/// Its units are free, and their ledger is clean.
-pub(crate) unsafe fn unmap(first: UnitIndex) -> os::Result<()> {
-    // SAFETY: the caller's.
-    unsafe { os::unmap(WINDOW.address(first), CHUNK) }?;
-    mark(first, owner::VACANT);
-    Ok(())
-}
-
-/// Takes a vacant chunk again. One that somebody else has mapped meanwhile is a hole from now on.
-pub(crate) fn remap(first: UnitIndex) -> os::Result<()> {
-    let result = os::map_at(WINDOW.address(first), CHUNK);
-    match result {
-        Ok(()) => mark(first, owner::CLEAN),
-        Err(os::Errno(libc::EEXIST)) => mark(first, owner::HOLE),
-        Err(_) => {}
-    }
-    result
-}
-
-/// Writes the owner of a chunk that is about to be committed, or given back.
-fn mark(first: UnitIndex, owner: usize) {
-    for unit in first.0..first.0 + CHUNK_UNITS as u32 {
-        // SAFETY: in chunked mode the records have been made accessible just now, or were from the start.
-        unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner);
-    }
+    Ok(Grown { first, units })
 }
 
 /// What [`grow`] added.
 pub(crate) struct Grown {
     pub(crate) first: UnitIndex,
     pub(crate) units: usize,
-    /// Chunks among them that are somebody else's.
-    pub(crate) holes: usize,
 }
 
-fn grow_records(needed: usize) -> os::Result<()> {
-    let window = &WINDOW;
-    let ready = window.records_ready.load(Ordering::Relaxed);
-    if needed <= ready {
-        return Ok(());
+/// Gives free units back to the system. In chunked mode, under the central lock.
+///
+/// # Safety
+/// They are clean, and nobody uses them.
+pub(crate) unsafe fn vacate(first: UnitIndex, units: usize) -> os::Result<()> {
+    // Before: a child that is forked in between must not take them for mapped.
+    all(first, units).for_each(|unit| unit.set_free(owner::VACANT, unit.guard()));
+    // SAFETY: the caller's.
+    let result = unsafe { os::unmap(WINDOW.address(first), units * UNIT) };
+    match result {
+        // Guards have gone with them.
+        Ok(()) => all(first, units).for_each(|unit| unit.set_owner(owner::VACANT)),
+        Err(_) => all(first, units).for_each(|unit| unit.set_free(owner::CLEAN, unit.guard())),
     }
-    let all = window.bytes.load(Ordering::Relaxed) / UNIT + 1;
-    let target = needed.next_multiple_of(RECORD_STEP).min(all);
-    for (part, table, size) in [
-        (Part::Units, &window.units, size_of::<Unit>()),
-        (Part::Heads, &window.heads, size_of::<AtomicU32>()),
-        (Part::Slabs, &window.slabs, size_of::<Slab>()),
-        (Part::Runs, &window.runs, size_of::<Run>()),
-    ] {
-        let start = table.load(Ordering::Relaxed);
-        let from = record_end(start, ready, size);
-        // SAFETY: the table's pages in our reservation; the last is padding of this table.
-        unsafe { commit_table(part, from as *mut u8, record_end(start, target, size) - from) }?;
-    }
-    window.records_ready.store(target, Ordering::Relaxed);
+    result
+}
+
+/// Maps vacant units; `EEXIST` where some of that is somebody else's memory. Under the central lock.
+pub(crate) fn occupy(first: UnitIndex, units: usize) -> os::Result<()> {
+    os::map_at(WINDOW.address(first), units * UNIT)?;
+    all(first, units).for_each(|unit| unit.set_owner(owner::CLEAN));
     Ok(())
+}
+
+/// The records of units below the end, or just beyond.
+fn all(first: UnitIndex, units: usize) -> impl Iterator<Item = &'static Unit> {
+    // SAFETY: their records are accessible, from before or since a moment ago.
+    (first.0..first.0 + units as u32).map(|unit| unsafe { WINDOW.unit(UnitIndex(unit)) })
+}
+
+/// Makes the records of the first `needed` units accessible, table by table: what a failure leaves is there already when
+/// that is tried again.
+fn grow_records(needed: usize) -> os::Result<()> {
+    let all = WINDOW.bytes.load(Ordering::Relaxed) / UNIT + 1;
+    for part in Part::RECORDS {
+        let (_, ready) = records(part);
+        let before = ready.load(Ordering::Relaxed);
+        if needed <= before {
+            continue;
+        }
+        let target = needed.next_multiple_of(RECORD_STEP).min(all);
+        let (from, to) = (record_end(part, before), record_end(part, target));
+        // SAFETY: the table's pages in our reservation, or where that was; the last is padding of this table.
+        unsafe { commit_table(part, from as *mut u8, to - from) }?;
+        ready.store(target, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// A table of records: its address, and for how many units it is accessible.
+fn records(part: Part) -> (&'static AtomicUsize, &'static AtomicUsize) {
+    let window = &WINDOW;
+    let [units, heads, slabs, runs, chunks] = &window.records_ready;
+    match part {
+        Part::Units => (&window.units, units),
+        Part::Heads => (&window.heads, heads),
+        Part::Slabs => (&window.slabs, slabs),
+        Part::Runs => (&window.runs, runs),
+        _ => (&window.chunks, chunks),
+    }
 }
 
 /// Makes the ledger of the first `needed` units accessible. What a growth that failed further on has made accessible
@@ -133,29 +116,50 @@ fn grow_ledger(needed: usize) -> os::Result<()> {
     Ok(())
 }
 
-/// Where the pages of the first `count` records of a table end.
-fn record_end(table: usize, count: usize, size: usize) -> usize {
-    (table + count * size).next_multiple_of(os::PAGE)
+/// Where the pages of the records of the first `units` units end, in this table.
+fn record_end(part: Part, units: usize) -> usize {
+    let bytes = match part {
+        Part::Units => units * size_of::<Unit>(),
+        Part::Heads => units * size_of::<AtomicU32>(),
+        Part::Slabs => units * size_of::<Slab>(),
+        Part::Runs => units * size_of::<Run>(),
+        _ => units.div_ceil(CHUNK_UNITS) * size_of::<Chunk>(),
+    };
+    (records(part).0.load(Ordering::Relaxed) + bytes).next_multiple_of(os::PAGE)
 }
 
 /// What address space is reserved for; [`Window::released`](super::Window) has a bit for each whose unused rest was given
-/// up.
+/// up, or never reserved.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
+    Window,
     Units,
     Heads,
     Slabs,
     Runs,
+    Chunks,
     Heaps,
     Ledger,
 }
 
+impl Part {
+    /// The tables of records, which grow together.
+    const RECORDS: [Self; RECORDS] = [Self::Units, Self::Heads, Self::Slabs, Self::Runs, Self::Chunks];
+
+    const fn bit(self) -> usize {
+        1 << self as usize
+    }
+}
+
+/// Nothing is reserved.
+pub(super) const ALL_RELEASED: usize = Part::Ledger.bit() * 2 - 1;
+
 /// Makes some of a table accessible.
 ///
 /// # Safety
-/// The range lies in the reservation for this table, or where that was before [`release`].
+/// The range lies in the reservation for this table, or where that was before [`release`], or would be.
 pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> os::Result<()> {
-    if WINDOW.released.load(Ordering::Relaxed) & 1 << part as usize == 0 {
+    if WINDOW.released.load(Ordering::Relaxed) & part.bit() == 0 {
         // SAFETY: the caller's.
         return unsafe { os::commit(address, size) };
     }
@@ -169,41 +173,33 @@ pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> 
 pub(crate) fn release(heaps_end: usize) {
     let window = &WINDOW;
     let mut released = window.released.load(Ordering::Relaxed);
-    if window.is_chunked() && released == 0 {
+    if released == ALL_RELEASED {
         return;
     }
     let end = window.end();
     let at = |field: &AtomicUsize| field.load(Ordering::Relaxed);
-    let give_up = |from: usize, to: usize| {
-        // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
-        from >= to || unsafe { os::unmap(from as *mut u8, to - from) }.is_ok()
-    };
-    window.over_limit.store(1, Ordering::Relaxed);
-    if released == 0 && !give_up(window.address(end) as usize, window.base() + at(&window.bytes)) {
-        return;
-    }
-    released |= TABLES_GROW;
-    let ready = at(&window.records_ready);
+    let used = |part| record_end(part, at(records(part).1));
     let (ledger, _) = window.ledger_range(UnitIndex(at(&window.ledger_ready) as u32), 0);
+    window.over_limit.store(1, Ordering::Relaxed);
     for (part, from, to) in [
+        (Part::Window, window.address(end) as usize, window.base() + at(&window.bytes)),
         (Part::Ledger, ledger as usize, at(&window.units)),
-        (Part::Units, record_end(at(&window.units), ready, size_of::<Unit>()), at(&window.heads)),
-        (Part::Heads, record_end(at(&window.heads), ready, size_of::<AtomicU32>()), at(&window.slabs)),
-        (Part::Slabs, record_end(at(&window.slabs), ready, size_of::<Slab>()), at(&window.runs)),
-        (Part::Runs, record_end(at(&window.runs), ready, size_of::<Run>()), at(&window.heaps)),
+        (Part::Units, used(Part::Units), at(&window.heads)),
+        (Part::Heads, used(Part::Heads), at(&window.slabs)),
+        (Part::Slabs, used(Part::Slabs), at(&window.runs)),
+        (Part::Runs, used(Part::Runs), at(&window.chunks)),
+        (Part::Chunks, used(Part::Chunks), at(&window.heaps)),
         (Part::Heaps, heaps_end.next_multiple_of(os::PAGE), at(&window.tables) + at(&window.tables_bytes)),
     ] {
-        let bit = 1 << part as usize;
-        if released & bit == 0 && give_up(from, to) {
-            released |= bit;
+        // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
+        if released & part.bit() == 0 && (from >= to || unsafe { os::unmap(from as *mut u8, to - from) }.is_ok()) {
+            released |= part.bit();
+        }
+        if released & Part::Window.bit() == 0 {
+            return;
         }
     }
     window.released.store(released, Ordering::Relaxed);
     window.over_limit.store(usize::from(released != ALL_RELEASED), Ordering::Relaxed);
     window.chunked.store(1, Ordering::Relaxed);
 }
-
-/// Nothing is left to give up.
-const ALL_RELEASED: usize = TABLES_GROW | ((1 << (Part::Ledger as usize + 1)) - 1);
-/// Set in `released` of a window that was reserved at first: its tables are not accessible from the start.
-const TABLES_GROW: usize = 1 << 63;

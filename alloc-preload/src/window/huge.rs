@@ -3,15 +3,14 @@
 //!
 //! What is counted here is a hint. A chunk that is made huge by mistake costs a few pages.
 
-use super::{CHUNK, CHUNK_UNITS, LARGEST, UNIT_PAGES, UnitIndex, WINDOW};
+use super::{CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
 use crate::os::{self, PAGE};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// A chunk's pages on which blocks have been carved, in slabs; and whether it was made huge since, or cannot be.
-static CARVED: [AtomicU16; LARGEST / CHUNK] = [const { AtomicU16::new(0) }; LARGEST / CHUNK];
+/// In a chunk's count of carved pages: it was made huge since, or cannot be.
 const DONE: u16 = 0x8000;
 
-/// The same over all chunks.
+/// Pages of slabs on which blocks have been carved, over all chunks.
 static ALL: AtomicU64 = AtomicU64::new(0);
 
 /// Pages of a chunk.
@@ -72,14 +71,10 @@ fn by_chunk(slab: UnitIndex, from: usize, to: usize, each: impl Fn(&AtomicU16, u
     let (mut page, end) = (first + from, first + to);
     while page < end {
         let pages = (end - page).min(CHUNK_PAGES - page % CHUNK_PAGES);
-        each(counted(page / CHUNK_PAGES), pages as u16);
+        // SAFETY: a slab's units are committed.
+        each(unsafe { &WINDOW.chunk(UnitIndex((page / UNIT_PAGES) as u32)).carved }, pages as u16);
         page += pages;
     }
-}
-
-fn counted(chunk: usize) -> &'static AtomicU16 {
-    #[expect(clippy::indexing_slicing, reason = "the remainder is below the length; the window has no more chunks")]
-    &CARVED[chunk % CARVED.len()]
 }
 
 /// The process has forked, or is a child.
@@ -102,7 +97,8 @@ pub(crate) fn collapse_one(now: u64) {
         }
         CURSOR.store(chunk + 1, Ordering::Relaxed);
         let first = chunk * CHUNK_UNITS as u32;
-        let counted = counted(chunk as usize);
+        // SAFETY: below the committed end.
+        let counted = unsafe { &WINDOW.chunk(UnitIndex(first)).carved };
         let seen = counted.load(Ordering::Relaxed);
         if !(NEARLY_ALL..DONE).contains(&seen) {
             continue;

@@ -1,8 +1,10 @@
 //! How the window comes to be: reserved, or a hole of the address space under a limit.
 
-use super::{CHUNK, LARGEST, TABLES, Unit, WINDOW};
+use super::growth::ALL_RELEASED;
+use super::{CHUNK, CHUNK_UNITS, Chunk, LARGEST, TABLES, Unit, WINDOW};
 use crate::ledger::Entry;
 use crate::os;
+use crate::segment;
 use crate::slab::Slab;
 use crate::span::Run;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -10,6 +12,10 @@ use shm_layout::class::{GRANULE, UNIT};
 use shm_layout::layout::ROWS;
 
 const SMALLEST: usize = 1 << 30;
+/// A limited window is so many times the limit: free parts of it and what lies behind large blocks are not mapped.
+const SPARSE: u64 = 4;
+/// Places tried for a limited window.
+const PLACES: usize = 16;
 
 /// Bytes of the heaps' records in the tables.
 #[derive(Clone, Copy)]
@@ -33,8 +39,7 @@ pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
             bytes /= 2;
         }
     }
-    let limit = limit.map_or(SMALLEST, |limit| usize::try_from(limit).unwrap_or(LARGEST));
-    open_chunked(limit.clamp(CHUNK, LARGEST).next_multiple_of(CHUNK), heap_area)
+    open_chunked(limit.unwrap_or(SMALLEST as u64), heap_area)
 }
 
 fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
@@ -64,15 +69,28 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
     }
 }
 
-/// Picks the window among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
-/// 48 TiB, moved about by the stack's random address.
-fn open_chunked(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
-    let heaps = (bytes >> 20).clamp(16, ROWS);
-    let shape = Shape::new(bytes, heap_area(heaps).bytes);
-    let tables = os::map(shape.total)?;
-    let random = (&raw const shape as usize).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
-    publish((32 << 40) + (random << 32), bytes, tables as usize, &shape, heaps, true);
-    Ok(())
+/// Picks window and tables among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
+/// 48 TiB, moved about by the stack's random address. All but the first heaps is mapped when it is wanted.
+fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
+    let bytes = (limit.saturating_mul(SPARSE) as usize).clamp(CHUNK, LARGEST).next_multiple_of(CHUNK);
+    let heaps = segment::rows_under(limit);
+    let area = heap_area(heaps);
+    let shape = Shape::new(bytes, area.bytes);
+    let mut random = &raw const shape as usize;
+    for _ in 0..PLACES {
+        random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let base = (32 << 40) + (random >> 52 << 32);
+        let tables = base + bytes;
+        match os::map_at((tables + shape.heaps) as *mut u8, area.ready) {
+            Ok(()) => {
+                publish(base, bytes, tables, &shape, heaps, true);
+                return Ok(());
+            }
+            Err(os::Errno(libc::EEXIST)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(os::Errno(libc::ENOMEM))
 }
 
 fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize, chunked: bool) {
@@ -92,9 +110,11 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.slabs, tables + shape.slabs);
     set(&window.heads, tables + shape.heads);
     set(&window.runs, tables + shape.runs);
+    set(&window.chunks, tables + shape.chunks);
     set(&window.heaps, tables + shape.heaps);
     set(&window.heap_count, heaps);
     set(&window.chunked, usize::from(chunked));
+    set(&window.released, if chunked { ALL_RELEASED } else { 0 });
 }
 
 /// Offsets of the tables in their reservation.
@@ -103,6 +123,7 @@ struct Shape {
     heads: usize,
     slabs: usize,
     runs: usize,
+    chunks: usize,
     heaps: usize,
     total: usize,
 }
@@ -116,7 +137,8 @@ impl Shape {
         let heads = after(units, count * size_of::<Unit>());
         let slabs = after(heads, count * size_of::<AtomicU32>());
         let runs = after(slabs, count * size_of::<Slab>());
-        let heaps_at = after(runs, count * size_of::<Run>());
-        Self { units, heads, slabs, runs, heaps: heaps_at, total: after(heaps_at, heap_area) }
+        let chunks = after(runs, count * size_of::<Run>());
+        let heaps_at = after(chunks, count.div_ceil(CHUNK_UNITS) * size_of::<Chunk>());
+        Self { units, heads, slabs, runs, chunks, heaps: heaps_at, total: after(heaps_at, heap_area) }
     }
 }

@@ -1,0 +1,153 @@
+//! Under a limit on address space: a large block's tail, the whole pages between its end and that of its last unit, is not
+//! mapped any more once there is no address space left.
+//!
+//! Tails are cut off under the central lock, by whoever needs the space, while the block is *settled*. Its holder takes it
+//! in hand before changing anything about it.
+
+use super::{Kind, Spans, guard, run};
+use crate::os::{self, PAGE};
+use crate::stats::globals;
+use crate::window::{UnitIndex, WINDOW, owner};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use shm_layout::class::UNIT;
+
+/// Tails cut off at a time: each splits a mapping, and a process has 65,530 of them.
+const CUT_AT_A_TIME: usize = 32 << 10;
+
+/// Whether a block may have been settled since tails were last cut off.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Who may cut a block's tail off. Zeroed memory is a valid state: only its holder.
+#[repr(transparent)]
+pub(super) struct Tail(AtomicU8);
+
+const HELD: u8 = 0;
+const SETTLED: u8 = 1;
+const BEING_CUT: u8 = 2;
+
+impl super::Run {
+    /// From now on its tail may be cut off. By the block's holder, who changes nothing about it before [`hold`](Self::hold).
+    pub(crate) fn settle(&self) {
+        if WINDOW.is_chunked() {
+            self.tail.0.store(SETTLED, Ordering::Release);
+            ANY.store(true, Ordering::Release);
+        }
+    }
+
+    /// From now on it may not. False while that is being done: then it has been once the central lock was free.
+    pub(crate) fn hold(&self) -> bool {
+        self.tail.0.load(Ordering::Relaxed) == HELD || self.tail.0.swap(HELD, Ordering::Acquire) != BEING_CUT
+    }
+
+    /// Bytes of a large block's run that are mapped.
+    pub(crate) fn mapped(&self) -> usize {
+        match self.mapped.get() {
+            0 => self.units.get() as usize * UNIT,
+            pages => pages as usize * PAGE,
+        }
+    }
+
+    /// Whether its tail has been cut off.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.mapped.get() != 0
+    }
+}
+
+impl Spans {
+    /// Cuts off the tails of all settled blocks.
+    pub(super) fn cut_tails(&mut self) {
+        if !ANY.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let (mut unit, end) = (0, WINDOW.end().0);
+        while unit < end {
+            let tail = &run(unit).tail.0;
+            if tail.load(Ordering::Relaxed) == SETTLED
+                && tail.compare_exchange(SETTLED, BEING_CUT, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                self.cut_tail(unit);
+                let _ = tail.compare_exchange(BEING_CUT, SETTLED, Ordering::Release, Ordering::Relaxed);
+            }
+            unit += run(unit).units.get().max(1);
+        }
+    }
+
+    fn cut_tail(&mut self, first: u32) {
+        let record = run(first);
+        let (mapped, kept) = (record.mapped(), record.allocated.get() as usize);
+        if kept >= mapped || self.cut >= CUT_AT_A_TIME {
+            return;
+        }
+        let before = record.mapped.replace((kept / PAGE) as u32);
+        // SAFETY: whole pages of the run behind the block, which nobody uses.
+        if unsafe { os::unmap(WINDOW.address(UnitIndex(first)).add(kept), mapped - kept) }.is_err() {
+            record.mapped.set(before);
+            return;
+        }
+        // What is not mapped is as good a guard.
+        if record.guard.replace(0) != 0 {
+            guard::is_gone();
+        }
+        self.cut += usize::from(before == 0);
+        self.cut_bytes += (mapped - kept) as u64;
+        globals().committed.sub_shared((mapped - kept) as u64);
+    }
+
+    /// Maps the tail of a block in hand again.
+    pub(crate) fn restore_tail(&mut self, unit: UnitIndex) -> os::Result<()> {
+        let record = run(unit.0);
+        let (mapped, all) = (record.mapped(), record.units.get() as usize * UNIT);
+        // SAFETY: within the run.
+        os::map_at(unsafe { WINDOW.address(unit).add(mapped) }, all - mapped)?;
+        record.mapped.set(0);
+        self.count_restored(all - mapped);
+        Ok(())
+    }
+
+    /// Gives back the run of a freed block in hand whose tail has been cut off: it becomes vacant. Its first unit's ledger
+    /// page shows one block.
+    pub(crate) fn give_cut(&mut self, unit: UnitIndex) {
+        let record = run(unit.0);
+        let (units, mapped) = (record.units.get() as usize, record.mapped());
+        // SAFETY: units of the run.
+        let owners = unsafe { WINDOW.units(unit, units) };
+        self.used_units -= units;
+        self.count_restored(units * UNIT - mapped);
+        globals().committed.sub_shared((units * UNIT) as u64);
+        record.mapped.set(0);
+        // SAFETY: a unit of the run; the block in it is no more.
+        unsafe { forget_block(unit) };
+        // The first comes last: until then all of it is in use, for a child that is forked in between.
+        owners.iter().rev().for_each(|unit| unit.set_owner(owner::VACANT));
+        // SAFETY: what was mapped of the run, which nobody uses any more.
+        if unsafe { os::unmap(WINDOW.address(unit), mapped) }.is_err() {
+            owners.iter().for_each(|unit| unit.set_owner(owner::HOLE));
+            // SAFETY: as above.
+            let _ = unsafe { os::purge(WINDOW.address(unit), mapped) };
+            return;
+        }
+        self.join(unit.0, units, Kind::Vacant, 0, 0);
+    }
+
+    fn count_restored(&mut self, bytes: usize) {
+        self.cut -= 1;
+        self.cut_bytes -= bytes as u64;
+        globals().committed.add_shared(bytes as u64);
+    }
+}
+
+/// Clears what the ledger says of a large block.
+///
+/// # Safety
+/// The block began at this unit, and is freed.
+unsafe fn forget_block(unit: UnitIndex) {
+    let (page, bytes) = WINDOW.ledger_range(unit, 1);
+    // SAFETY: the caller's.
+    unsafe {
+        if os::purge(page, bytes).is_ok() {
+            globals().metadata.sub_shared(bytes as u64);
+        } else {
+            core::ptr::write_bytes(page, 0, bytes);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Under a limit on address space: the program runs on, is seen, and gets nearly as much memory as without us.
+
+use std::process::Command;
+use tests::sandbox::Sandbox;
+use tests::{Run, missing, program, snapshot};
+
+const MIB: u64 = 1 << 20;
+
+fn worker() -> Command {
+    Command::new(program("worker.c"))
+}
+
+#[test]
+fn under_an_address_space_limit_the_program_runs_on() {
+    for kib in [65536, 131_072, 262_144, 1_048_576] {
+        let finished = worker().limit(libc::RLIMIT_AS, kib << 10).preload().finish().success();
+        assert_eq!((finished.out().as_str(), finished.err().as_str()), ("worked\n", ""));
+    }
+    let script = "ulimit -v 262144; python3 -c 'print(sum(len(str(i)) for i in range(10**5)))'";
+    if !missing(&["python3"]) {
+        let finished = Command::new("bash").args(["-c", script]).preload().finish().success();
+        assert_eq!((finished.out().as_str(), finished.err().as_str()), ("488890\n", ""));
+    }
+}
+
+#[test]
+fn a_program_under_an_address_space_limit_is_visible() {
+    let mut command = worker();
+    let mut running = command.arg("pause").limit(libc::RLIMIT_AS, 256 * MIB).preload().begin();
+    running.line();
+    let seen = snapshot(running.pid());
+    assert_eq!(seen.text("/state"), "live");
+    running.go();
+    assert_eq!(running.line(), "worked");
+    running.finish().success();
+}
+
+/// Threads beside the first one.
+#[derive(Clone, Copy)]
+struct Threads {
+    count: u64,
+    stack: u64,
+    /// Beside it they only hold their stacks and a block each; together with it they allocate as well.
+    how: &'static str,
+}
+
+const ALONE: Threads = Threads { count: 0, stack: 8 * MIB, how: "beside" };
+
+const fn beside(count: u64, stack: u64) -> Threads {
+    Threads { count, stack, how: "beside" }
+}
+
+const fn together(count: u64, stack: u64) -> Threads {
+    Threads { how: "together", ..beside(count, stack) }
+}
+
+/// Bytes that are handed out in blocks of this size until there are no more. The program checks that the last refusals
+/// were clean, and that as much is handed out again when all has been freed.
+fn handed_out(size: &str, threads: Threads, limit: u64, preload: bool) -> u64 {
+    let mut command = Command::new(program("exhaust.c"));
+    command.args([size, &threads.count.to_string(), threads.how]);
+    command.limit(libc::RLIMIT_STACK, threads.stack).limit(libc::RLIMIT_AS, limit);
+    if preload {
+        command.preload();
+    }
+    command.finish().success().out().trim().parse().expect("a number of bytes")
+}
+
+/// The C library's allocator maps what it needs and no more; ours needs tables beside its blocks, and its units are large.
+fn hands_out_seven_tenths(limit: u64, threads: &[Threads], sizes: &[&str]) {
+    for &threads in threads {
+        for size in sizes {
+            let [theirs, ours] = [false, true].map(|preload| handed_out(size, threads, limit, preload));
+            assert!(
+                ours * 10 >= theirs * 7,
+                "{ours} of {theirs} bytes in blocks of {size} under {} MiB, with {} threads of {} MiB {}",
+                limit / MIB,
+                threads.count,
+                threads.stack / MIB,
+                threads.how,
+            );
+        }
+    }
+}
+
+/// Of the smallest sizes, of those just above a slab's and a unit's, and of all magnitudes.
+const SIZES: [&str; 9] = ["64", "1000", "5000", "33000", "40000", "66000", "100000", "1000000", "mixed"];
+/// Those of which a GiB is handed out in a few seconds.
+const LARGE: [&str; 3] = ["33000", "100000", "mixed"];
+
+#[test]
+fn a_heap_limited_to_64_mib_hands_out_seven_tenths_of_what_the_c_library_does() {
+    // Four stacks of 8 MiB leave less than a half for everything else.
+    let beside = [ALONE, beside(1, 8 * MIB), beside(4, 8 * MIB), beside(8, 4 * MIB)];
+    hands_out_seven_tenths(64 * MIB, &beside, &SIZES);
+    hands_out_seven_tenths(64 * MIB, &[together(4, 8 * MIB), together(8, 4 * MIB)], &SIZES[..8]);
+}
+
+#[test]
+fn a_heap_limited_to_256_mib_hands_out_seven_tenths_of_what_the_c_library_does() {
+    // With larger stacks than these, the C library's arenas leave no room for the last thread.
+    hands_out_seven_tenths(256 * MIB, &[ALONE, beside(8, 4 * MIB), together(8, 4 * MIB)], &SIZES);
+}
+
+#[test]
+fn a_heap_limited_to_1_gib_hands_out_seven_tenths_of_what_the_c_library_does() {
+    hands_out_seven_tenths(1024 * MIB, &[ALONE, together(8, 8 * MIB)], &LARGE);
+}
+
+/// Large blocks lose what is mapped behind them while other threads resize and free them, and get it back.
+#[test]
+fn large_blocks_keep_their_contents_while_address_space_runs_out() {
+    for (limit, threads) in [(128, "0"), (256, "4"), (384, "8")] {
+        let mut command = Command::new(program("scarce.c"));
+        command.args([threads, "4000"]).limit(libc::RLIMIT_AS, limit * MIB).preload();
+        let refused: u64 = command.finish().success().out().trim().parse().expect("a number of refusals");
+        assert!(refused > 0, "nothing ran out under {limit} MiB");
+    }
+}
+
+/// A limit that somebody else sets is below what is reserved, and is not seen coming.
+#[test]
+fn a_limit_from_outside_leaves_large_blocks_able_to_grow() {
+    let mut command = Command::new(program("hazards.c"));
+    let mut running = command.arg("limit-from-outside").preload().begin();
+    let pid: i32 = running.line().parse().expect("a PID");
+    let limit = libc::rlimit { rlim_cur: 512 * MIB, rlim_max: 512 * MIB };
+    // SAFETY: reads a limit, and writes none back.
+    assert_eq!(unsafe { libc::prlimit(pid, libc::RLIMIT_AS, &raw const limit, std::ptr::null_mut()) }, 0);
+    running.go();
+    running.finish().success();
+}
