@@ -64,6 +64,16 @@ impl Bins {
         // SAFETY: the offset is that of a bin.
         unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
     }
+
+    /// The bin so many bytes behind the first.
+    ///
+    /// # Safety
+    /// One lies there.
+    #[inline]
+    pub(crate) unsafe fn at(&self, offset: usize) -> &Bin {
+        // SAFETY: the caller's.
+        unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
+    }
 }
 
 impl Bin {

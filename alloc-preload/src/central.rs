@@ -208,12 +208,11 @@ pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
     unsafe { &*((area + heaps_offset(count)) as *const Heap).add(id as usize) }
 }
 
-/// The heap that owns a unit whose owner is a bin's address.
-pub(crate) fn heap_of(owner: usize) -> &'static Heap {
+/// The number of the heap that owns a unit whose owner is a bin's address.
+#[inline]
+pub(crate) fn id_of(owner: usize) -> u32 {
     let (area, count) = WINDOW.heaps();
-    let id = (owner - area - heaps_offset(count)) / size_of::<Heap>();
-    // SAFETY: bins lie in heaps that were made.
-    unsafe { heap(id as u32) }
+    ((owner - area - heaps_offset(count)) / size_of::<Heap>()) as u32
 }
 
 /// Decay time in nanoseconds; `None`: never.

@@ -4,7 +4,7 @@
 pub(crate) mod slow;
 
 use crate::account;
-use crate::bin::Bin;
+use crate::bin::{Bin, prefetch};
 use crate::central;
 use crate::harden;
 use crate::hot::{self, Hot};
@@ -184,6 +184,8 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
 extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     // SAFETY: `granule_of` answered with the granule.
     let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
+    // Another processor's: read first, it would have to be fetched twice.
+    prefetch(core::ptr::from_ref(entry).cast());
     let (tag, owner) = (entry.check(), unit.owner());
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
@@ -193,17 +195,15 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
     }
     // SAFETY: a ready record has a heap.
     let heap = unsafe { central::heap(id) };
-    // SAFETY: the unit of a live block has a head, whose class stays while one of its blocks lives.
-    let class = unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class();
-    // SAFETY: the exchange made this call the only one to free the block.
-    unsafe { heap.free_remote(owner, pointer, class) };
-    let requested = class.block_size().wrapping_sub(slack);
-    // SAFETY: a ready record has a row.
+    // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
+    let bin = unsafe { heap.free_remote(owner, pointer) };
+    let requested = bin.block_size().wrapping_sub(slack);
+    // SAFETY: a ready record has a row, and a heap with a row bins that were started.
     unsafe {
         hot::count(&lines.row().remote_frees, 1);
-        hot::count_out(lines.line(class.0 as usize), requested);
+        hot::count_out(bin.line(), requested);
     }
-    if hot.credit(requested, hot.bin(class)) {
+    if hot.credit(requested, bin) {
         settle_and_look();
     }
 }

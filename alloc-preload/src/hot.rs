@@ -86,16 +86,6 @@ impl Lines {
         // SAFETY: the lines lie in a row, with memory behind it.
         unsafe { &*((self.0 - core::mem::offset_of!(Row, lines)) as *const Row) }
     }
-
-    /// Counters number `line` of the row: those of a size class, or of a bucket.
-    ///
-    /// # Safety
-    /// As [`row`](Self::row), and `line < LINES`.
-    #[inline(always)]
-    pub(crate) unsafe fn line(self, line: usize) -> &'static ClassCounters {
-        // SAFETY: as above.
-        unsafe { &*(self.0 as *const ClassCounters).add(line) }
-    }
 }
 
 impl Hot {

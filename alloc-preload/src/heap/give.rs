@@ -37,7 +37,7 @@ impl Heap {
                 if harden::is_on() {
                     harden::spoil(block, class.block_size());
                 }
-                self.free_remote(owner, block, class);
+                self.free_remote(owner, block);
             }
             return true;
         }

@@ -6,15 +6,16 @@
 //! was pushed.
 
 use super::{Heap, slab_at, usage};
+use crate::bin::Bin;
 use crate::bin::prefetch;
-use crate::central::heap_of;
+use crate::central::{heap, id_of};
 use crate::harden;
 use crate::misuse;
 use crate::slab::Slab;
 use crate::sync::{AtomicPtr, AtomicU32, Cell, Ordering};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::ptr::null_mut;
-use shm_layout::class::{GRANULE, SizeClass};
+use shm_layout::class::GRANULE;
 
 /// What other threads write, on a line of its own.
 #[repr(C, align(64))]
@@ -32,8 +33,8 @@ const CHAINS: usize = 4;
 /// Pending blocks of one owner.
 #[repr(C)]
 pub(super) struct Chain {
-    /// The owner's name.
-    heap: Cell<usize>,
+    /// The owner's number.
+    heap: Cell<u32>,
     first: Cell<*mut u8>,
     last: Cell<*mut u8>,
     bytes: Cell<usize>,
@@ -51,32 +52,37 @@ const AHEAD: usize = 4;
 const BATCH: usize = 4096;
 
 impl Heap {
-    /// Frees a block of another heap's slab, which is of this class. The block is pending.
+    /// Frees a block of another heap's slab. The block is pending. Returns this heap's own bin of the same class.
     ///
     /// # Safety
     /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
-    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8, class: SizeClass) {
+    #[inline]
+    pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8) -> &Bin {
+        let id = id_of(unit_owner);
+        // SAFETY: heaps with slabs were made. All have the same bins in the same places, so that the slab's record, which
+        // its owner writes, need not be read for its class.
+        let bin = unsafe { self.bins.at(unit_owner - heap(id).name()) };
         // SAFETY: the caller's.
-        let left = unsafe { self.send(unit_owner, block, class) };
+        let left = unsafe { self.send(id, block, bin.block_size()) };
         if !left.is_null() {
             self.receive(left);
         }
+        bin
     }
 
-    /// Puts a pending block on its way to its owner. Returns blocks that this thread has to receive, since they were left
+    /// Puts a pending block of so many bytes on its way to its owner, heap `id`. Returns blocks that this thread has to receive, since they were left
     /// with a heap that is idle; nearly always null.
     ///
     /// # Safety
     /// As [`Heap::free_remote`].
     #[must_use]
-    unsafe fn send(&self, unit_owner: usize, block: *mut u8, class: SizeClass) -> *mut u8 {
-        let heap = core::ptr::from_ref(heap_of(unit_owner)) as usize;
+    unsafe fn send(&self, id: u32, block: *mut u8, size: usize) -> *mut u8 {
         // SAFETY: the remainder is below the array's length.
-        let chain = unsafe { self.outgoing.get_unchecked(heap / size_of::<Self>() % CHAINS) };
+        let chain = unsafe { self.outgoing.get_unchecked(id as usize % CHAINS) };
         let mut left = null_mut();
-        if chain.heap.get() != heap {
+        if chain.heap.get() != id {
             left = hand_over(chain);
-            chain.heap.set(heap);
+            chain.heap.set(id);
         }
         // SAFETY: a pending block of ours.
         unsafe {
@@ -86,7 +92,7 @@ impl Heap {
         if chain.first.replace(block).is_null() {
             chain.last.set(block);
         }
-        let bytes = chain.bytes.get() + class.block_size();
+        let bytes = chain.bytes.get() + size;
         chain.bytes.set(bytes);
         if left.is_null() && bytes >= BATCH { hand_over(chain) } else { left }
     }
@@ -148,7 +154,7 @@ impl Heap {
         }
         if !self.owns(owner) {
             // SAFETY: a pending block of that heap's, which only this thread has.
-            return unsafe { self.send(owner, block, class) };
+            return unsafe { self.send(id_of(owner), block, class.block_size()) };
         }
         if let Some(granule) = WINDOW.granule_of(block) {
             // SAFETY: `granule_of` answers for the granule; a pending block of ours, which has left its chain.
@@ -181,7 +187,8 @@ fn hand_over(chain: &Chain) -> *mut u8 {
     if first.is_null() {
         return first;
     }
-    let heap = heap_of(chain.heap.get());
+    // SAFETY: a heap that had a slab was made.
+    let heap = unsafe { heap(chain.heap.get()) };
     // SAFETY: a chain of pending blocks, which nobody else has.
     unsafe { heap.inbox.push(first, chain.last.get()) };
     if heap.usage().load(Ordering::SeqCst) == usage::IDLE { heap.inbox.take() } else { null_mut() }
