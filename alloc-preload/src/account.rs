@@ -7,12 +7,12 @@
 //! it, and the peaks are exact. While live bytes only rise, not even that is needed: the heap *climbs* with room to
 //! spare, its frees take the slow path, and the first of them stores the peak that it leaves.
 //!
-//! *Several threads.* The room is a lease on the permitted error, and all leases together leave `ALONE` of it:
+//! *Several threads.* The room is a lease on the permitted error; the heap that was alone holds one as well:
 //!
-//! `|peak - truth| <= sum of leases + ALONE <= max(64 KiB, peak / 128)`.
+//! `|peak - truth| <= sum of leases <= max(64 KiB, peak / 128)`.
 
 use crate::bare::BARE;
-use crate::central::wiped;
+use crate::central::{self, central, wiped};
 use crate::heap::Heap;
 use crate::hot::Hot;
 use crate::room;
@@ -22,8 +22,10 @@ use core::sync::atomic::Ordering;
 use shm_layout::counter::Counter;
 use shm_layout::layout::Globals;
 
-/// Room of the only thread. So much it may not have flushed when a second one starts.
+/// Room of the only thread, and its lease: so much it may not have flushed when a second one starts.
 const ALONE: u64 = 32 << 10;
+/// The part of the permitted error, one in so many, that is leased to a thread that is about to start a second one.
+const FIRST_SHARE: u64 = 16;
 /// Blocks from this size on settle at once: they do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
 
@@ -40,6 +42,8 @@ pub(crate) struct Account {
     flushed: [Cell<u64>; 2],
     /// Bytes of the permitted error that this heap may use up.
     lease: Cell<u64>,
+    /// Threads there were when this heap last had less than its share and recalled what others have.
+    recalled: Cell<u64>,
 }
 
 /// Brings the flushed totals and the peaks up to date, and hands out new room.
@@ -63,11 +67,11 @@ pub(crate) fn descend(hot: &Hot, heap: &Heap) {
 fn flush(hot: &Hot, account: &Account, climbing: bool) {
     let globals = globals();
     let alone = is_alone(globals);
-    let lease = if alone { 0 } else { account.renew_lease(globals) };
     let (requested, allocated, _) = room::read(hot.room.get());
     let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
         let (Some(limit), Some(flushed)) = (account.limit.get(i), account.flushed.get(i)) else { return 0 };
         let balance = limit.get().wrapping_sub(room.cast_unsigned());
+        limit.set(balance);
         let change = balance.wrapping_sub(flushed.replace(balance));
         let now = if alone { total.add_owned(change) } else { total.add_shared(change) };
         let now = now.cast_signed().max(0).cast_unsigned();
@@ -75,47 +79,73 @@ fn flush(hot: &Hot, account: &Account, climbing: bool) {
         if highest == now {
             if alone { peak.set(now) } else { peak.raise_shared(now) }
         }
-        let up = match (alone, climbing) {
-            (false, _) => lease,
-            (true, true) => ALONE,
-            (true, false) => ALONE.min(highest - now),
-        };
-        limit.set(balance.wrapping_add(up));
-        up
+        highest - now
     };
-    let up_requested = update(0, requested, &globals.flushed_requested, &globals.peak_requested);
-    let up_allocated = update(1, allocated, &globals.flushed_allocated, &globals.peak_allocated);
+    let below = [
+        update(0, requested, &globals.flushed_requested, &globals.peak_requested),
+        update(1, allocated, &globals.flushed_allocated, &globals.peak_allocated),
+    ];
+    if alone {
+        account.hold(ALONE);
+    } else {
+        account.renew_lease(globals);
+    }
+    // Both ways as much as is leased. Where the peak is nearer, no further than that, and as far in all.
+    let lease = account.lease.get();
+    let is_near = alone && !climbing && below.iter().any(|&below| below < lease);
+    let [up_requested, up_allocated] = below.map(|below| if is_near { below.min(lease / 2) } else { lease });
+    for (limit, up) in account.limit.iter().zip([up_requested, up_allocated]) {
+        limit.set(limit.get().wrapping_add(up));
+    }
     hot.room.set(room::word(up_requested, up_allocated));
-    // As much room downwards as upwards.
-    let widest = if alone { ALONE } else { lease };
-    hot.room_mask.set(room::mask(widest.checked_ilog2().map_or(0, |log2| log2 + 1)));
+    let width = lease.checked_ilog2().map_or(0, |log2| log2 + u32::from(!is_near));
+    hot.room_mask.store(room::mask(width), Ordering::Relaxed);
     hot.set_ready(climbing);
 }
 
 impl Account {
-    /// A share of the permitted error for this heap, a power of two or nothing, in bytes.
-    fn renew_lease(&self, globals: &Globals) -> u64 {
+    /// Leases a share of the permitted error for this heap, a power of two or nothing, in bytes.
+    fn renew_lease(&self, globals: &Globals) {
         let permitted = permitted(globals.peak_requested.get().max(globals.peak_allocated.get()));
         globals.peak_error.raise_shared(permitted);
-        let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get()).max(1);
-        let (old, all) = (self.lease.get(), &wiped().leased);
-        let budget = permitted - ALONE;
-        let left = budget.saturating_sub(all.load(Ordering::Relaxed).wrapping_sub(old));
-        let fair = (left / 2).min(budget.checked_div(threads).unwrap_or(0)).min(1 << (room::WIDEST - 1));
-        let new = fair.checked_ilog2().map_or(0, |log2| 1 << log2);
-        if new == old {
-            return old;
-        }
-        let change = new.wrapping_sub(old);
-        let now = all.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
-        if new > old && now > budget {
+        // Whoever is the only one yet is about to start others, and may then never settle again.
+        let threads = match globals.threads_started.get().saturating_sub(globals.threads_ended.get()) {
+            ..2 => FIRST_SHARE,
+            threads => threads,
+        };
+        let all = wiped().leased.0.load(Ordering::Relaxed);
+        let left = permitted.saturating_sub(all.wrapping_sub(self.lease.get()));
+        let power = |bytes: u64| bytes.checked_ilog2().map_or(0, |log2| 1 << log2);
+        let equal = power(permitted.checked_div(threads).unwrap_or(0));
+        // Rounding down may leave a half: twice as much then, while there is an equal share left for the next thread.
+        let fair = if left >= 3 * equal { 2 * equal } else { equal };
+        let lease = power(fair.min(left)).min(1 << (room::WIDEST - 1));
+        let (old, all) = (self.lease.get(), self.hold(lease));
+        if lease > old && all > permitted {
             // Others were faster.
-            all.fetch_sub(change, Ordering::Relaxed);
-            return old;
+            self.hold(old);
         }
-        self.lease.set(new);
-        new
+        if self.lease.get() < equal && self.recalled.replace(threads) != threads {
+            recall();
+        }
     }
+
+    /// Changes the lease to so many bytes. Returns those of all heaps.
+    fn hold(&self, lease: u64) -> u64 {
+        let change = lease.wrapping_sub(self.lease.replace(lease));
+        let all = &wiped().leased.0;
+        match change {
+            0 => all.load(Ordering::Relaxed),
+            _ => all.fetch_add(change, Ordering::Relaxed).wrapping_add(change),
+        }
+    }
+}
+
+/// Has all heaps settle at their next call, and with that lease no more than their share as it is now.
+fn recall() {
+    let made = central().made;
+    // SAFETY: heaps that were made.
+    (1..made).for_each(|id| unsafe { central::hot(id) }.room_mask.store(u64::MAX, Ordering::Relaxed));
 }
 
 /// Counts an allocation of any size into the room.
@@ -151,7 +181,7 @@ fn shift(account: &Account, requested: u64, allocated: u64) {
 /// A heap that is left for good has no balance outside the totals.
 pub(crate) fn close(hot: &Hot, heap: &Heap) {
     flush(hot, &heap.account, false);
-    wiped().leased.fetch_sub(heap.account.lease.get(), Ordering::Relaxed);
+    heap.account.hold(0);
     clear(hot, &heap.account, 0);
 }
 
@@ -165,8 +195,9 @@ fn clear(hot: &Hot, account: &Account, mask: u64) {
         cell.set(0);
     }
     account.lease.set(0);
+    account.recalled.set(0);
     hot.room.set(0);
-    hot.room_mask.set(mask);
+    hot.room_mask.store(mask, Ordering::Relaxed);
 }
 
 fn is_alone(globals: &Globals) -> bool {

@@ -55,8 +55,7 @@ static REPAIRED: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Wiped {
     pub(crate) ready: Ready,
     pub(crate) central: Lock,
-    /// Bytes of the peaks' permitted error that heaps have on lease.
-    pub(crate) leased: AtomicU64,
+    pub(crate) leased: Leased,
     /// Guards heap 0 and row 0.
     pub(crate) shared_heap: Lock,
     pub(crate) background: Background,
@@ -66,6 +65,10 @@ pub(crate) struct Wiped {
 /// every slow path asks.
 #[repr(C, align(64))]
 pub(crate) struct Ready(AtomicUsize);
+
+/// Bytes of the peaks' permitted error that heaps have on lease. On a line of their own: whoever settles reads them.
+#[repr(C, align(64))]
+pub(crate) struct Leased(pub(crate) AtomicU64);
 
 impl Ready {
     #[inline]

@@ -13,7 +13,9 @@ use crate::bin::{Bin, Bins};
 use crate::harden;
 use crate::room;
 use crate::window::{TABLES, WINDOW};
+use core::arch::asm;
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
 use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass};
 use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Row};
@@ -31,7 +33,8 @@ pub(crate) struct Hot {
     lines: Cell<Lines>,
     /// See `room`.
     pub(crate) room: Cell<u64>,
-    pub(crate) room_mask: Cell<u64>,
+    /// Others write it, too, to have the heap settle.
+    pub(crate) room_mask: AtomicU64,
     /// Granules of the window that the thread knows. Pointers into a part that has been added since take the slow path,
     /// which looks again. Without a heap, all pointers do.
     granules: Cell<usize>,
@@ -58,7 +61,7 @@ pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
     key: Cell::new(0),
     lines: Cell::new(Lines(0)),
     room: Cell::new(0),
-    room_mask: Cell::new(0),
+    room_mask: AtomicU64::new(0),
     granules: Cell::new(0),
     name: Cell::new(0),
     id: Cell::new(0),
@@ -246,7 +249,25 @@ impl Hot {
 
     /// Whether the account has to be settled.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.room.get() & self.room_mask.get() != 0
+        self.room.get() & self.room_mask.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is no such room. The compiler would not test an atomic where it lies, but load it first.
+    #[inline(always)]
+    fn is_outside(&self, room: u64) -> bool {
+        // SAFETY: reads the mask, as one load.
+        unsafe {
+            asm!(
+                "test qword ptr [{hot} + {mask}], {room}",
+                "jne {outside}",
+                hot = in(reg) self,
+                mask = const core::mem::offset_of!(Hot, room_mask),
+                room = in(reg) room,
+                outside = label { return true },
+                options(nostack, readonly),
+            );
+        }
+        false
     }
 
     #[inline(always)]
@@ -255,7 +276,7 @@ impl Hot {
             return false;
         }
         self.room.set(room);
-        room & self.room_mask.get() != 0
+        self.is_outside(room)
     }
 }
 
@@ -264,7 +285,7 @@ impl Hot {
 #[inline(always)]
 fn read_before() {
     // SAFETY: no instruction. (A compiler's fence is about atomics, and other reads do pass it.)
-    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
+    unsafe { asm!("", options(nostack, preserves_flags)) };
 }
 
 /// What the unit records of a slab of this class hold.
