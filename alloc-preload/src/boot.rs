@@ -13,6 +13,7 @@ use crate::stats::{self, globals};
 use crate::thread;
 use crate::window::{self, WINDOW, huge};
 use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicU32, Ordering};
 use shm_layout::layout::SHARED_ROW;
 
@@ -89,8 +90,10 @@ pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
     Some(())
 }
 
-/// The library's constructor: what needs an initialised libc. A program that never allocates is published as well.
-extern "C" fn construct() {
+/// The library's constructor, with what glibc gives to all of them. A program that never allocates is published as well.
+extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
+    // SAFETY: as glibc gave it.
+    unsafe { options::give(environment) };
     thread::with_heap(|_, _| ());
     thread::watch_exits();
     // SAFETY: registers a function that stays loaded.
@@ -121,7 +124,7 @@ unsafe extern "C" {
 
 #[used]
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCT: extern "C" fn() = construct;
+static CONSTRUCT: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = construct;
 
 #[used]
 #[unsafe(link_section = ".fini_array")]

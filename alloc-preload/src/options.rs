@@ -3,6 +3,8 @@
 
 mod environment;
 
+pub(crate) use environment::give;
+
 use crate::bare::BARE;
 use core::cell::UnsafeCell;
 

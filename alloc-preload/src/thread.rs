@@ -1,5 +1,6 @@
 //! Threads: which heap a thread has, from its first call to its last.
 
+mod gone;
 pub(crate) mod rows;
 
 use crate::account;
@@ -140,7 +141,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     if state() == SHARED {
         return Some(None);
     }
-    let Some(Claimed { id, is_warm }) = rows::claim() else {
+    let Some(Claimed { id, is_warm }) = claim() else {
         globals().threads_without_row.add_shared(1);
         globals().threads_started.add_shared(1);
         set_state(SHARED);
@@ -165,6 +166,16 @@ fn attach() -> Option<Option<&'static Hot>> {
     // After the heap is set: this may allocate.
     hook_exit();
     Some(Some(hot))
+}
+
+/// A heap for the calling thread.
+fn claim() -> Option<Claimed> {
+    rows::claim(rows::From::Idle).or_else(|| {
+        if !sees_exits() {
+            gone::retire_some();
+        }
+        rows::claim(rows::From::All)
+    })
 }
 
 /// Prepares heap 0, once a process.
@@ -193,7 +204,12 @@ fn detach() {
         globals().threads_ended.add_shared(1);
         return;
     };
-    // SAFETY: a ready record has a heap.
+    retire(id, own);
+}
+
+/// Gives up heap `id`, whose hot record this is, and whose thread uses it no more.
+fn retire(id: u32, own: &Hot) {
+    // SAFETY: it was made.
     let heap = unsafe { central::heap(id) };
     account::close(own, heap);
     rows::retire(id, heap);
@@ -208,7 +224,8 @@ static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
 /// of those, and is then seen a round later.
 const ROUNDS: usize = 2;
 
-/// Makes the key whose destructor sees threads end. From the library's constructor.
+/// Makes the key whose destructor sees threads end. From the library's constructor, which comes before others as far as
+/// the dynamic linker lets it: there are 1,024 keys, and where none is left, threads end unseen (see [`gone`]).
 pub(crate) fn watch_exits() {
     let mut key = 0;
     // SAFETY: `key` is writable and `thread_ends` stays loaded: a preloaded library is never unloaded.
@@ -218,6 +235,10 @@ pub(crate) fn watch_exits() {
             hook_exit();
         }
     }
+}
+
+fn sees_exits() -> bool {
+    EXIT_KEY.load(Ordering::Relaxed) != NO_KEY
 }
 
 fn hook_exit() {

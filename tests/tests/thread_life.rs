@@ -1,7 +1,8 @@
 //! Short-lived threads leave nothing behind.
 
 use std::process::Command;
-use tests::{Run, Snapshot, program, snapshot};
+use tests::artefacts::compiled;
+use tests::{Run, Snapshot, library, program, snapshot};
 
 /// Everything that may only grow.
 fn monotone(seen: &Snapshot) -> Vec<(String, i64)> {
@@ -178,4 +179,41 @@ fn allocations_after_a_threads_own_end_are_counted() {
     let class = change.classes.get(&7168).copied().unwrap_or_default();
     assert_eq!((class.allocations, class.frees, class.live_blocks), (400, 200, 200), "{change:?}");
     assert_eq!(after.number("/threads/live"), 1);
+}
+
+/// Runs many brief threads, four at a time, in a program that has no thread-specific key left. How many of them started,
+/// ended, and are in the list of threads; and by how much the RSS has grown.
+fn without_keys(command: &mut Command) -> [i64; 4] {
+    const THREADS: &str = "5000";
+    let mut running = command.arg(THREADS).begin();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    running.line();
+    let after = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    assert_eq!(after.number("/threads/without_row"), 0);
+    let change = |name: &str| after.number(name) - before.number(name);
+    let listed = after.list("/threads/rows").len() as i64;
+    let grown = after.total("rss_bytes") - before.total("rss_bytes");
+    [change("/threads/started"), change("/threads/ended"), listed, grown]
+}
+
+#[test]
+fn threads_are_seen_to_end_though_a_constructor_before_ours_takes_all_keys() {
+    let hog = compiled("nokeys.c", &["-DLIBRARY", "-shared", "-fPIC"]);
+    let preload = format!("{}:{}", library().display(), hog.display());
+    let [started, ended, listed, grown] = without_keys(Command::new(program("nokeys.c")).env("LD_PRELOAD", preload));
+    assert_eq!((started, ended), (5000, 5000));
+    assert!(listed <= 1 + 2 * 4 && grown < 16 << 20, "{listed} rows, {grown} bytes");
+}
+
+#[test]
+fn threads_that_end_unseen_are_found_when_others_begin() {
+    let [started, ended, listed, grown] = without_keys(Command::new(program("nokeys.c")).env("LOADED", library()));
+    assert_eq!(started, 5000);
+    // There are four at a time, and half of the heaps may be waiting to be found.
+    assert!((5000 - 2 * 4 - 4..=5000).contains(&ended), "{ended} ended");
+    assert!(listed <= 1 + 2 * 4 + 4 && grown < 16 << 20, "{listed} rows, {grown} bytes");
 }

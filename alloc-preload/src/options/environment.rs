@@ -1,10 +1,11 @@
-//! Reading the options from the environment: libc's where it is there, the kernel's before.
+//! Reading the options from the environment: libc's where it is there, the loader's or the kernel's before.
 
 use super::{OPTIONS, Opt, Options, PREFIX};
 use crate::os;
 use crate::print::Line;
 use core::ffi::{CStr, c_char};
-use core::ptr::addr_of;
+use core::ptr::{addr_of, null_mut};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 impl Options {
     /// What the environment says. Allocates nothing, and needs nothing of libc to be initialised.
@@ -14,7 +15,10 @@ impl Options {
             return options;
         }
         // SAFETY: libc's variable. The first allocation comes before any code of the program that could change it.
-        let environment = unsafe { *addr_of!(environ) };
+        let mut environment = unsafe { *addr_of!(environ) };
+        if environment.is_null() {
+            environment = GIVEN.load(Ordering::Relaxed).cast_const();
+        }
         if environment.is_null() {
             // Inside the dynamic loader: libc has not been initialised yet.
             read_proc(&mut options);
@@ -41,6 +45,17 @@ impl Options {
             }
         }
     }
+}
+
+/// What the loader has given to our constructor, which may come before libc's; null before that.
+static GIVEN: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
+
+/// Takes note of the environment as the loader gives it to constructors.
+///
+/// # Safety
+/// It is what the loader has given.
+pub(crate) unsafe fn give(environment: *const *const c_char) {
+    GIVEN.store(environment.cast_mut(), Ordering::Relaxed);
 }
 
 unsafe extern "C" {

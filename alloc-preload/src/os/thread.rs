@@ -1,7 +1,7 @@
 //! A thread that the C library does not know of: it is none of the program's, uses no thread-local storage, and does not
-//! keep the process from ending when the program's own threads have ended.
+//! keep the process from ending when the program's own threads have ended. And whether a thread of the program's is there.
 
-use super::{Result, syscall};
+use super::{Errno, Result, syscall};
 use core::arch::asm;
 use core::ffi::CStr;
 use core::ptr::null_mut;
@@ -58,4 +58,11 @@ pub(crate) fn futex_wait_for(word: &AtomicU32, expected: u32, nanoseconds: u64) 
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel only reads word and time.
     let _ = unsafe { call!(SYS_futex, word.as_ptr(), operation, expected, &raw const time) };
+}
+
+/// Whether there is a thread, of whatever process, with this number in our PID namespace.
+pub(crate) fn exists(tid: u32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    let result = unsafe { call!(SYS_tkill, tid, 0) };
+    result != Err(Errno(libc::ESRCH))
 }

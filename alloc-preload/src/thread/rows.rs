@@ -23,15 +23,28 @@ pub(crate) struct Claimed {
     pub(crate) is_warm: bool,
 }
 
-/// A heap for a new thread: a warm one, an idle one, or the next that was never used. Its row has memory behind it.
-pub(crate) fn claim() -> Option<Claimed> {
+/// Which heap a new thread may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// One that another thread had before, rather a warm one.
+    Idle,
+    /// Such a one, or the next that was never used.
+    All,
+}
+
+/// A heap for a new thread. Its row has memory behind it.
+pub(crate) fn claim(from: From) -> Option<Claimed> {
     let segment = boot::segment()?;
     let (_, room) = WINDOW.heaps();
     let mut central = central();
     if let Some(id) = heap::take_warm(&mut central) {
         return Some(Claimed { id, is_warm: true });
     }
-    let id = if central.idle != NO_HEAP_ID { central.idle } else { central.made };
+    let id = match central.idle {
+        NO_HEAP_ID if from == From::Idle => return None,
+        NO_HEAP_ID => central.made,
+        idle => idle,
+    };
     if id as usize >= room {
         return None;
     }

@@ -16,7 +16,7 @@ use shm_layout::layout::{Row, row_state};
 /// A heap and row for the calling thread, which is number `tid`.
 fn begin(tid: u32) -> (u32, &'static Heap) {
     TID.with(|own| own.set(tid));
-    let Claimed { id, is_warm } = rows::claim().expect("there is a heap for every thread");
+    let Claimed { id, is_warm } = rows::claim(rows::From::All).expect("there is a heap for every thread");
     // SAFETY: just made.
     let heap = unsafe { central::heap(id) };
     heap.usage().store(usage::USED, Ordering::SeqCst);

@@ -1,0 +1,59 @@
+//! Threads that ended unseen, because no thread-specific key was left when the library was loaded.
+//!
+//! Before a heap is made for a new thread, some of those in use are looked at, and those whose thread is gone are retired
+//! in its place. More are looked at than made, so they are found faster than they come: there are never many more heaps
+//! than twice the threads.
+
+use super::retire;
+use crate::central::{self, central};
+use crate::heap::usage;
+use crate::os;
+use crate::segment;
+use core::sync::atomic::{AtomicU32, Ordering};
+use shm_layout::layout::row_state;
+
+/// Heaps looked at in one go.
+const LOOKS: usize = 4;
+
+/// The heap looked at last. Changed under the central lock.
+static LAST: AtomicU32 = AtomicU32::new(0);
+
+pub(super) fn retire_some() {
+    // Which would take a system call.
+    if segment::is_filtered() {
+        return;
+    }
+    let mut found = [None; LOOKS];
+    {
+        // A heap goes from one thread to the next under this lock, so whoever is found gone has it still.
+        let central = central();
+        let others = central.made.saturating_sub(1) as usize;
+        for place in found.iter_mut().take(others) {
+            let next = LAST.load(Ordering::Relaxed) + 1;
+            let id = if next < central.made { next } else { 1 };
+            LAST.store(id, Ordering::Relaxed);
+            *place = has_lost_its_thread(id).then_some(id);
+        }
+    }
+    for id in found.into_iter().flatten() {
+        // SAFETY: it was made.
+        retire(id, unsafe { central::hot(id) });
+    }
+}
+
+/// Whether heap `id` is in use by a thread that is no more. If so it is the caller's to retire.
+fn has_lost_its_thread(id: u32) -> bool {
+    // SAFETY: it was made.
+    let heap = unsafe { central::heap(id) };
+    let Some(row) = heap.row() else { return false };
+    if heap.usage().load(Ordering::Acquire) != usage::USED || row.state.load(Ordering::Acquire) != row_state::LIVE {
+        return false;
+    }
+    let tid = row.tid.load(Ordering::Relaxed);
+    // The calling thread has no heap: one that is under its number is a predecessor's.
+    let is_gone = tid == os::tid() || !os::thread::exists(tid);
+    if is_gone {
+        heap.usage().store(usage::LEAVING, Ordering::SeqCst);
+    }
+    is_gone
+}
