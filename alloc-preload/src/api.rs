@@ -172,6 +172,11 @@ export! {
         limits::set(pid, resource, new, old)
     }
 
+    /// `mlockall(2)`. What our reservation hands out later is to be locked like any new mapping.
+    fn mlockall(flags: c_int) -> c_int {
+        limits::lock_all(flags)
+    }
+
     /// `prctl(2)`. A filter of system calls must not meet ours at the end.
     fn prctl(operation: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
         limits::control(operation, [a, b, c, d])

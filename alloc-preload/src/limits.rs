@@ -1,4 +1,5 @@
-//! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls.
+//! Programs that limit themselves: their address space, like a shell's `ulimit -v`, or their system calls; and those that
+//! lock their memory.
 
 use crate::background;
 use crate::central::{self, central};
@@ -15,19 +16,36 @@ pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *
     // SAFETY: the interface requires `new` to be null or readable.
     let limited = unsafe { new.as_ref() }.is_some_and(|limit| limit.rlim_cur != libc::RLIM64_INFINITY);
     if ours && limited && resource == libc::RLIMIT_AS {
-        with_heap(|_, _| {
-            let central = central();
-            window::release(central::heaps_end(&central));
-        });
+        release();
     }
     // SAFETY: the caller's pointers, as the interface requires.
-    match unsafe { os::set_limit(pid, resource, new, old) } {
-        Ok(()) => 0,
-        Err(os::Errno(number)) => {
-            set_errno(number);
-            -1
-        }
+    answer(unsafe { os::set_limit(pid, resource, new, old) }.map(|()| 0))
+}
+
+/// What `mlockall` does. A part of the reservation that becomes accessible later is no new mapping, and would stay unlocked
+/// where only such are to be locked: then the reservation is given up, and the heap grows by new ones.
+pub(crate) fn lock_all(flags: c_int) -> c_int {
+    let result = os::lock_all(flags);
+    if result.is_ok() && flags & (libc::MCL_CURRENT | libc::MCL_FUTURE) == libc::MCL_FUTURE {
+        release();
     }
+    answer(result.map(|()| 0))
+}
+
+/// Gives up the address space that has not been used yet.
+fn release() {
+    with_heap(|_, _| {
+        let central = central();
+        window::release(central::heaps_end(&central));
+    });
+}
+
+/// As a function of the C library returns it.
+fn answer(result: os::Result<c_int>) -> c_int {
+    result.unwrap_or_else(|os::Errno(number)| {
+        set_errno(number);
+        -1
+    })
 }
 
 /// What `prctl` does, noting that system calls are about to be filtered.
@@ -37,11 +55,5 @@ pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
         background::start_no_more();
     }
     // SAFETY: the caller's arguments, as the interface requires.
-    match unsafe { os::control(operation, arguments) } {
-        Ok(result) => result,
-        Err(os::Errno(number)) => {
-            set_errno(number);
-            -1
-        }
-    }
+    answer(unsafe { os::control(operation, arguments) })
 }

@@ -148,6 +148,44 @@ static void locked_trim(void) {
     use_the_heap();
 }
 
+/* Of this process, in KiB, as the kernel tells. */
+static long status_kib(const char *name) {
+    char line[256];
+    long kib = -1;
+    FILE *status = fopen("/proc/self/status", "r");
+    must(status != NULL);
+    while (fgets(line, sizeof line, status)) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            kib = atol(line + strlen(name));
+        }
+    }
+    fclose(status);
+    must(kib >= 0);
+    return kib;
+}
+
+/* What is only reserved must not be filled. */
+static void locked_altogether(void) {
+    use_the_heap();
+    long before = status_kib("VmRSS:");
+    must(mlockall(MCL_CURRENT | MCL_FUTURE) == 0);
+    must(status_kib("VmRSS:") - before < 32 << 10);
+    use_the_heap();
+}
+
+static void locked_from_now_on(void) {
+    must(mlockall(MCL_FUTURE) == 0);
+    long before = status_kib("VmLck:");
+    for (int i = 0; i < 16; i++) {
+        must(malloc(3 << 20) != NULL); /* stays, and is not touched */
+    }
+    must(status_kib("VmLck:") - before >= 40 << 10);
+    use_the_heap();
+    malloc_trim(0);
+    must(munlockall() == 0);
+    use_the_heap();
+}
+
 static void aligned_reuse(void) {
     for (int i = 0; i < 5000; i++) {
         void *block;
@@ -214,6 +252,10 @@ int main(int count, char **arguments) {
         childs_thread_ends_first();
     } else if (strcmp(what, "locked") == 0) {
         locked_trim();
+    } else if (strcmp(what, "locked-altogether") == 0) {
+        locked_altogether();
+    } else if (strcmp(what, "locked-later") == 0) {
+        locked_from_now_on();
     } else if (strcmp(what, "aligned") == 0) {
         aligned_reuse();
     } else if (strcmp(what, "handler") == 0) {

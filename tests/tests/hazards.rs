@@ -1,7 +1,7 @@
 //! What programs do that an allocator easily forgets.
 
 use std::process::Command;
-use tests::{Run, Running, program, snapshot};
+use tests::{Run, Running, missing_privilege, program, snapshot};
 
 fn hazard(name: &str) -> Command {
     let mut command = Command::new(program("hazards.c"));
@@ -52,6 +52,22 @@ fn a_childs_thread_may_end_before_it_allocates() {
 #[test]
 fn trimming_locked_memory_ends() {
     survives("locked");
+}
+
+#[test]
+fn what_comes_after_it_was_to_be_locked_is_locked() {
+    if missing_privilege() {
+        return;
+    }
+    survives("locked-later");
+}
+
+#[test]
+fn locking_everything_does_not_fill_the_reservation() {
+    if missing_privilege() {
+        return;
+    }
+    survives("locked-altogether");
 }
 
 #[test]
