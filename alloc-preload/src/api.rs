@@ -74,7 +74,7 @@ export! {
         if !align.is_power_of_two() || !align.is_multiple_of(size_of::<Pointer>()) {
             return libc::EINVAL;
         }
-        let block = slow::allocate_aligned(size, align);
+        let block = slow::allocate_silently(size, align);
         if block.is_null() {
             return libc::ENOMEM;
         }

@@ -79,8 +79,7 @@ fn boot() -> Option<()> {
 
 /// Makes the segment of this process, with memory behind `row`. Only for the process's one thread.
 pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
-    let ranges =
-        Ranges { window: WINDOW.range(), tables: WINDOW.tables(), slab_units: |class| WINDOW.slab_units(class) };
+    let ranges = Ranges { window: WINDOW.range(), tables: WINDOW.tables() };
     let segment = Segment::create(options(), ranges, forked_from, row)?;
     // SAFETY: see `Published`.
     unsafe { *SEGMENT.0.get() = Some(segment) };

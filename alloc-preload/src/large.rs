@@ -204,7 +204,8 @@ impl Large {
     pub(crate) fn give(self) {
         self.hold();
         if self.run().is_cut() {
-            return central().spans.give_cut(self.unit);
+            central().spans.give_if_cut(self.unit);
+            return;
         }
         let units = self.run().units.get() as usize;
         self.free_units(0);

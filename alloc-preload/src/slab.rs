@@ -55,18 +55,18 @@ pub(crate) enum State {
 }
 
 impl Slab {
-    /// Makes the record that of a fresh slab of `class` on so many units.
-    pub(crate) fn start(&self, class: SizeClass, units: usize) {
+    /// Makes the record that of a fresh slab of `class` on units from `unit`.
+    pub(crate) fn start(&self, class: SizeClass) {
         self.lowest.set(0);
         self.used.set(0);
         self.block_size.set(class.block_size() as u32);
         self.carved.set(0);
-        self.capacity.set(class.blocks_in(units) as u32);
+        self.capacity.set(class.slab_blocks() as u32);
         self.next.set(NO_UNIT);
         self.previous.set(NO_UNIT);
         self.class.set(class.0);
         self.state.set(State::None);
-        self.units.set(units as u16);
+        self.units.set(class.slab_units() as u16);
         self.stale.set(false);
     }
 

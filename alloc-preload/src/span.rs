@@ -27,6 +27,7 @@ use guard::Ration;
 use purge::Appetite;
 use shm_layout::class::UNIT;
 use tail::Tail;
+pub(crate) use tail::{hold_slab, settle_slab};
 use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
@@ -64,13 +65,14 @@ pub(crate) struct Run {
     pub(crate) touched: Cell<u64>,
     /// Used: it was dirty when taken, so what lies beyond `touched` need not read as zero.
     pub(crate) unclean: Cell<bool>,
-    /// Used by a large block: who may cut its tail off.
+    /// Used: who may cut its tail off.
     tail: Tail,
     /// Used by a large block: the page of the run that is a guard; 0 where there is none.
     pub(crate) guard: Cell<u32>,
-    /// Used by a large block: its bytes, a multiple of the OS page.
+    /// Used: bytes from its start, a multiple of the OS page, that a large block takes; of a slab, under a limit on address
+    /// space, that have been carved.
     pub(crate) allocated: Cell<u64>,
-    /// Used by a large block: its pages that are mapped, if its tail has been cut off; otherwise 0.
+    /// Used: its pages that are mapped, if its tail has been cut off; otherwise 0.
     mapped: Cell<u32>,
 }
 
@@ -87,7 +89,7 @@ pub(crate) struct Spans {
     /// Chunked mode: free runs that are not mapped, and how many bytes have to be free before more become so.
     vacant: Bins,
     vacate_from: u64,
-    /// Large blocks whose tails have been cut off, and the bytes of these.
+    /// Runs whose tails have been cut off, and the bytes of these.
     cut: usize,
     cut_bytes: u64,
 }

@@ -23,7 +23,7 @@ use crate::span::Run;
 use core::cell::Cell;
 use core::ptr::null;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use shm_layout::class::{GRANULE, SizeClass, UNIT};
+use shm_layout::class::{GRANULE, UNIT};
 
 /// Memory is committed in steps of this many bytes, which is also a huge page.
 pub(crate) const CHUNK: usize = 2 << 20;
@@ -201,11 +201,6 @@ impl Window {
     /// Whether address space is scarce, and the window is mapped chunk by chunk.
     pub(crate) fn is_chunked(&self) -> bool {
         self.chunked.load(Ordering::Relaxed) != 0
-    }
-
-    /// Units of a new slab of this class.
-    pub(crate) fn slab_units(&self, class: SizeClass) -> usize {
-        if self.is_chunked() { class.scarce_slab_units() } else { class.slab_units() }
     }
 
     /// Whether the kernel has kept address space that was to be given up: above its limit the program can map nothing,

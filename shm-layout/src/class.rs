@@ -61,18 +61,9 @@ impl SizeClass {
         (self.block_size() * 8).div_ceil(UNIT)
     }
 
-    /// As [`slab_units`](Self::slab_units), where address space is scarce: as few as blocks fill seven eighths of.
-    pub const fn scarce_slab_units(self) -> usize {
-        let mut units = 1;
-        while units < self.slab_units() && self.blocks_in(units) * self.block_size() * 8 < units * UNIT * 7 {
-            units += 1;
-        }
-        units
-    }
-
-    /// Blocks in a slab of so many units.
-    pub const fn blocks_in(self, units: usize) -> usize {
-        match (units * UNIT).checked_div(self.block_size()) {
+    /// Blocks in one slab.
+    pub const fn slab_blocks(self) -> usize {
+        match (self.slab_units() * UNIT).checked_div(self.block_size()) {
             Some(blocks) => blocks,
             None => 0,
         }
@@ -188,9 +179,8 @@ mod tests {
     fn slabs_of_several_units_hold_at_least_eight_blocks() {
         for class in 0..CLASSES {
             let class = SizeClass(class as u8);
-            assert!(class.blocks_in(class.slab_units()) >= 8);
+            assert!(class.slab_blocks() >= 8);
             assert!(class.slab_units() <= 4);
-            assert!(class.scarce_slab_units() <= class.slab_units());
         }
     }
 

@@ -38,9 +38,11 @@ pub(super) extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
 
 /// A block of `size` bytes at a multiple of `align`, a power of two; null when memory is exhausted.
 pub(crate) fn allocate_aligned(size: usize, align: usize) -> *mut u8 {
-    if align <= GRANULE {
-        return allocate(size);
-    }
+    if align <= GRANULE { allocate(size) } else { allocate_silently(size, align) }
+}
+
+/// As [`allocate_aligned`], and leaves `errno` alone.
+pub(crate) fn allocate_silently(size: usize, align: usize) -> *mut u8 {
     with_heap(|hot, heap| {
         let block = block::allocate(hot, heap, size, align);
         thread::housekeeping(heap);

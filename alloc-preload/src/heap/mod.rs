@@ -27,7 +27,7 @@ use crate::options::{Huge, options};
 use crate::os;
 use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
-use crate::span::{Spans, Wanted};
+use crate::span::{self, Spans, Wanted};
 use crate::stats::globals;
 use crate::sync::{AtomicU32, Ordering};
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
@@ -159,11 +159,12 @@ impl Heap {
         if unsafe { slab.wake(bin) } {
             return true;
         }
-        if slab.is_carved() {
+        if slab.is_carved() || !span::hold_slab(slab.unit(), || drop(central())) {
             return false;
         }
         // SAFETY: our slab, which is not wholly carved.
         let carved = unsafe { slab.carve(bin) };
+        span::settle_slab(slab.unit(), slab.touched_bytes());
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_in.add_owned(u64::from(carved));
         }
@@ -188,7 +189,7 @@ impl Heap {
         if let Some(slab) = self.adopt_one(class) {
             return Some(slab);
         }
-        let units = WINDOW.slab_units(class);
+        let units = class.slab_units();
         let taken = central().spans.take(Wanted::units(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
@@ -200,7 +201,7 @@ impl Heap {
                 WINDOW.set_head(unit, taken.unit);
             }
         }
-        slab.start(class, units);
+        slab.start(class);
         self.own(slab);
         self.count_slab_in(slab);
         Some(slab)
@@ -362,8 +363,11 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    slab.set_owner(owner::MARKED);
     huge::emptied(slab.unit(), slab.touched_bytes() / os::PAGE);
+    if spans.give_if_cut(slab.unit()) {
+        return;
+    }
+    slab.set_owner(owner::MARKED);
     spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
 }
 

@@ -28,14 +28,12 @@ use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
 
-/// Where the heap lies, and how large its slabs are; copied to the header and the class table.
+/// Where the heap lies; copied to the header.
 pub(crate) struct Ranges {
     /// Address and bytes of the window.
     pub(crate) window: (usize, usize),
     /// Address and bytes of the tables.
     pub(crate) tables: (usize, usize),
-    /// Units of a class's slab.
-    pub(crate) slab_units: fn(SizeClass) -> usize,
 }
 
 /// A mapped segment: a shared object, or private memory of the same layout where it cannot be published.
@@ -244,9 +242,8 @@ impl Segment {
         for class in 0..CLASSES {
             let (class, info) = (SizeClass(class as u8), self.class_info(class));
             info.block_size.set(class.block_size() as u64);
-            let units = (ranges.slab_units)(class);
-            set(&info.slab_blocks, class.blocks_in(units) as u32);
-            set(&info.slab_bytes, (units * shm_layout::class::UNIT) as u32);
+            set(&info.slab_blocks, class.slab_blocks() as u32);
+            set(&info.slab_bytes, (class.slab_units() * shm_layout::class::UNIT) as u32);
         }
         for bucket in 0..BUCKETS {
             self.class_info(CLASSES + bucket).block_size.set(bucket_limit(bucket));

@@ -20,7 +20,7 @@ impl Spans {
                 // SAFETY: below the committed end.
                 match unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() {
                     owner::HOLE => {}
-                    owner::SPAN if run(unit).is_cut() => {
+                    _ if run(unit).is_cut() => {
                         self.used_units += length;
                         self.cut += 1;
                         self.cut_bytes += (length * UNIT - run(unit).mapped()) as u64;

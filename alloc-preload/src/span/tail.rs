@@ -1,10 +1,11 @@
-//! Under a limit on address space: a large block's tail, the whole pages between its end and that of its last unit, is not
-//! mapped any more once there is no address space left.
+//! Under a limit on address space: the tail of a run in use, its whole pages that nothing lies on, is not mapped any more
+//! once there is no address space left. Of a large block that is what lies behind its end; of a slab, what has not been
+//! carved, and never is then.
 //!
-//! Tails are cut off under the central lock, by whoever needs the space, while the block is *settled*. Its holder takes it
-//! in hand before changing anything about it.
+//! Tails are cut off under the central lock, by whoever needs the space, while the run is *settled*. Its holder takes it in
+//! hand before it changes what is used of it.
 
-use super::{Kind, Spans, guard, run};
+use super::{Kind, Run, Spans, guard, run};
 use crate::os::{self, PAGE};
 use crate::stats::globals;
 use crate::window::{UnitIndex, WINDOW, owner};
@@ -14,10 +15,10 @@ use shm_layout::class::UNIT;
 /// Tails cut off at a time: each splits a mapping, and a process has 65,530 of them.
 const CUT_AT_A_TIME: usize = 32 << 10;
 
-/// Whether a block may have been settled since tails were last cut off.
+/// Whether a run may have been settled since tails were last cut off.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// Who may cut a block's tail off. Zeroed memory is a valid state: only its holder.
+/// Who may cut a run's tail off. Zeroed memory is a valid state: only its holder.
 #[repr(transparent)]
 pub(super) struct Tail(AtomicU8);
 
@@ -25,8 +26,9 @@ const HELD: u8 = 0;
 const SETTLED: u8 = 1;
 const BEING_CUT: u8 = 2;
 
-impl super::Run {
-    /// From now on its tail may be cut off. By the block's holder, who changes nothing about it before [`hold`](Self::hold).
+impl Run {
+    /// From now on what lies beyond `allocated` may be cut off. By the run's holder, who uses no more of it before
+    /// [`hold`](Self::hold).
     pub(crate) fn settle(&self) {
         if WINDOW.is_chunked() {
             self.tail.0.store(SETTLED, Ordering::Release);
@@ -39,7 +41,7 @@ impl super::Run {
         self.tail.0.load(Ordering::Relaxed) == HELD || self.tail.0.swap(HELD, Ordering::Acquire) != BEING_CUT
     }
 
-    /// Bytes of a large block's run that are mapped.
+    /// Bytes of the run that are mapped.
     pub(crate) fn mapped(&self) -> usize {
         match self.mapped.get() {
             0 => self.units.get() as usize * UNIT,
@@ -53,8 +55,26 @@ impl super::Run {
     }
 }
 
+/// Takes a slab's run in hand to carve more of it; false if that is not there any more. `wait` waits for the central lock.
+pub(crate) fn hold_slab(unit: UnitIndex, wait: impl FnOnce()) -> bool {
+    let run = run(unit.0);
+    if !run.hold() {
+        wait();
+    }
+    !run.is_cut()
+}
+
+/// Lets go of it, when so many bytes have been carved.
+pub(crate) fn settle_slab(unit: UnitIndex, touched: usize) {
+    if WINDOW.is_chunked() {
+        let run = run(unit.0);
+        run.allocated.set(touched as u64);
+        run.settle();
+    }
+}
+
 impl Spans {
-    /// Cuts off the tails of all settled blocks.
+    /// Cuts off the tails of all settled runs.
     pub(super) fn cut_tails(&mut self) {
         if !ANY.swap(false, Ordering::Acquire) {
             return;
@@ -79,7 +99,7 @@ impl Spans {
             return;
         }
         let before = record.mapped.replace((kept / PAGE) as u32);
-        // SAFETY: whole pages of the run behind the block, which nobody uses.
+        // SAFETY: whole pages of the run behind what is used of it.
         if unsafe { os::unmap(WINDOW.address(UnitIndex(first)).add(kept), mapped - kept) }.is_err() {
             record.mapped.set(before);
             return;
@@ -93,7 +113,7 @@ impl Spans {
         globals().committed.sub_shared((mapped - kept) as u64);
     }
 
-    /// Maps the tail of a block in hand again.
+    /// Maps the tail of a run in hand again.
     pub(crate) fn restore_tail(&mut self, unit: UnitIndex) -> os::Result<()> {
         let record = run(unit.0);
         let (mapped, all) = (record.mapped(), record.units.get() as usize * UNIT);
@@ -104,10 +124,14 @@ impl Spans {
         Ok(())
     }
 
-    /// Gives back the run of a freed block in hand whose tail has been cut off: it becomes vacant. Its first unit's ledger
-    /// page shows one block.
-    pub(crate) fn give_cut(&mut self, unit: UnitIndex) {
+    /// Gives back a used run whose tail has been cut off: it becomes vacant. False, with nothing done, for all others.
+    pub(crate) fn give_if_cut(&mut self, unit: UnitIndex) -> bool {
         let record = run(unit.0);
+        // Under the central lock nobody is cutting.
+        record.hold();
+        if !record.is_cut() {
+            return false;
+        }
         let (units, mapped) = (record.units.get() as usize, record.mapped());
         // SAFETY: units of the run.
         let owners = unsafe { WINDOW.units(unit, units) };
@@ -115,8 +139,8 @@ impl Spans {
         self.count_restored(units * UNIT - mapped);
         globals().committed.sub_shared((units * UNIT) as u64);
         record.mapped.set(0);
-        // SAFETY: a unit of the run; the block in it is no more.
-        unsafe { forget_block(unit) };
+        // SAFETY: units of the run; there are no blocks in it any more.
+        unsafe { forget_blocks(unit, units) };
         // The first comes last: until then all of it is in use, for a child that is forked in between.
         owners.iter().rev().for_each(|unit| unit.set_owner(owner::VACANT));
         // SAFETY: what was mapped of the run, which nobody uses any more.
@@ -124,9 +148,10 @@ impl Spans {
             owners.iter().for_each(|unit| unit.set_owner(owner::HOLE));
             // SAFETY: as above.
             let _ = unsafe { os::purge(WINDOW.address(unit), mapped) };
-            return;
+            return true;
         }
         self.join(unit.0, units, Kind::Vacant, 0, 0);
+        true
     }
 
     fn count_restored(&mut self, bytes: usize) {
@@ -136,18 +161,21 @@ impl Spans {
     }
 }
 
-/// Clears what the ledger says of a large block.
+/// Clears what the ledger says of the blocks of a used run.
 ///
 /// # Safety
-/// The block began at this unit, and is freed.
-unsafe fn forget_block(unit: UnitIndex) {
-    let (page, bytes) = WINDOW.ledger_range(unit, 1);
-    // SAFETY: the caller's.
+/// All have been freed.
+unsafe fn forget_blocks(first: UnitIndex, units: usize) {
+    // SAFETY: a unit of the run.
+    let is_large = unsafe { WINDOW.unit(first) }.owner() == owner::SPAN;
+    // Of a large block only the first unit's page is used.
+    let (pages, bytes) = WINDOW.ledger_range(first, if is_large { 1 } else { units });
+    // SAFETY: ledger pages of the run.
     unsafe {
-        if os::purge(page, bytes).is_ok() {
+        if os::purge(pages, bytes).is_ok() {
             globals().metadata.sub_shared(bytes as u64);
         } else {
-            core::ptr::write_bytes(page, 0, bytes);
+            core::ptr::write_bytes(pages, 0, bytes);
         }
     }
 }

@@ -22,6 +22,10 @@ impl Spans {
         if self.has_clean(units) {
             return Some(());
         }
+        // Nothing can be mapped in the place of what is given up.
+        if WINDOW.is_over_limit() {
+            return None;
+        }
         // As much as the window may have to grow by; the rest of a chunk pays for its tables.
         let mut needed = units + CHUNK_UNITS;
         while let Some(vacated) = self.vacate_one(1, needed) {

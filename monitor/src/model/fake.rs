@@ -67,7 +67,7 @@ impl Fake {
             let size = if line < CLASSES { class.block_size() as u64 } else { bucket_limit(line - CLASSES) };
             fake.word(start + offset_of!(ClassInfo, block_size), size);
             if line < CLASSES {
-                fake.half(start + offset_of!(ClassInfo, slab_blocks), class.blocks_in(class.slab_units()) as u32);
+                fake.half(start + offset_of!(ClassInfo, slab_blocks), class.slab_blocks() as u32);
                 fake.half(start + offset_of!(ClassInfo, slab_bytes), (class.slab_units() << 16) as u32);
             }
         }

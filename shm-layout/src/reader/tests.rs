@@ -48,7 +48,7 @@ impl Image {
             if line < CLASSES {
                 let class = SizeClass(line as u8);
                 image.word(start + offset_of!(ClassInfo, block_size), class.block_size() as u64);
-                image.half(start + offset_of!(ClassInfo, slab_blocks), class.blocks_in(class.slab_units()) as u32);
+                image.half(start + offset_of!(ClassInfo, slab_blocks), class.slab_blocks() as u32);
                 image.half(start + offset_of!(ClassInfo, slab_bytes), (class.slab_units() * UNIT) as u32);
             } else {
                 image.word(start + offset_of!(ClassInfo, block_size), bucket_limit(line - CLASSES));

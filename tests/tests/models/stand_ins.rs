@@ -125,6 +125,13 @@ pub(crate) mod span {
     use crate::options::Huge;
     use crate::window::{UNITS, UnitIndex};
 
+    /// Address space is not scarce.
+    pub(crate) fn hold_slab(_: UnitIndex, _: impl FnOnce()) -> bool {
+        true
+    }
+
+    pub(crate) fn settle_slab(_: UnitIndex, _: usize) {}
+
     /// The free units of the window.
     pub(crate) struct Spans([bool; UNITS]);
 
@@ -154,6 +161,10 @@ pub(crate) mod span {
 
         pub(crate) fn give(&mut self, unit: UnitIndex, _: usize, _: usize, _: Option<u64>) {
             assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
+        }
+
+        pub(crate) fn give_if_cut(&mut self, _: UnitIndex) -> bool {
+            false
         }
 
         pub(crate) fn purge_older(&mut self, _: u64, _: usize) {}

@@ -9,7 +9,7 @@ use crate::ledger::Entry;
 use crate::os;
 use crate::slab::Slab;
 use core::sync::atomic::{AtomicU32, Ordering};
-use shm_layout::class::{GRANULE, SizeClass, UNIT};
+use shm_layout::class::{GRANULE, UNIT};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
 
@@ -75,10 +75,6 @@ impl Window {
 
     pub(crate) fn heaps(&self) -> (usize, usize) {
         (self.places().heaps, HEAPS)
-    }
-
-    pub(crate) fn slab_units(&self, class: SizeClass) -> usize {
-        class.slab_units()
     }
 
     pub(crate) fn granules(&self) -> usize {
