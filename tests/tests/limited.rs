@@ -93,7 +93,7 @@ fn a_heap_limited_to_64_mib_hands_out_seven_tenths_of_what_the_c_library_does() 
     // Six stacks leave 14 MiB for everything else.
     let beside = [ALONE, beside(1, 8 * MIB), beside(4, 8 * MIB), beside(6, 8 * MIB), beside(8, 4 * MIB)];
     hands_out_seven_tenths(64 * MIB, &beside, &SIZES);
-    hands_out_seven_tenths(64 * MIB, &[together(4, 8 * MIB), together(6, 8 * MIB), together(8, 4 * MIB)], &SIZES);
+    hands_out_seven_tenths(64 * MIB, &[together(4, 8 * MIB), together(6, 8 * MIB), together(8, 4 * MIB)], &LARGE);
 }
 
 #[test]
