@@ -92,6 +92,12 @@ export! {
         or_enomem(slow::allocate_aligned(size, align)).cast()
     }
 
+    /// `rtld-audit(7)`: loaded by `LD_AUDIT`, the library watches nothing. It is an allocator for itself there, and cannot be
+    /// unloaded again, as it would be without this answer.
+    fn la_version(version: c_uint) -> c_uint {
+        version
+    }
+
     /// `pvalloc(3)`
     fn pvalloc(size: usize) -> Pointer {
         match size.checked_next_multiple_of(os::PAGE) {

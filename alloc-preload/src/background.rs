@@ -63,6 +63,11 @@ pub(crate) fn remember_pid() {
     wiped().background.pid.store(os::pid(), Ordering::Relaxed);
 }
 
+/// Whether the calling process is a `vfork` child, which has another's memory and counters.
+pub(crate) fn is_borrowed() -> bool {
+    wiped().background.pid.load(Ordering::Relaxed) != os::pid()
+}
+
 /// Memory has been freed that is to be given back later. The central lock is not held.
 #[inline]
 pub(crate) fn freed() {
@@ -83,8 +88,8 @@ fn look_after() {
     }
     if now == state::ASLEEP {
         os::futex_wake(word);
-    } else if wiped().background.pid.load(Ordering::Relaxed) != os::pid() {
-        // A `vfork` child: the thread would be its own, and end with it.
+    } else if is_borrowed() {
+        // The thread would be the child's own, and end with it.
         word.store(state::NONE, Ordering::Release);
     } else if start().is_err() {
         word.store(state::REFUSED, Ordering::Release);

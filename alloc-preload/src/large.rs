@@ -225,13 +225,14 @@ impl Large {
         let (run, needed) = (self.run(), allocated + hardened_bytes());
         let units = run.units.get() as usize;
         let mut wanted = needed.div_ceil(UNIT);
-        if run.is_cut() {
-            if needed <= run.mapped() {
-                // What lies behind it is cut off when it is needed.
-                wanted = units;
-            } else if central().spans.restore_tail(self.unit).is_err() {
+        let fits = needed <= run.mapped();
+        // A tail that could not be mapped again is cut off further ahead.
+        let mut cut = false;
+        if run.is_cut() && !(fits && wanted == units) && central().spans.restore_tail(self.unit).is_err() {
+            if !fits {
                 return false;
             }
+            (cut, wanted) = (true, units);
         }
         // A block that has grown is left without, since it will grow again.
         let in_the_way = harden::is_on() || run.guard.get() as usize * PAGE < allocated;
@@ -250,6 +251,9 @@ impl Large {
         }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
+        if cut {
+            central().spans.cut_tail(self.unit);
+        }
         if harden::is_on() {
             self.install_guard();
         }

@@ -126,6 +126,11 @@ impl std::error::Error for Error {}
 
 /// Tells the user, on stderr.
 pub(crate) fn report(error: &Error) {
+    tell(&error.to_string());
+}
+
+/// As [`report`], what is no error by itself.
+pub(crate) fn tell(message: &str) {
     // Where even that fails, the exit code still says it.
-    let _ = writeln!(io::stderr(), "statsmon: {error}");
+    let _ = writeln!(io::stderr(), "statsmon: {message}");
 }

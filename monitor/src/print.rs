@@ -79,13 +79,26 @@ fn write(look: &Look, all: bool, print: &Print, printed: u64) -> io::Result<()> 
     out.flush()
 }
 
+/// Problems told one by one; of what comes beyond, only the number: anybody may have filled the folder.
+const TOLD: usize = 20;
+
 /// Reports each problem the first time it occurs.
 fn tell_once(problems: &[Error], told: &mut Vec<String>) {
+    let mut untold = 0;
     for problem in problems {
+        if told.len() >= TOLD {
+            untold += usize::from(!told.contains(&problem.to_string()));
+            continue;
+        }
         let message = problem.to_string();
         if !told.contains(&message) {
             error::report(problem);
             told.push(message);
         }
+    }
+    let message = format!("{untold} more problems like these");
+    if untold > 0 && !told.contains(&message) {
+        error::tell(&message);
+        told.push(message);
     }
 }

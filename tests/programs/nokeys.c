@@ -5,6 +5,7 @@
 #include "handshake.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 static void take_all_keys(void) {
     pthread_key_t key;
@@ -30,6 +31,35 @@ static void *brief(void *unused) {
     for (size_t i = 0; i < BLOCKS; i++) {
         release(blocks[i]);
     }
+    return unused;
+}
+
+static pthread_barrier_t known;
+static volatile int over;
+
+/* Its vfork child is the first to use the heap. Goes on with it while others come and go. */
+static void *borrows(void *unused) {
+    pid_t child = vfork();
+    if (child == 0) {
+        release(allocate(64));
+        _exit(0);
+    }
+    int status;
+    must(waitpid(child, &status, 0) == child && status == 0);
+    pthread_barrier_wait(&known);
+    do {
+        unsigned char *blocks[BLOCKS];
+        for (int i = 0; i < BLOCKS; i++) {
+            must((blocks[i] = allocate(64)) != NULL);
+            memset(blocks[i], i, 64);
+        }
+        for (int i = 0; i < BLOCKS; i++) {
+            for (int at = 0; at < 64; at++) {
+                must(blocks[i][at] == i);
+            }
+            release(blocks[i]);
+        }
+    } while (!over);
     return unused;
 }
 
@@ -60,7 +90,13 @@ int main(int count, char **arguments) {
     must(pthread_key_create(&key, NULL) != 0);
     brief(NULL);
     pause_here("ready");
+    pthread_t borrower;
+    must(pthread_barrier_init(&known, NULL, 2) == 0);
+    must(pthread_create(&borrower, NULL, borrows, NULL) == 0);
+    pthread_barrier_wait(&known);
     run(atoi(arguments[1]));
+    over = 1;
+    must(pthread_join(borrower, NULL) == 0);
     pause_here("done");
     return 0;
 }

@@ -13,6 +13,7 @@
 //! | `beside=FILE`, `before=FILE` | that library is preloaded after, or before, the allocator |
 //! | `beside-itself` | a copy of the allocator in another file is preloaded after it |
 //! | `audit=FILE` | that library is loaded by `LD_AUDIT` |
+//! | `audits` | the allocator is loaded by `LD_AUDIT` as well |
 //! | `twice` | the allocator is in `LD_PRELOAD` twice |
 //! | `unloaded` | it is not in `LD_PRELOAD`, but its path in `HAZARD_ALLOCATOR` |
 //! | `linked` | it is not in `LD_PRELOAD`, but the program is linked with it |
@@ -229,6 +230,9 @@ impl Case {
         }
         if has("twice") {
             preload.extend(allocator.library.clone());
+        }
+        if has("audits") {
+            command.args(allocator.library.iter().map(|library| format!("LD_AUDIT={}", library.display())));
         }
         if has("beside-itself") {
             preload.extend(allocator.library.as_deref().map(copied));

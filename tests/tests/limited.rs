@@ -130,3 +130,10 @@ fn a_limit_from_outside_leaves_large_blocks_able_to_grow() {
     running.go();
     running.finish().success();
 }
+
+#[test]
+fn a_large_block_that_shrinks_when_address_space_was_used_up_gives_its_memory_back() {
+    let mut command = Command::new(program("shrinks.c"));
+    let finished = command.limit(libc::RLIMIT_AS, 200 * MIB).preload().finish().success();
+    assert_eq!((finished.out().as_str(), finished.err().as_str()), ("shrunk\n", ""));
+}

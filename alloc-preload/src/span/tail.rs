@@ -85,22 +85,23 @@ impl Spans {
             if tail.load(Ordering::Relaxed) == SETTLED
                 && tail.compare_exchange(SETTLED, BEING_CUT, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                self.cut_tail(unit);
+                self.cut_tail(UnitIndex(unit));
                 let _ = tail.compare_exchange(BEING_CUT, SETTLED, Ordering::Release, Ordering::Relaxed);
             }
             unit += run(unit).units.get().max(1);
         }
     }
 
-    fn cut_tail(&mut self, first: u32) {
-        let record = run(first);
+    /// Cuts off the tail of a run in hand, or one that nobody takes in hand meanwhile, as far as it is mapped.
+    pub(crate) fn cut_tail(&mut self, unit: UnitIndex) {
+        let record = run(unit.0);
         let (mapped, kept) = (record.mapped(), record.allocated.get() as usize);
         if kept >= mapped || self.cut >= CUT_AT_A_TIME {
             return;
         }
         let before = record.mapped.replace((kept / PAGE) as u32);
         // SAFETY: whole pages of the run behind what is used of it.
-        if unsafe { os::unmap(WINDOW.address(UnitIndex(first)).add(kept), mapped - kept) }.is_err() {
+        if unsafe { os::unmap(WINDOW.address(unit).add(kept), mapped - kept) }.is_err() {
             record.mapped.set(before);
             return;
         }
@@ -139,6 +140,10 @@ impl Spans {
         self.count_restored(units * UNIT - mapped);
         globals().committed.sub_shared((units * UNIT) as u64);
         record.mapped.set(0);
+        // A child that was forked while the tail was cut off may find it still noted.
+        if record.guard.replace(0) != 0 {
+            guard::is_gone();
+        }
         // SAFETY: units of the run; there are no blocks in it any more.
         unsafe { forget_blocks(unit, units) };
         // The first comes last: until then all of it is in use, for a child that is forked in between.

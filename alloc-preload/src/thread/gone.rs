@@ -49,9 +49,10 @@ fn has_lost_its_thread(id: u32) -> bool {
     if heap.usage().load(Ordering::Acquire) != usage::USED || row.state.load(Ordering::Acquire) != row_state::LIVE {
         return false;
     }
+    // One that is under the calling thread's own number stays: it may be about to be this thread's, in a call that a signal
+    // has interrupted.
     let tid = row.tid.load(Ordering::Relaxed);
-    // The calling thread has no heap: one that is under its number is a predecessor's.
-    let is_gone = tid == os::tid() || !os::thread::exists(tid);
+    let is_gone = tid != 0 && !os::thread::exists(tid);
     if is_gone {
         heap.usage().store(usage::LEAVING, Ordering::SeqCst);
     }

@@ -3,6 +3,7 @@
 //! A row is never zeroed. Whoever takes one raises `taken`, says whose it is now and where its counters stand, and then
 //! raises `generation`: a reader that finds both alike knows whose counters it sees (see `shm_layout::reader`).
 
+use crate::background;
 use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central};
 use crate::clock;
@@ -88,11 +89,25 @@ pub(crate) fn begin(row: &Row) {
     let (stack, thread) = misuse::pointers();
     row.stack_pointer.set(stack as u64);
     row.thread_pointer.set(thread as u64);
-    row.tid.store(os::tid(), Ordering::Release);
+    row.tid.store(tid(), Ordering::Release);
     row.started_ns.set(clock::read());
     row.ended_ns.set(0);
     row.state.store(row_state::LIVE, Ordering::Release);
     row.generation.set(row.taken.get());
+}
+
+/// The thread that counts in a row. In a `vfork` child that is the one it stands in for, whose descriptor it has: the C
+/// library tells the number by the thread's clock.
+fn tid() -> u32 {
+    if !background::is_borrowed() {
+        return os::tid();
+    }
+    let mut clock = 0;
+    // SAFETY: asks for a number of the calling thread's.
+    match unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) } {
+        0 => !(clock >> 3) as u32,
+        _ => 0,
+    }
 }
 
 /// Publishes that the row's thread has ended, and lets the next one have it and the heap.

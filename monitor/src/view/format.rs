@@ -97,7 +97,8 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-fn is_dangerous(character: char) -> bool {
+/// Whether a character could do more on a terminal than show itself.
+pub(super) fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

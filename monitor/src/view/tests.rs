@@ -101,6 +101,18 @@ fn nothing_ever_escapes_to_the_terminal() {
 }
 
 #[test]
+fn what_steers_a_terminal_is_escaped_in_json_and_read_back_as_it_was() {
+    let command = "a\u{9b}31m\u{85}\u{202e}\u{feff}\u{7f}\x1b[2J\n\"\\ é \u{1f980}";
+    let mut hostile = snapshot();
+    hostile.processes[0].command = command.into();
+    let json = written(|out| json::write(&hostile, out));
+    let steers = |character: char| character != '\n' && super::format::is_dangerous(character);
+    assert!(!json.chars().any(steers) && json.matches('\n').count() == 1, "{json:?}");
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["processes"][0]["command"], command);
+}
+
+#[test]
 fn the_report_names_the_program_first_and_then_its_descendants() {
     let mut child: Process = busy().process(about(State::Exited), 12);
     child.pid = 1300;

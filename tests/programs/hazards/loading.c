@@ -47,6 +47,8 @@ HAZARD(life, behind_interposers_that_allocate, "before=interposer.c") { live(); 
 HAZARD(life, behind_a_wrapper_of_malloc, "before=wrapper.c") { live(); }
 HAZARD(life, under_an_auditor, "audit=auditor.c") { live(); }
 
+HAZARD(life, named_as_an_auditor_too, "audits") { live(); }
+
 static void (*use_library)(void);
 
 static void *call_library(void *unused) {
