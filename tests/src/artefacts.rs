@@ -118,11 +118,17 @@ impl Folder {
     pub fn new() -> Self {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Short: the paths of sockets inside must fit into 108 bytes.
-        let path = std::env::temp_dir().join(format!("end-to-end-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).expect("a temporary folder");
-        Self(path)
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            // Short: the paths of sockets inside must fit into 108 bytes.
+            let path = std::env::temp_dir().join(format!("end-to-end-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Of a test that was killed, and had the same PID.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("a temporary folder: {error}"),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
