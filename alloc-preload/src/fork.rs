@@ -178,7 +178,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         row.remote_frees.set(snapshot.remote_frees);
     }
     if exact {
-        abandon_warm()?;
+        abandon_warm(row);
     } else if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
         unsafe { central::heap(id) }.relist_all();
@@ -222,19 +222,18 @@ fn another_was_in_use(own_id: Option<u32>) -> bool {
     (0..made).filter(|&id| Some(id) != own_id).any(in_use)
 }
 
-/// Abandons what warm heaps hold: nothing has been changed in them since they became so.
-fn abandon_warm() -> Option<()> {
-    let segment = boot::segment()?;
+/// Abandons what warm heaps hold: nothing has been changed in them since they became so. It is counted in the calling
+/// thread's row, as all else that was before the fork: there may be no memory for rows of their own.
+fn abandon_warm(row: &'static Row) {
     let made = central().made;
     for id in 1..made {
         // SAFETY: made before.
         let heap: &Heap = unsafe { central::heap(id) };
         if heap.usage().load(Ordering::Relaxed) == usage::WARM {
-            heap.set_row(segment.row(id as usize)?);
+            heap.set_row(row);
             heap.abandon();
         }
     }
-    Some(())
 }
 
 /// Fills in the calling thread's hot record again.
