@@ -23,7 +23,8 @@ fn waiting(binary: impl AsRef<std::ffi::OsStr>) -> Running {
 /// A copy of `cat` by that name.
 fn cat_called(folder: &Folder, name: &str) -> PathBuf {
     let copy = folder.path().join(name);
-    std::fs::copy("/bin/cat", &copy).unwrap();
+    // Not by this process: a child that another test is starting would hold the copy open for writing, and it could not be run.
+    assert!(Command::new("cp").arg("/bin/cat").arg(&copy).status().unwrap().success());
     copy
 }
 
