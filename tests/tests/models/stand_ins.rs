@@ -12,6 +12,10 @@ pub(crate) mod background {
     }
 
     pub(crate) fn freed() {}
+
+    pub(crate) fn is_borrowed() -> bool {
+        false
+    }
 }
 
 pub(crate) mod boot {
