@@ -62,7 +62,7 @@ impl Bins {
     pub(crate) fn bin(&self, class: SizeClass) -> &Bin {
         let offset = OFFSETS.get(class.0 as usize).map_or(0, |&offset| offset as usize);
         // SAFETY: the offset is that of a bin.
-        unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
+        unsafe { self.at(offset) }
     }
 
     /// The bin so many bytes behind the first.

@@ -266,7 +266,6 @@ fn retire_others(own_id: Option<u32>) {
         let heap = unsafe { central::heap(id) };
         heap.reset();
         heap.usage().store(usage::IDLE, Ordering::Relaxed);
-        heap.next_idle.set(central.idle);
-        central.idle = id;
+        heap.wait_idle(id, &mut central);
     }
 }

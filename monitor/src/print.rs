@@ -79,26 +79,26 @@ fn write(look: &Look, all: bool, print: &Print, printed: u64) -> io::Result<()> 
     out.flush()
 }
 
-/// Problems told one by one; of what comes beyond, only the number: anybody may have filled the folder.
+/// Problems told one by one. How many more there are is told once: anybody may have filled the folder.
 const TOLD: usize = 20;
 
 /// Reports each problem the first time it occurs.
 fn tell_once(problems: &[Error], told: &mut Vec<String>) {
-    let mut untold = 0;
-    for problem in problems {
-        if told.len() >= TOLD {
-            untold += usize::from(!told.contains(&problem.to_string()));
+    for (place, problem) in problems.iter().enumerate() {
+        let message = problem.to_string();
+        if told.len() > TOLD {
+            return;
+        }
+        if told.contains(&message) {
             continue;
         }
-        let message = problem.to_string();
-        if !told.contains(&message) {
+        if told.len() < TOLD {
             error::report(problem);
             told.push(message);
+        } else {
+            let rest = format!("{} more problems like these", problems.len() - place);
+            error::tell(&rest);
+            told.push(rest);
         }
-    }
-    let message = format!("{untold} more problems like these");
-    if untold > 0 && !told.contains(&message) {
-        error::tell(&message);
-        told.push(message);
     }
 }

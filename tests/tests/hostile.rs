@@ -186,6 +186,21 @@ fn a_full_disk_is_an_error_with_a_name() {
 
 /// Killed at any moment, whatever it was counting then, and whatever was being read.
 #[test]
+fn a_folder_full_of_strange_files_is_told_in_a_few_lines() {
+    if missing_privilege() {
+        return;
+    }
+    const FILES: usize = 1000;
+    let script =
+        format!("for i in $(seq {FILES}); do echo x > /dev/shm/statsalloc.$((100000 + i)); done; exec \"$0\" --once");
+    let mut command = Command::new("bash");
+    let finished = command.args(["-c", &script]).arg(statsmon()).with_shm(Shm::Private).finish();
+    let lines: Vec<_> = finished.err().lines().map(str::to_owned).collect();
+    assert!(lines.len() == 21 && lines.iter().all(|line| line.starts_with("statsmon: ")), "{}", finished.err());
+    assert_eq!(lines[20], format!("statsmon: {} more problems like these", FILES - 20));
+}
+
+#[test]
 fn a_process_that_dies_in_the_middle_of_a_look_is_shown_as_it_was_last() {
     if missing_privilege() {
         return;

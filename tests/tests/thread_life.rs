@@ -83,18 +83,24 @@ fn of_its_class(seen: &Snapshot) -> (i64, i64, i64) {
     (class.allocations, class.frees, class.live_blocks)
 }
 
-#[test]
-fn what_a_thread_leaves_goes_to_the_next_one() {
-    let mut running = Command::new(program("leaves.c")).arg("next").preload().begin();
+/// What is seen when a thread has left blocks, and when they have been replaced; see `leaves.c`.
+fn left_and_replaced(by: &str) -> (Snapshot, Snapshot) {
+    let mut running = Command::new(program("leaves.c")).arg(by).preload().begin();
     running.line();
-    running.go();
-    running.line();
-    let left = snapshot(running.pid());
-    running.go();
-    running.line();
-    let replaced = snapshot(running.pid());
+    let mut step = || {
+        running.go();
+        running.line();
+        snapshot(running.pid())
+    };
+    let seen = (step(), step());
     running.go();
     running.finish().success();
+    seen
+}
+
+#[test]
+fn what_a_thread_leaves_goes_to_the_next_one() {
+    let (left, replaced) = left_and_replaced("next");
     assert_eq!((of_its_class(&left), of_its_class(&replaced)), ((100, 0, 100), (200, 100, 100)));
     let stranded = left.number("/threads/stranded_bytes");
     assert!(stranded >= 100 * 5120, "{stranded}");
@@ -106,16 +112,7 @@ fn what_a_thread_leaves_goes_to_the_next_one() {
 
 #[test]
 fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
-    let mut running = Command::new(program("leaves.c")).arg("main").preload().begin();
-    running.line();
-    running.go();
-    running.line();
-    let left = snapshot(running.pid());
-    running.go();
-    running.line();
-    let replaced = snapshot(running.pid());
-    running.go();
-    running.finish().success();
+    let (left, replaced) = left_and_replaced("main");
     assert!(left.number("/threads/stranded_bytes") >= 100 * 5120);
     assert_eq!(of_its_class(&replaced), (200, 100, 100));
     assert!(replaced.number("/threads/adopted_bytes") >= 100 * 5120, "{}", replaced.0["threads"]);

@@ -24,10 +24,7 @@ impl Heap {
     pub(crate) fn leave_to_next(&self, id: u32) {
         if !self.is_worth_keeping() {
             self.abandon();
-            let mut central = central();
-            self.next_idle.set(central.idle);
-            central.idle = id;
-            return;
+            return self.wait_idle(id, &mut central());
         }
         self.hand_over();
         self.usage().store(usage::WARM, Ordering::SeqCst);
@@ -37,6 +34,12 @@ impl Heap {
             central.warm = id;
         }
         cool(0);
+    }
+
+    /// Puts heap number `id`, which holds nothing, on the list of those that any thread may have.
+    pub(crate) fn wait_idle(&self, id: u32, central: &mut Central) {
+        self.next_idle.set(central.idle);
+        central.idle = id;
     }
 
     /// Whether the heap may stay warm; if so, what it holds of the program's is counted as stranded.
@@ -100,17 +103,17 @@ fn known(unit: u32) -> Option<&'static Slab> {
 /// Abandons what is held by warm heaps whose threads ended before `before`, and by those that are too many. When the first
 /// of them was left, if there are any; monotonic ns.
 pub(crate) fn cool(before: u64) -> Option<u64> {
-    let mut first = None;
+    let mut oldest = None;
     loop {
+        // Not in the pattern: the lock would be held for as long as the match.
         let surplus = take_surplus(&mut central(), before);
-        let Some((id, ended)) = surplus else { return first };
-        first = first.min(Some(ended)).or(Some(ended));
+        let Some((id, ended)) = surplus else { return oldest };
+        // They stand from the newest to the oldest.
+        oldest = Some(ended);
         // SAFETY: made before; nobody else has it any more.
         let heap = unsafe { central::heap(id) };
         heap.abandon();
-        let mut central = central();
-        heap.next_idle.set(central.idle);
-        central.idle = id;
+        heap.wait_idle(id, &mut central());
     }
 }
 

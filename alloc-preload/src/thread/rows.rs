@@ -99,7 +99,7 @@ pub(crate) fn begin(row: &Row) {
 /// The thread that counts in a row. In a `vfork` child that is the one it stands in for, whose descriptor it has: the C
 /// library tells the number by the thread's clock.
 fn tid() -> u32 {
-    if !background::is_borrowed() {
+    if segment::is_filtered() || !background::is_borrowed() {
         return os::tid();
     }
     let mut clock = 0;
