@@ -30,6 +30,8 @@ pub(crate) struct Central {
 
 /// No heap.
 pub(crate) const NO_HEAP_ID: u32 = u32::MAX;
+/// In the place of the next heap: on no list.
+pub(crate) const UNLISTED: u32 = u32::MAX - 1;
 
 struct Shared(UnsafeCell<Central>);
 

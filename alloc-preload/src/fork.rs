@@ -17,7 +17,7 @@ use crate::account;
 use crate::background;
 use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central, wiped};
-use crate::heap::{Heap, usage};
+use crate::heap::{self, Heap, usage};
 use crate::hot::Hot;
 use crate::misuse;
 use crate::os;
@@ -266,6 +266,6 @@ fn retire_others(own_id: Option<u32>) {
         let heap = unsafe { central::heap(id) };
         heap.reset();
         heap.usage().store(usage::IDLE, Ordering::Relaxed);
-        heap.wait_idle(id, &mut central);
+        heap::list(heap, id, &mut central.idle);
     }
 }

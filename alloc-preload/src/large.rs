@@ -254,7 +254,7 @@ impl Large {
         if cut {
             central().spans.cut_tail(self.unit);
         }
-        if harden::is_on() {
+        if harden::is_on() && allocated < run.mapped() {
             self.install_guard();
         }
         self.set_requested(size);

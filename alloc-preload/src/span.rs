@@ -226,6 +226,8 @@ impl Spans {
         }
         mark(first, units, Kind::Used);
         run(first).touched.set(taken);
+        // A child may find what was noted of the run before.
+        run(first).mapped.set(0);
         run(first).unclean.set(kind == Kind::Dirty);
         self.used_units += units;
         Some((first, kind))

@@ -63,6 +63,10 @@ impl Heap {
     }
 
     fn leave(&self, slab: &'static Slab, central: &mut Central) {
+        // In the child of a signal handler that forked in the midst of this, it has been left already.
+        if !self.owns(slab.owner()) {
+            return;
+        }
         if slab.used.get() == 0 {
             self.count_slab_out(slab);
             give_back(slab, &mut central.spans);

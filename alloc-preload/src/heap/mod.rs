@@ -14,13 +14,13 @@ mod remote;
 mod warm;
 
 pub(crate) use abandon::put_abandoned;
-pub(crate) use warm::{cool, take_warm};
+pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
 use crate::background;
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
-use crate::central::{central, decay_ns};
+use crate::central::{UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
 use crate::options::{Huge, options};
@@ -42,7 +42,7 @@ pub(crate) struct Heap {
     /// First, so that a heap's address is that of its bins: its name.
     bins: Bins,
     inbox: Inbox,
-    /// The next heap that is idle, or warm, as this one.
+    /// The next heap that is idle, or warm, as this one; `UNLISTED` for one that is neither.
     pub(crate) next_idle: Cell<u32>,
     pub(crate) account: Account,
     outgoing: Outgoing,
@@ -125,6 +125,7 @@ impl Heap {
         self.forget_blocks();
         self.full.set(NO_UNIT);
         self.left.set(0);
+        self.next_idle.set(UNLISTED);
         for list in [&self.current, &self.partial, &self.spare] {
             for entry in list {
                 entry.set(NO_UNIT);
@@ -363,12 +364,16 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    huge::emptied(slab.unit(), slab.touched_bytes() / os::PAGE);
-    if spans.give_if_cut(slab.unit()) {
-        return;
+    let (unit, touched) = (slab.unit(), slab.touched_bytes());
+    let was_cut = spans.give_if_cut(unit);
+    if !was_cut {
+        slab.set_owner(owner::MARKED);
     }
-    slab.set_owner(owner::MARKED);
-    spans.give(slab.unit(), slab.units.get() as usize, slab.touched_bytes(), decay_ns());
+    // Once it is no slab any more: a child that was forked before gives it back again.
+    huge::emptied(unit, touched / os::PAGE);
+    if !was_cut {
+        spans.give(unit, slab.units.get() as usize, touched, decay_ns());
+    }
 }
 
 fn push_on(slab: &Slab, head: u32, mut set_head: impl FnMut(u32)) {

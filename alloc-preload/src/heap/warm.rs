@@ -6,7 +6,7 @@
 
 use super::{Heap, classes, slab_at, usage};
 use crate::background;
-use crate::central::{self, Central, NO_HEAP_ID, central, decay_ns};
+use crate::central::{self, Central, NO_HEAP_ID, UNLISTED, central, decay_ns};
 use crate::slab::{NO_UNIT, Slab};
 use crate::stats::globals;
 use crate::sync::Ordering;
@@ -24,22 +24,12 @@ impl Heap {
     pub(crate) fn leave_to_next(&self, id: u32) {
         if !self.is_worth_keeping() {
             self.abandon();
-            return self.wait_idle(id, &mut central());
+            return list(self, id, &mut central().idle);
         }
         self.hand_over();
         self.usage().store(usage::WARM, Ordering::SeqCst);
-        {
-            let mut central = central();
-            self.next_idle.set(central.warm);
-            central.warm = id;
-        }
+        list(self, id, &mut central().warm);
         cool(0);
-    }
-
-    /// Puts heap number `id`, which holds nothing, on the list of those that any thread may have.
-    pub(crate) fn wait_idle(&self, id: u32, central: &mut Central) {
-        self.next_idle.set(central.idle);
-        central.idle = id;
     }
 
     /// Whether the heap may stay warm; if so, what it holds of the program's is counted as stranded.
@@ -85,14 +75,22 @@ impl Heap {
     }
 }
 
-/// The warm heap whose thread ended last. The caller is the new thread's.
-pub(crate) fn take_warm(central: &mut Central) -> Option<u32> {
-    let id = central.warm;
+/// Puts heap number `id` on a list, unless it is on one: a signal handler may have forked in the midst of what comes before
+/// this, and the child, which goes on with it, has listed all heaps.
+pub(crate) fn list(heap: &Heap, id: u32, first: &mut u32) {
+    if heap.next_idle.get() == UNLISTED {
+        heap.next_idle.set(core::mem::replace(first, id));
+    }
+}
+
+/// Takes the first heap off a list.
+pub(crate) fn unlist(first: &mut u32) -> Option<u32> {
+    let id = *first;
     if id == NO_HEAP_ID {
         return None;
     }
     // SAFETY: made before.
-    central.warm = unsafe { central::heap(id) }.next_idle.get();
+    *first = unsafe { central::heap(id) }.next_idle.replace(UNLISTED);
     Some(id)
 }
 
@@ -113,7 +111,7 @@ pub(crate) fn cool(before: u64) -> Option<u64> {
         // SAFETY: made before; nobody else has it any more.
         let heap = unsafe { central::heap(id) };
         heap.abandon();
-        heap.wait_idle(id, &mut central());
+        list(heap, id, &mut central().idle);
     }
 }
 
@@ -129,9 +127,10 @@ fn take_surplus(central: &mut Central, before: u64) -> Option<(u32, u64)> {
         let heap = unsafe { central::heap(id) };
         let ended = heap.row.get().map_or(0, |row| row.ended_ns.get());
         if place >= MOST || ended < before {
+            let next = heap.next_idle.replace(UNLISTED);
             match behind {
-                Some(behind) => behind.next_idle.set(heap.next_idle.get()),
-                None => central.warm = heap.next_idle.get(),
+                Some(behind) => behind.next_idle.set(next),
+                None => central.warm = next,
             }
             return Some((id, ended));
         }

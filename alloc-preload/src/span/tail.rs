@@ -139,7 +139,6 @@ impl Spans {
         self.used_units -= units;
         self.count_restored(units * UNIT - mapped);
         globals().committed.sub_shared((units * UNIT) as u64);
-        record.mapped.set(0);
         // A child that was forked while the tail was cut off may find it still noted.
         if record.guard.replace(0) != 0 {
             guard::is_gone();
@@ -148,6 +147,7 @@ impl Spans {
         unsafe { forget_blocks(unit, units) };
         // The first comes last: until then all of it is in use, for a child that is forked in between.
         owners.iter().rev().for_each(|unit| unit.set_owner(owner::VACANT));
+        record.mapped.set(0);
         // SAFETY: what was mapped of the run, which nobody uses any more.
         if unsafe { os::unmap(WINDOW.address(unit), mapped) }.is_err() {
             owners.iter().for_each(|unit| unit.set_owner(owner::HOLE));

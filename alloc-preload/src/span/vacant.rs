@@ -122,7 +122,14 @@ impl Spans {
 
     /// Gives back what is free, while that is more than a half of what is in use, and some MiB.
     pub(super) fn vacate(&mut self) {
-        if !WINDOW.is_chunked() || self.mapped_free() <= self.enough_mapped().max(self.vacate_from) {
+        if !WINDOW.is_chunked() {
+            return;
+        }
+        let (free, enough) = (self.mapped_free(), self.enough_mapped());
+        if free <= enough {
+            self.vacate_from = 0;
+        }
+        if free <= enough.max(self.vacate_from) {
             return;
         }
         // What is free may be in pieces only because some are dirty and some clean.

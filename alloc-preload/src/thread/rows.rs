@@ -38,7 +38,7 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
     let segment = boot::segment()?;
     let (_, room) = WINDOW.heaps();
     let mut central = central();
-    if let Some(id) = heap::take_warm(&mut central) {
+    if let Some(id) = heap::unlist(&mut central.warm) {
         return Some(Claimed { id, is_warm: true });
     }
     let id = match central.idle {
@@ -59,7 +59,7 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
         heap.reset();
         globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
     } else {
-        central.idle = heap.next_idle.get();
+        heap::unlist(&mut central.idle);
     }
     heap.set_row(row);
     Some(Claimed { id, is_warm: false })
@@ -116,6 +116,7 @@ pub(crate) fn retire(id: u32, heap: &Heap) {
         row.ended_ns.set(clock::read());
         row.state.store(row_state::ENDED, Ordering::Release);
     }
-    globals().threads_ended.add_shared(1);
     heap.leave_to_next(id);
+    // Not before: a fork takes a process in which all threads but one have ended for one in which nothing happens.
+    globals().threads_ended.add_shared(1);
 }

@@ -89,7 +89,7 @@ pub(crate) fn start(id: u32) -> &'static Heap {
 
 /// The warm heap whose thread ended last, for a thread that begins, if there is one.
 pub(crate) fn start_warm() -> Option<&'static Heap> {
-    let id = heap::take_warm(&mut central())?;
+    let id = heap::unlist(&mut central().warm)?;
     // SAFETY: made before.
     let heap = unsafe { central::heap(id) };
     heap.usage().store(usage::USED, Ordering::SeqCst);
