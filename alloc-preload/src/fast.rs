@@ -106,21 +106,21 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
     let hot = hot();
-    let Some(granule) = hot.granule_of(pointer) else { return free_slow(pointer) };
-    // SAFETY: `granule_of` answered.
-    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
+    let Some(place) = hot.place_of(pointer) else { return free_slow(pointer) };
+    // SAFETY: `place_of` answered.
+    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let tag = entry.check();
     let owner = unit.owner();
     if !hot.takes(owner) {
-        return free_elsewhere(pointer, hot, granule);
+        return free_elsewhere(pointer, hot, place);
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
     if !ledger::is_narrow(tag) {
-        return free_wide(pointer, hot, granule);
+        return free_wide(pointer, hot, place);
     }
     if !bin.push(pointer) {
-        return free_beyond(pointer, hot, bin, granule, tag);
+        return free_beyond(pointer, hot, bin, place, tag);
     }
     entry.note(ledger::FREE);
     let requested = bin.requested(tag);
@@ -133,17 +133,17 @@ pub(crate) fn free(pointer: *mut u8) {
 
 /// Blocks whose bin is full: they go straight back to their slab, whose record nothing but this touches.
 #[inline(never)]
-extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, granule: usize, tag: u8) {
-    // SAFETY: `granule_of` answered with the granule.
-    let entry = unsafe { TABLES.entry(granule) };
+extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize, tag: u8) {
+    // SAFETY: `place_of` answered with it.
+    let entry = unsafe { TABLES.entry(place) };
     rest(pointer, hot, bin, entry, bin.requested(tag));
 }
 
 /// Blocks with wide slack.
 #[inline(never)]
-extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, granule: usize) {
-    // SAFETY: `granule_of` answered with the granule.
-    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
+extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, place: usize) {
+    // SAFETY: `place_of` answered with it.
+    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return free_slow(pointer) };
     // SAFETY: the fast path asked.
@@ -181,9 +181,9 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
 
 /// Blocks of other threads' heaps. The exchange decides who has freed the block, if several try at once.
 #[inline(never)]
-extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, granule: usize) {
-    // SAFETY: `granule_of` answered with the granule.
-    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
+extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
+    // SAFETY: `place_of` answered with it.
+    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     // Another processor's: read first, it would have to be fetched twice.
     prefetch(core::ptr::from_ref(entry).cast());
     let (tag, owner) = (entry.check(), unit.owner());
@@ -242,9 +242,9 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let Some(granule) = hot.granule_of(pointer) else { return reallocate_slow(pointer, size) };
-    // SAFETY: `granule_of` answered.
-    let (entry, unit) = unsafe { (TABLES.entry(granule), TABLES.unit(pointer)) };
+    let Some(place) = hot.place_of(pointer) else { return reallocate_slow(pointer, size) };
+    // SAFETY: `place_of` answered.
+    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let tag = entry.check();
     if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
         return reallocate_medium(pointer, size);

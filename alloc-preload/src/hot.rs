@@ -11,6 +11,7 @@
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins};
 use crate::harden;
+use crate::ledger;
 use crate::room;
 use crate::window::{TABLES, WINDOW};
 use core::arch::asm;
@@ -161,11 +162,12 @@ impl Hot {
         self.key.get() >= DETOUR
     }
 
-    /// As [`Window::granule_of`](crate::window::Window::granule_of), in the window as the thread knows it.
+    /// Where the ledger's entry lies of a pointer that may start a block: the [`place`](ledger::place) of its
+    /// [granule](crate::window::Window::granule_of), in the window as the thread knows it.
     #[inline(always)]
-    pub(crate) fn granule_of(&self, pointer: *const u8) -> Option<usize> {
+    pub(crate) fn place_of(&self, pointer: *const u8) -> Option<usize> {
         let granule = (pointer as usize).wrapping_sub(TABLES.base()).rotate_right(GRANULE.trailing_zeros());
-        (granule < self.granules.get()).then_some(granule)
+        (granule < self.granules.get()).then(|| ledger::place(granule))
     }
 
     /// Learns what has been added to the window.

@@ -115,16 +115,12 @@ impl Large {
         for unit in self.unit.0 + from as u32..self.unit.0 + to as u32 {
             let unit = UnitIndex(unit);
             // SAFETY: the span's units are committed, and ours; they were free.
-            let (record, written) = unsafe { (WINDOW.unit(unit), WINDOW.clear_ledger(unit)) };
-            // Of a span, only the first unit's ledger page is used.
-            if written && unit != self.unit {
-                globals().metadata.sub_shared(UNIT_GRANULES as u64);
-            } else if !written && unit == self.unit {
-                globals().metadata.add_shared(UNIT_GRANULES as u64);
+            unsafe {
+                // A span has but one entry, in the first area.
+                WINDOW.renew_ledger(unit, if unit == self.unit { ledger::PART } else { 0 });
+                WINDOW.set_head(unit, self.unit);
+                WINDOW.unit(unit).set_owner(owner::SPAN);
             }
-            // SAFETY: as above.
-            unsafe { WINDOW.set_head(unit, self.unit) };
-            record.set_owner(owner::SPAN);
         }
     }
 

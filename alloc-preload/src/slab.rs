@@ -89,6 +89,16 @@ impl Slab {
         unsafe { (WINDOW.address(unit).add(offset), WINDOW.entry(unit.0 as usize * UNIT_GRANULES + offset / GRANULE)) }
     }
 
+    /// In how many areas of the ledger its blocks begin.
+    pub(crate) fn areas(&self) -> usize {
+        ledger::areas(self.block_size.get() as usize / GRANULE)
+    }
+
+    /// Bytes of the ledger that are counted as written of each unit.
+    pub(crate) fn ledger_bytes(&self) -> usize {
+        self.areas() * ledger::PART
+    }
+
     /// Blocks that rest in the slab.
     pub(crate) fn resting(&self) -> u32 {
         self.carved.get().saturating_sub(self.used.get())
@@ -165,7 +175,7 @@ impl Slab {
         let (mut left, mut next) = (wanted, end);
         // SAFETY: the slab's part of the ledger is committed.
         unsafe {
-            WINDOW.entry(first).free_between(lowest, end, step, |granule| {
+            ledger::free_between(first, lowest, end, step, |granule| {
                 left -= 1;
                 let block = (base + granule * GRANULE) as *mut u8;
                 ledger::wake(block);
@@ -194,17 +204,13 @@ impl Slab {
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
         let first = self.carved.get();
         let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most.get() - bin.count.get());
-        // SAFETY: uncarved blocks of our slab are nobody's, and there are as many slots.
-        let (mut block, mut entry) = unsafe { self.block(first) };
-        let size = self.block_size.get() as usize;
         // The lowest address on top.
         let top = bin.count.get() + count;
-        for index in (bin.count.get()..top).rev() {
+        for (number, index) in (first..).zip((bin.count.get()..top).rev()) {
+            // SAFETY: `number < capacity`; uncarved blocks of our slab are nobody's, and there are as many slots.
+            let (block, entry) = unsafe { self.block(number) };
             entry.note(ledger::FRESH);
             bin.set(index, block);
-            block = block.wrapping_add(size);
-            // SAFETY: of the last block, where the next one's would be; not read.
-            entry = unsafe { entry.behind(size / GRANULE) };
         }
         bin.count.set(top);
         let before = self.touched_bytes();

@@ -16,10 +16,11 @@ pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
-use crate::ledger::Entry;
+use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
+use crate::stats::globals;
 use core::cell::Cell;
 use core::ptr::null;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
@@ -31,7 +32,7 @@ pub(crate) const CHUNK: usize = 2 << 20;
 pub(crate) const CHUNK_UNITS: usize = CHUNK / UNIT;
 /// OS pages in a unit.
 pub(crate) const UNIT_PAGES: usize = UNIT / os::PAGE;
-/// Granules in a unit, so also bytes of ledger: one page.
+/// Granules in a unit, so also bytes of its ledger.
 pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 
 /// Bytes of the largest window.
@@ -52,6 +53,8 @@ pub(crate) struct Chunk {
 
 // One line each.
 const _: () = assert!(size_of::<Slab>() == 64);
+// The ledger grows by whole groups.
+const _: () = assert!((CHUNK / GRANULE).is_multiple_of(ledger::GROUP));
 
 /// Addresses and sizes; all zero until [`open`], so that every pointer lies outside.
 #[repr(C, align(64))]
@@ -125,12 +128,14 @@ impl Tables {
         self.base.get()
     }
 
+    /// The entry at this [place](ledger::place).
+    ///
     /// # Safety
-    /// The calling thread has a heap, and the granule lies below the committed end.
+    /// The calling thread has a heap, and the place is that of a granule below the committed end.
     #[inline(always)]
-    pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
+    pub(crate) unsafe fn entry(&self, place: usize) -> &'static Entry {
         // SAFETY: the ledger is accessible as far as the window is, and never unmapped.
-        unsafe { &*self.ledger.get().add(granule) }
+        unsafe { &*self.ledger.get().add(place) }
     }
 
     /// The entry of a block's granule.
@@ -146,7 +151,7 @@ impl Tables {
     /// Where that entry lies, if the block is one.
     #[inline(always)]
     pub(crate) fn entry_place(&self, block: *const u8) -> *const Entry {
-        self.entries.get().wrapping_add(block as usize / GRANULE)
+        self.entries.get().wrapping_add(ledger::place(block as usize / GRANULE))
     }
 
     /// The unit that a pointer lies in.
@@ -245,7 +250,7 @@ impl Window {
     #[inline(always)]
     pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
         // SAFETY: the ledger is committed as far as the window.
-        unsafe { &*(self.ledger.load(Ordering::Relaxed) as *const Entry).add(granule) }
+        unsafe { &*(self.ledger.load(Ordering::Relaxed) as *const Entry).add(ledger::place(granule)) }
     }
 
     #[inline(always)]
@@ -311,27 +316,51 @@ impl Window {
         unsafe { self.head_number(unit) }.store(head.0, Ordering::Relaxed);
     }
 
-    /// Clears what the ledger says of former blocks in a unit; true if its page had been written before.
+    /// Clears what the ledger says of former blocks in a unit, of which from now on it has so many bytes written.
     ///
     /// # Safety
     /// The unit was free, and is the caller's now.
-    pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex) -> bool {
-        let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
+    pub(crate) unsafe fn renew_ledger(&self, unit: UnitIndex, bytes: usize) {
         // SAFETY: committed with its unit.
-        let written = match unsafe { self.unit(unit) }.state() {
-            owner::MARKED => UNIT_GRANULES,
-            // An entry and the three digits behind it.
-            owner::SPENT => 4,
-            _ => return false,
-        };
-        // SAFETY: within the unit's page of the ledger; the caller is its only user.
-        unsafe { core::ptr::write_bytes(page as *mut u8, 0, written) };
-        true
+        let state = unsafe { self.unit(unit) }.state();
+        if state == owner::SPENT {
+            let entry = self.ledger_part(unit, 0);
+            // SAFETY: a large block's entry and the three digits behind it; the caller is their only user.
+            unsafe { core::ptr::write_bytes(entry, 0, 4) };
+        } else {
+            // SAFETY: the unit is the caller's.
+            unsafe { self.clear_ledger(unit, owner::areas(state)) };
+        }
+        let metadata = &globals().metadata;
+        let before = owner::ledger_bytes(state);
+        if bytes > before {
+            metadata.add_shared((bytes - before) as u64);
+        } else if bytes < before {
+            metadata.sub_shared((before - bytes) as u64);
+        }
     }
 
-    /// The ledger pages of `count` units: `(address, bytes)`.
+    /// Clears the unit's ledger in so many areas.
+    ///
+    /// # Safety
+    /// There are no blocks in it, and it is the caller's.
+    pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex, areas: usize) {
+        for area in 0..areas {
+            // SAFETY: the unit's part of an area; the caller is its only user.
+            unsafe { core::ptr::write_bytes(self.ledger_part(unit, area * ledger::AREAS / areas), 0, ledger::PART) };
+        }
+    }
+
+    /// Where the unit's part of an area of the ledger lies.
+    pub(crate) fn ledger_part(&self, unit: UnitIndex, area: usize) -> *mut u8 {
+        let place = ledger::place(unit.0 as usize * UNIT_GRANULES + area);
+        (self.ledger.load(Ordering::Relaxed) + place) as *mut u8
+    }
+
+    /// The ledger of `count` units, whole groups of it: `(address, bytes)`.
     pub(crate) fn ledger_range(&self, unit: UnitIndex, count: usize) -> (*mut u8, usize) {
-        let page = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
-        (page as *mut u8, count * UNIT_GRANULES)
+        debug_assert!(((unit.0 as usize | count) * UNIT_GRANULES).is_multiple_of(ledger::GROUP));
+        let start = self.ledger.load(Ordering::Relaxed) + unit.0 as usize * UNIT_GRANULES;
+        (start as *mut u8, count * UNIT_GRANULES)
     }
 }

@@ -30,7 +30,7 @@ use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Spans, Wanted};
 use crate::stats::globals;
 use crate::sync::{AtomicU32, Ordering};
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
+use crate::window::{UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, SizeClass};
@@ -193,16 +193,14 @@ impl Heap {
         let units = class.slab_units();
         let taken = central().spans.take(Wanted::units(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
+        slab.start(class);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
             // SAFETY: units just taken.
             unsafe {
-                if !WINDOW.clear_ledger(unit) {
-                    globals().metadata.add_shared(UNIT_GRANULES as u64);
-                }
+                WINDOW.renew_ledger(unit, slab.ledger_bytes());
                 WINDOW.set_head(unit, taken.unit);
             }
         }
-        slab.start(class);
         self.own(slab);
         self.count_slab_in(slab);
         Some(slab)
@@ -367,7 +365,7 @@ pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     let (unit, touched) = (slab.unit(), slab.touched_bytes());
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
-        slab.set_owner(owner::MARKED);
+        slab.set_owner(owner::marked(slab.areas()));
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
     huge::emptied(unit, touched / os::PAGE);
@@ -392,5 +390,3 @@ fn take_off(slab: &Slab, mut set_head: impl FnMut(u32)) {
     }
     if previous == NO_UNIT { set_head(next) } else { slab_at(previous).next.set(next) }
 }
-
-const _: () = assert!(os::PAGE == UNIT_GRANULES);

@@ -3,7 +3,8 @@
 
 use super::{Kind, NO_UNIT, Spans, mark, run};
 use crate::clock;
-use crate::os;
+use crate::ledger;
+use crate::os::{self, PAGE};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
@@ -130,30 +131,39 @@ impl Spans {
     }
 }
 
-/// Gives back the ledger pages of a free run that hold entries of former blocks.
+/// Units whose parts of an area fill a page.
+const SHARERS: usize = PAGE / ledger::PART;
+/// Units of a group.
+const GROUP: usize = ledger::GROUP / UNIT_GRANULES;
+
+/// Gives back the pages of the ledger that hold entries of former blocks in a free run, and of no other unit.
 fn purge_ledger(first: UnitIndex, units: usize) {
-    let end = first.0 + units as u32;
-    let mut unit = first.0;
+    let mut unit = (first.0 as usize).next_multiple_of(SHARERS);
+    let end = (first.0 as usize + units) / SHARERS * SHARERS;
     while unit < end {
-        let start = unit;
-        // SAFETY: units of a free run.
-        while unit < end && matches!(unsafe { WINDOW.unit(UnitIndex(unit)) }.state(), owner::MARKED | owner::SPENT) {
-            unit += 1;
-        }
-        if unit == start {
-            unit += 1;
-            continue;
-        }
-        let count = (unit - start) as usize;
-        let (page, bytes) = WINDOW.ledger_range(UnitIndex(start), count);
+        let next = end.min((unit + 1).next_multiple_of(GROUP));
+        purge_in_group(unit, next);
+        unit = next;
+    }
+}
+
+/// As [`purge_ledger`], for units of one group that share their pages with no others.
+fn purge_in_group(first: usize, end: usize) {
+    // SAFETY: units of a free run.
+    let units = unsafe { WINDOW.units(UnitIndex(first as u32), end - first) };
+    let areas = units.iter().map(|unit| owner::ledger_areas(unit.state())).max().unwrap_or(0);
+    for area in 0..areas {
+        let part = WINDOW.ledger_part(UnitIndex(first as u32), area * ledger::AREAS / areas);
         // SAFETY: ledger pages of free units.
-        if unsafe { os::purge(page, bytes) }.is_ok() {
-            for cleared in start..unit {
-                // SAFETY: as above.
-                let unit = unsafe { WINDOW.unit(UnitIndex(cleared)) };
-                unit.set_free(owner::CLEAN, unit.guard());
-            }
-            globals().metadata.sub_shared((count * UNIT_GRANULES) as u64);
+        if unsafe { os::purge(part, units.len() * ledger::PART) }.is_err() {
+            return;
+        }
+    }
+    for unit in units {
+        let state = unit.state();
+        if owner::ledger_bytes(state) > 0 {
+            globals().metadata.sub_shared(owner::ledger_bytes(state) as u64);
+            unit.set_free(owner::CLEAN, unit.guard());
         }
     }
 }

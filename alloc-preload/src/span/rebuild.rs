@@ -3,6 +3,7 @@
 use super::zone::zone_of;
 use super::{Kind, Spans, run};
 use crate::clock;
+use crate::os::PAGE;
 use crate::stats::globals;
 use crate::window::{UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
@@ -59,8 +60,8 @@ fn used_length(unit: u32) -> usize {
     // SAFETY: callers stay below the committed end.
     let holder = unsafe { WINDOW.unit(UnitIndex(unit)) }.state();
     match holder {
-        owner::CLEAN | owner::MARKED | owner::SPENT | owner::VACANT => 0,
         owner::HOLE => 1,
+        free if free < PAGE => 0,
         _ => (run(unit).units.get() as usize).max(1),
     }
 }

@@ -6,6 +6,7 @@
 //! hand before it changes what is used of it.
 
 use super::{Kind, Run, Spans, guard, run};
+use crate::ledger;
 use crate::os::{self, PAGE};
 use crate::stats::globals;
 use crate::window::{UnitIndex, WINDOW, owner};
@@ -173,14 +174,17 @@ impl Spans {
 unsafe fn forget_blocks(first: UnitIndex, units: usize) {
     // SAFETY: a unit of the run.
     let is_large = unsafe { WINDOW.unit(first) }.owner() == owner::SPAN;
-    // Of a large block only the first unit's page is used.
-    let (pages, bytes) = WINDOW.ledger_range(first, if is_large { 1 } else { units });
-    // SAFETY: ledger pages of the run.
-    unsafe {
-        if os::purge(pages, bytes).is_ok() {
-            globals().metadata.sub_shared(bytes as u64);
-        } else {
-            core::ptr::write_bytes(pages, 0, bytes);
-        }
+    if is_large {
+        // SAFETY: the entry of a large block, and the three digits behind it.
+        unsafe { core::ptr::write_bytes(WINDOW.ledger_part(first, 0), 0, 4) };
+        globals().metadata.sub_shared(ledger::PART as u64);
+        return;
     }
+    // SAFETY: the run is a slab's.
+    let slab = unsafe { WINDOW.slab(first) };
+    for unit in first.0..first.0 + units as u32 {
+        // SAFETY: a unit of the run.
+        unsafe { WINDOW.clear_ledger(UnitIndex(unit), slab.areas()) };
+    }
+    globals().metadata.sub_shared((units * slab.ledger_bytes()) as u64);
 }

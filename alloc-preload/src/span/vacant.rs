@@ -164,11 +164,6 @@ impl Spans {
         }
         let units = length.min(most);
         let first = start + (length - units) as u32;
-        // SAFETY: below the committed end.
-        let mut units_of_it = unsafe { WINDOW.units(UnitIndex(first), units) }.iter();
-        if !units_of_it.all(|unit| unit.state() == owner::CLEAN) {
-            return None;
-        }
         self.unlink(start);
         if first > start {
             self.link(start, length - units, Kind::Clean, 0, 0);

@@ -46,6 +46,10 @@ pub(crate) struct Grown {
 /// # Safety
 /// They are clean, and nobody uses them.
 pub(crate) unsafe fn vacate(first: UnitIndex, units: usize) -> os::Result<()> {
+    for unit in first.0..first.0 + units as u32 {
+        // SAFETY: the caller's. Some may share pages of the ledger with units that are in use.
+        unsafe { WINDOW.renew_ledger(UnitIndex(unit), 0) };
+    }
     // Before: a child that is forked in between must not take them for mapped.
     all(first, units).for_each(|unit| unit.set_free(owner::VACANT, unit.guard()));
     // SAFETY: the caller's.

@@ -19,17 +19,18 @@ pub(crate) struct Unit {
 /// Values of [`Unit::owner`] besides bins' addresses. Those of units in use are larger than any address, so that they
 /// are in no range of addresses; the others are smaller.
 pub(crate) mod owner {
+    use crate::ledger::PART;
     use crate::os::PAGE;
 
-    /// Free, and no entry of its ledger page has ever been set, or all have been cleared.
+    /// Free, and no entry of its ledger has ever been set, or all have been cleared.
     pub(crate) const CLEAN: usize = 0;
     /// A slab whose thread has ended.
     pub(crate) const ABANDONED: usize = usize::MAX - 1;
     /// Part of a large block's span.
     pub(crate) const SPAN: usize = usize::MAX;
-    /// Free, with entries of former blocks in its ledger page.
-    pub(crate) const MARKED: usize = 8;
-    /// Free, with nothing in its ledger page but the entry of a large block that began there.
+    /// Free, with entries of former blocks in its ledger; below this bit stands in how many areas.
+    const MARKED: usize = 8;
+    /// Free, with nothing in its ledger but the entry of a large block that began there.
     pub(crate) const SPENT: usize = 32;
     /// Somebody else's memory (chunked mode).
     pub(crate) const HOLE: usize = 16;
@@ -42,6 +43,27 @@ pub(crate) mod owner {
     pub(super) const GUARD_PAGE: u32 = 8;
 
     const _: () = assert!((super::UNIT_PAGES << GUARD_PAGE) <= PAGE);
+
+    /// The state of a free unit with entries of former blocks in so many areas of its ledger.
+    pub(crate) const fn marked(areas: usize) -> usize {
+        MARKED | areas
+    }
+
+    /// In how many areas the ledger of a unit in this state has entries of former blocks; 0 if there is at most that of a
+    /// large one.
+    pub(crate) const fn areas(state: usize) -> usize {
+        if state & !(MARKED - 1) == MARKED { state & (MARKED - 1) } else { 0 }
+    }
+
+    /// As [`areas`], the entry of a large block included.
+    pub(crate) const fn ledger_areas(state: usize) -> usize {
+        if state == SPENT { 1 } else { areas(state) }
+    }
+
+    /// Bytes of the ledger that are counted as written of a unit in this state.
+    pub(crate) const fn ledger_bytes(state: usize) -> usize {
+        ledger_areas(state) * PART
+    }
 
     /// Whether this is the address of a heap's bin.
     #[inline(always)]
@@ -97,7 +119,7 @@ mod tests {
     #[test]
     fn a_free_unit_says_where_its_guard_is_and_a_used_one_nothing() {
         let unit = Unit { owner: AtomicUsize::new(0) };
-        for state in [owner::CLEAN, owner::MARKED, owner::SPENT] {
+        for state in [owner::CLEAN, owner::marked(1), owner::marked(4), owner::SPENT] {
             for guard in (0..UNIT_PAGES).map(Some).chain([None]) {
                 unit.set_free(state, guard);
                 assert_eq!((unit.state(), unit.guard(), unit.is_used()), (state, guard, false));

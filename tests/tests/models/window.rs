@@ -5,7 +5,7 @@ mod unit;
 
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
-use crate::ledger::Entry;
+use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -45,7 +45,7 @@ impl Window {
             let heaps_bytes = crate::central::heap_area(HEAPS).bytes;
             Places {
                 base: zeroed(UNITS * UNIT, UNIT),
-                ledger: zeroed(UNITS * UNIT_GRANULES * size_of::<Entry>(), os::PAGE),
+                ledger: zeroed(ledger::GROUP * size_of::<Entry>(), os::PAGE),
                 units: zeroed(UNITS * size_of::<Unit>(), os::PAGE),
                 slabs: zeroed(UNITS * size_of::<Slab>(), os::PAGE),
                 heads: zeroed(UNITS * size_of::<AtomicU32>(), os::PAGE),
@@ -101,7 +101,7 @@ impl Window {
     pub(crate) unsafe fn entry(&self, granule: usize) -> &'static Entry {
         assert!(granule < self.granules());
         // SAFETY: just compared.
-        unsafe { &*(self.places().ledger as *const Entry).add(granule) }
+        unsafe { &*(self.places().ledger as *const Entry).add(ledger::place(granule)) }
     }
 
     pub(crate) unsafe fn unit(&self, unit: UnitIndex) -> &'static Unit {
@@ -130,9 +130,7 @@ impl Window {
         unsafe { &*(self.places().heads as *const AtomicU32).add(unit.0 as usize) }
     }
 
-    pub(crate) unsafe fn clear_ledger(&self, _: UnitIndex) -> bool {
-        true
-    }
+    pub(crate) unsafe fn renew_ledger(&self, _: UnitIndex, _: usize) {}
 }
 
 /// As the fast path sees it.
@@ -145,7 +143,8 @@ impl Tables {
     }
 
     pub(crate) fn entry_place(&self, block: *const u8) -> *const Entry {
-        (WINDOW.places().ledger as *const Entry).wrapping_add((block as usize).wrapping_sub(WINDOW.base()) / GRANULE)
+        let granule = (block as usize).wrapping_sub(WINDOW.base()) / GRANULE;
+        (WINDOW.places().ledger as *const Entry).wrapping_add(ledger::place(granule))
     }
 }
 
