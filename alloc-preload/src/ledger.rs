@@ -127,8 +127,8 @@ impl Entry {
         if slack <= NARROW_MAX {
             self.note(NARROW | slack as u8);
         } else if !BARE {
-            // SAFETY: a block of which so much is slack has 256 bytes at least: more than twelve further granules. Only
-            // alignment leaves more than an eighth, and it leaves less than itself.
+            // SAFETY: a block of which so much is slack has 256 bytes at least (see `SizeClass::of_aligned`; without
+            // alignment no more than an eighth is slack): more than twelve further granules.
             unsafe { self.set_wide(slack) };
         }
     }
