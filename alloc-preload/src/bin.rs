@@ -142,13 +142,14 @@ impl Bin {
         true
     }
 
-    /// Writes the slot at `index`, which is below `most`, whatever `count` says.
+    /// Writes the slot at `index`, whatever `count` says.
+    ///
+    /// # Safety
+    /// `index < most`
     #[inline(always)]
-    pub(crate) fn set(&self, index: u32, block: *mut u8) {
-        if index < self.most.get() {
-            // SAFETY: just compared.
-            unsafe { self.slot(index) }.set(block);
-        }
+    pub(crate) unsafe fn set(&self, index: u32, block: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { self.slot(index) }.set(block);
     }
 
     #[inline(always)]

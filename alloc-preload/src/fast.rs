@@ -166,15 +166,15 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
     entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
-    let restless = hot.credit(requested, bin);
-    // SAFETY: the unit of a block in a slab has a head, and the slab is the heap's whose bin it names.
-    let slab = unsafe { WINDOW.slab(WINDOW.head(WINDOW.unit_at(pointer))) };
+    let room = hot.hand_back(requested, bin);
+    // SAFETY: the block lies in a slab, which is the heap's whose bin the unit names.
+    let slab = unsafe { TABLES.slab(pointer) };
     // SAFETY: as above.
     unsafe { slab.put(pointer) };
     if slab.is_misplaced() {
         return relist(slab);
     }
-    if restless {
+    if hot.is_outside(room) {
         settle_and_look();
     }
 }

@@ -24,7 +24,7 @@ use crate::os;
 use crate::segment;
 use crate::stats::globals;
 use crate::thread;
-use crate::window::{self, UNIT_GRANULES, WINDOW, huge};
+use crate::window::{self, WINDOW, huge};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use recount::{go_on, recount};
 use shm_layout::class::UNIT;
@@ -250,7 +250,7 @@ fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
 fn estimate_globals() {
     let units = u64::from(WINDOW.end().0);
     globals().committed.set(units * UNIT as u64);
-    globals().metadata.add_shared(units * UNIT_GRANULES as u64);
+    globals().metadata.add_shared(WINDOW.ledger_pages() * os::PAGE as u64);
 }
 
 /// All heaps but the calling thread's are idle now.

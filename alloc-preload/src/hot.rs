@@ -230,6 +230,16 @@ impl Hot {
         self.give_room(requested, bin.credit.get())
     }
 
+    /// As `credit`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
+    #[inline(always)]
+    pub(crate) fn hand_back(&self, requested: usize, bin: &Bin) -> u64 {
+        let room = room::requested(requested).wrapping_add(bin.credit.get()).wrapping_add(self.room.get());
+        if !BARE {
+            self.room.set(room);
+        }
+        room
+    }
+
     /// As `charge`, for any block whose bytes fit.
     #[inline(always)]
     pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {
@@ -256,7 +266,10 @@ impl Hot {
 
     /// Whether there is no such room. The compiler would not test an atomic where it lies, but load it first.
     #[inline(always)]
-    fn is_outside(&self, room: u64) -> bool {
+    pub(crate) fn is_outside(&self, room: u64) -> bool {
+        if BARE {
+            return false;
+        }
         // SAFETY: reads the mask, as one load.
         unsafe {
             asm!(
@@ -274,10 +287,9 @@ impl Hot {
 
     #[inline(always)]
     fn set_room(&self, room: u64) -> bool {
-        if BARE {
-            return false;
+        if !BARE {
+            self.room.set(room);
         }
-        self.room.set(room);
         self.is_outside(room)
     }
 }

@@ -117,7 +117,7 @@ impl Large {
             // SAFETY: the span's units are committed, and ours; they were free.
             unsafe {
                 // A span has but one entry, in the first area.
-                WINDOW.renew_ledger(unit, if unit == self.unit { ledger::PART } else { 0 });
+                WINDOW.renew_ledger(unit, usize::from(unit == self.unit));
                 WINDOW.set_head(unit, self.unit);
                 WINDOW.unit(unit).set_owner(owner::SPAN);
             }

@@ -66,6 +66,16 @@ pub(crate) const fn areas(step: usize) -> usize {
     }
 }
 
+/// Which areas these are: a bit for each.
+pub(crate) const fn area_bits(areas: usize) -> u32 {
+    match areas {
+        0 => 0b0000,
+        1 => 0b0001,
+        2 => 0b0101,
+        _ => 0b1111,
+    }
+}
+
 /// One entry of the ledger.
 #[repr(transparent)]
 pub(crate) struct Entry(AtomicU8);
@@ -185,43 +195,88 @@ pub(crate) fn wake(block: *mut u8) {
     }
 }
 
-/// Shows `each` free block of a slab by the distance of its granule from the slab's `first`, from `from` up to `end`, until it
-/// wants no more. Blocks begin `step` granules apart.
-///
-/// # Safety
-/// The granules belong to a slab of the caller's, and are committed.
-#[inline(always)]
-pub(crate) unsafe fn free_between(
-    first: usize,
-    mut from: usize,
-    end: usize,
-    step: usize,
-    mut each: impl FnMut(usize) -> bool,
-) {
-    if step >= ROW {
-        while from < end {
-            // SAFETY: the caller's.
-            if is_free(unsafe { WINDOW.entry(first + from) }.get()) && !each(from) {
-                return;
-            }
-            from += step;
-        }
-        return;
+/// The granules at which a slab's blocks begin: the slab's first, and how far apart they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid {
+    pub(crate) first: usize,
+    pub(crate) step: usize,
+}
+
+impl Grid {
+    /// Whether a free block begins so many granules behind the first.
+    ///
+    /// # Safety
+    /// One begins there, and its ledger is committed.
+    pub(crate) unsafe fn is_free_at(self, granule: usize) -> bool {
+        // SAFETY: the caller's.
+        is_free(unsafe { WINDOW.entry(self.first + granule) }.get())
     }
-    let areas = areas(step);
-    let apart = AREAS / areas;
-    while from < end {
-        let row = from - from % ROW;
-        // SAFETY: the caller's; a slab's first granule is that of a row.
-        let mut free = unsafe { free_in_row(first + row, areas) } & u64::MAX << ((from - row) / apart);
-        while free != 0 {
-            let found = row + free.trailing_zeros() as usize * apart;
-            if found >= end || !each(found) {
-                return;
+
+    /// Shows `each` free block from this granule on up to `end`, the lowest first, until it wants no more. Granules are
+    /// counted from the slab's first.
+    ///
+    /// # Safety
+    /// The slab is the caller's, its ledger is committed, and it has no blocks from `end` on.
+    #[inline(always)]
+    pub(crate) unsafe fn free_from(self, mut from: usize, end: usize, mut each: impl FnMut(usize) -> bool) {
+        if self.step >= ROW {
+            while from < end {
+                // SAFETY: the caller's.
+                if unsafe { self.is_free_at(from) } && !each(from) {
+                    return;
+                }
+                from += self.step;
             }
-            free &= free - 1;
+            return;
         }
-        from = row + ROW;
+        let areas = areas(self.step);
+        let apart = AREAS / areas;
+        while from < end {
+            let row = from - from % ROW;
+            // SAFETY: the caller's; a slab's first granule is that of a row.
+            let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX << ((from - row) / apart);
+            while free != 0 {
+                if !each(row + free.trailing_zeros() as usize * apart) {
+                    return;
+                }
+                free &= free - 1;
+            }
+            from = row + ROW;
+        }
+    }
+
+    /// As [`free_from`](Self::free_from), those below `end`, the highest first.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn free_below(self, mut end: usize, mut each: impl FnMut(usize) -> bool) {
+        if self.step >= ROW {
+            while end > 0 {
+                end -= self.step;
+                // SAFETY: the caller's.
+                if unsafe { self.is_free_at(end) } && !each(end) {
+                    return;
+                }
+            }
+            return;
+        }
+        let areas = areas(self.step);
+        let apart = AREAS / areas;
+        while end > 0 {
+            let row = (end - 1) - (end - 1) % ROW;
+            let last = (end - 1 - row) / apart;
+            // SAFETY: as above.
+            let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX >> (63 - last);
+            while free != 0 {
+                let top = free.ilog2() as usize;
+                if !each(row + top * apart) {
+                    return;
+                }
+                free ^= 1 << top;
+            }
+            end = row;
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 
 use crate::bin::Bin;
 use crate::harden;
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, Grid};
 use crate::os::PAGE;
 use crate::sync::Cell;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge};
+use core::ops::Range;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
 /// No unit.
@@ -18,8 +19,8 @@ pub(crate) const NO_UNIT: u32 = u32::MAX;
 /// the owner's. Resting blocks are found by the ledger: they are those it calls free, as long as the bin is empty.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
-    /// No block of a lower address is resting.
-    lowest: Cell<usize>,
+    /// The block that was laid to rest last, or woken last if that was later: around it lie those that were used last.
+    recent: Cell<usize>,
     pub(crate) used: Cell<u32>,
     pub(crate) block_size: Cell<u32>,
     pub(crate) carved: Cell<u32>,
@@ -27,37 +28,81 @@ pub(crate) struct Slab {
     /// Neighbours in the list the slab is on: unit numbers.
     pub(crate) next: Cell<u32>,
     pub(crate) previous: Cell<u32>,
-    pub(crate) class: Cell<u8>,
     pub(crate) state: Cell<State>,
+    pub(crate) class: Cell<u8>,
     pub(crate) units: Cell<u16>,
     /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
 }
 
-/// Which list a slab is on.
+/// Which list a slab is on. The number is how many used blocks are too few for it (see [`Slab::is_misplaced`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
+#[repr(i32)]
 pub(crate) enum State {
     /// Not a slab.
     None = 0,
     /// Its heap takes blocks from it.
-    Current,
+    Current = -1,
     /// Has blocks to give; on its heap's list for the class.
-    Partial,
+    Partial = 1,
     /// Has none; on its heap's list of full slabs.
-    Full,
+    Full = i32::MAX,
     /// Wholly free, kept for the next need; on no list.
-    Spare,
+    Spare = -2,
     /// Its thread has ended; on the central list for the class.
-    Abandoned,
+    Abandoned = -3,
     /// Likewise, without a block to give; on the central list of those.
-    AbandonedFull,
+    AbandonedFull = -4,
+}
+
+/// Blocks on their way into the slots of a bin.
+struct Found {
+    base: usize,
+    /// Slots that are still to be filled.
+    slots: Range<u32>,
+    /// The granule of the last block.
+    last: usize,
+}
+
+impl Found {
+    /// Fills the lowest slot; whether there are more.
+    ///
+    /// # Safety
+    /// There is one, and a free block at this granule.
+    #[inline(always)]
+    unsafe fn low(&mut self, bin: &Bin, granule: usize) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.fill(bin, self.slots.start, granule) };
+        self.slots.start += 1;
+        !self.slots.is_empty()
+    }
+
+    /// Fills the highest slot; whether there are more.
+    ///
+    /// # Safety
+    /// As in `low`.
+    #[inline(always)]
+    unsafe fn high(&mut self, bin: &Bin, granule: usize) -> bool {
+        self.slots.end -= 1;
+        // SAFETY: the caller's.
+        unsafe { self.fill(bin, self.slots.end, granule) };
+        !self.slots.is_empty()
+    }
+
+    #[inline(always)]
+    unsafe fn fill(&mut self, bin: &Bin, slot: u32, granule: usize) {
+        let block = (self.base + granule * GRANULE) as *mut u8;
+        ledger::wake(block);
+        // SAFETY: the caller's.
+        unsafe { bin.set(slot, block) };
+        self.last = granule;
+    }
 }
 
 impl Slab {
     /// Makes the record that of a fresh slab of `class` on units from `unit`.
     pub(crate) fn start(&self, class: SizeClass) {
-        self.lowest.set(0);
+        self.recent.set(0);
         self.used.set(0);
         self.block_size.set(class.block_size() as u32);
         self.carved.set(0);
@@ -94,11 +139,6 @@ impl Slab {
         ledger::areas(self.block_size.get() as usize / GRANULE)
     }
 
-    /// Bytes of the ledger that are counted as written of each unit.
-    pub(crate) fn ledger_bytes(&self) -> usize {
-        self.areas() * ledger::PART
-    }
-
     /// Blocks that rest in the slab.
     pub(crate) fn resting(&self) -> u32 {
         self.carved.get().saturating_sub(self.used.get())
@@ -111,11 +151,8 @@ impl Slab {
     /// Whether a block that came back has changed which list the slab belongs on.
     #[inline]
     pub(crate) fn is_misplaced(&self) -> bool {
-        match self.state.get() {
-            State::Full => true,
-            State::Partial => self.used.get() == 0,
-            _ => false,
-        }
+        // Full ones always are, partial ones without a used block, and no others.
+        self.used.get().cast_signed() < self.state.get() as i32
     }
 
     /// Whether all blocks have been carved.
@@ -154,11 +191,12 @@ impl Slab {
     #[inline]
     pub(crate) unsafe fn put(&self, block: *mut u8) {
         ledger::rest(block);
-        self.lowest.set(self.lowest.get().min(block as usize));
+        self.recent.set(block as usize);
         self.used.set(self.used.get() - 1);
     }
 
-    /// Moves resting blocks to the bin, the lowest address on top; false if there are none.
+    /// Moves resting blocks to the bin, those next to where the last one was laid to rest: on the side where its neighbour
+    /// rests, too, and then on the other. Of either side the lowest address comes on top. False if there are none.
     ///
     /// # Safety
     /// The caller owns the slab and the bin, which is empty.
@@ -167,25 +205,30 @@ impl Slab {
         if wanted == 0 {
             return false;
         }
-        let first = self.unit().0 as usize * UNIT_GRANULES;
-        let step = self.block_size.get() as usize / GRANULE;
-        let end = self.carved.get() as usize * step;
-        let base = WINDOW.base() + first * GRANULE;
-        let lowest = self.lowest.get().saturating_sub(base) / GRANULE;
-        let (mut left, mut next) = (wanted, end);
-        // SAFETY: the slab's part of the ledger is committed.
+        let grid =
+            Grid { first: self.unit().0 as usize * UNIT_GRANULES, step: self.block_size.get() as usize / GRANULE };
+        let end = self.carved.get() as usize * grid.step;
+        let base = WINDOW.base() + grid.first * GRANULE;
+        let from = self.recent.get().saturating_sub(base) / GRANULE;
+        let from = if from < end { from } else { 0 };
+        // SAFETY: the block below, if there is one; the slab's part of the ledger is committed.
+        let descend = from >= grid.step && unsafe { grid.is_free_at(from - grid.step) };
+        let pivot = if descend { from + grid.step } else { from };
+        let mut found = Found { base, slots: 0..wanted, last: from };
+        // SAFETY: as above; there are as many slots.
         unsafe {
-            ledger::free_between(first, lowest, end, step, |granule| {
-                left -= 1;
-                let block = (base + granule * GRANULE) as *mut u8;
-                ledger::wake(block);
-                bin.set(left, block);
-                next = granule + step;
-                left > 0
-            });
+            if descend {
+                grid.free_below(pivot, |granule| found.low(bin, granule));
+            }
+            if !found.slots.is_empty() {
+                grid.free_from(pivot, end, |granule| found.high(bin, granule));
+            }
+            if !descend && !found.slots.is_empty() {
+                grid.free_below(pivot, |granule| found.low(bin, granule));
+            }
         }
-        self.lowest.set(base + next * GRANULE);
-        if left > 0 {
+        self.recent.set(base + found.last * GRANULE);
+        if !found.slots.is_empty() {
             // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
             self.used.set(self.carved.get());
             return false;
@@ -208,9 +251,11 @@ impl Slab {
         let top = bin.count.get() + count;
         for (number, index) in (first..).zip((bin.count.get()..top).rev()) {
             // SAFETY: `number < capacity`; uncarved blocks of our slab are nobody's, and there are as many slots.
-            let (block, entry) = unsafe { self.block(number) };
-            entry.note(ledger::FRESH);
-            bin.set(index, block);
+            unsafe {
+                let (block, entry) = self.block(number);
+                entry.note(ledger::FRESH);
+                bin.set(index, block);
+            }
         }
         bin.count.set(top);
         let before = self.touched_bytes();
@@ -228,7 +273,7 @@ impl Slab {
     pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
         let (mut live, mut requested) = (0, 0);
-        self.lowest.set(0);
+        self.recent.set(0);
         for index in 0..self.carved.get().min(self.capacity.get()) {
             // SAFETY: carved blocks lie in the slab.
             unsafe {

@@ -49,7 +49,45 @@ pub(crate) struct Chunk {
     pub(crate) fine: AtomicBool,
     /// Whether huge pages were asked for from the start.
     pub(crate) huge: AtomicBool,
+    /// Pages of the ledger that have been written since they were last given back: of every [`SHARERS`] units a bit for each
+    /// area.
+    ledger: AtomicU32,
 }
+
+impl Chunk {
+    /// Notes that blocks will begin in so many areas of a unit: how many pages of the ledger that adds.
+    fn write_ledger(&self, unit: UnitIndex, areas: usize) -> u32 {
+        let bits = ledger::area_bits(areas) << Self::shift(unit);
+        if self.ledger.load(Ordering::Relaxed) & bits == bits {
+            return 0;
+        }
+        (bits & !self.ledger.fetch_or(bits, Ordering::Relaxed)).count_ones()
+    }
+
+    /// In which areas pages of the ledger have been written that the unit shares: a bit for each.
+    pub(crate) fn written(&self, unit: UnitIndex) -> u32 {
+        self.ledger.load(Ordering::Relaxed) >> Self::shift(unit) & ledger::area_bits(ledger::AREAS)
+    }
+
+    /// The page of this area that the unit shares has been given back.
+    pub(crate) fn forget_ledger(&self, unit: UnitIndex, area: usize) {
+        self.ledger.fetch_and(!(1 << area << Self::shift(unit)), Ordering::Relaxed);
+    }
+
+    /// Pages of the ledger that have been written.
+    pub(crate) fn ledger_pages(&self) -> u32 {
+        self.ledger.load(Ordering::Relaxed).count_ones()
+    }
+
+    fn shift(unit: UnitIndex) -> usize {
+        unit.0 as usize % CHUNK_UNITS / SHARERS * ledger::AREAS
+    }
+}
+
+/// Units whose parts of an area of the ledger fill a page.
+pub(crate) const SHARERS: usize = os::PAGE / ledger::PART;
+
+const _: () = assert!(CHUNK_UNITS / SHARERS * ledger::AREAS == u32::BITS as usize);
 
 // One line each.
 const _: () = assert!(size_of::<Slab>() == 64);
@@ -112,6 +150,9 @@ pub(crate) struct Tables {
     entries: Cell<*const Entry>,
     /// Where the record of the unit at address 0 would lie.
     units: Cell<*const Unit>,
+    /// Where its head would stand.
+    heads: Cell<*const AtomicU32>,
+    slabs: Cell<*const Slab>,
 }
 
 // SAFETY: written once, by `open`, before any thread has a heap. Without one a thread reads `base` at most, and knows no
@@ -119,8 +160,14 @@ pub(crate) struct Tables {
 unsafe impl Sync for Tables {}
 
 /// The tables of [`WINDOW`].
-pub(crate) static TABLES: Tables =
-    Tables { base: Cell::new(0), ledger: Cell::new(null()), entries: Cell::new(null()), units: Cell::new(null()) };
+pub(crate) static TABLES: Tables = Tables {
+    base: Cell::new(0),
+    ledger: Cell::new(null()),
+    entries: Cell::new(null()),
+    units: Cell::new(null()),
+    heads: Cell::new(null()),
+    slabs: Cell::new(null()),
+};
 
 impl Tables {
     #[inline(always)]
@@ -162,6 +209,19 @@ impl Tables {
     pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
         // SAFETY: the records are accessible as far as the window is, and never unmapped.
         unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
+    }
+
+    /// The slab that a block lies in.
+    ///
+    /// # Safety
+    /// The calling thread has a heap, and the block lies in a slab.
+    #[inline(always)]
+    pub(crate) unsafe fn slab(&self, block: *const u8) -> &'static Slab {
+        // SAFETY: the unit of a slab has a head, and the records are accessible as far as the window is.
+        unsafe {
+            let head = &*self.heads.get().wrapping_add(block as usize / UNIT);
+            &*self.slabs.get().add(head.load(Ordering::Relaxed) as usize)
+        }
     }
 }
 
@@ -263,12 +323,6 @@ impl Window {
         UnitIndex((granule / UNIT_GRANULES) as u32)
     }
 
-    /// The unit that an address of the window lies in.
-    #[inline(always)]
-    pub(crate) fn unit_at(&self, address: *const u8) -> UnitIndex {
-        UnitIndex(((address as usize).wrapping_sub(self.base()) / UNIT) as u32)
-    }
-
     /// The unit whose slab record this is.
     pub(crate) fn unit_of(&self, slab: &Slab) -> UnitIndex {
         let offset = core::ptr::from_ref(slab) as usize - self.slabs.load(Ordering::Relaxed);
@@ -316,11 +370,11 @@ impl Window {
         unsafe { self.head_number(unit) }.store(head.0, Ordering::Relaxed);
     }
 
-    /// Clears what the ledger says of former blocks in a unit, of which from now on it has so many bytes written.
+    /// Clears what the ledger says of former blocks in a unit, in so many areas of which blocks will begin from now on.
     ///
     /// # Safety
     /// The unit was free, and is the caller's now.
-    pub(crate) unsafe fn renew_ledger(&self, unit: UnitIndex, bytes: usize) {
+    pub(crate) unsafe fn renew_ledger(&self, unit: UnitIndex, areas: usize) {
         // SAFETY: committed with its unit.
         let state = unsafe { self.unit(unit) }.state();
         if state == owner::SPENT {
@@ -331,12 +385,10 @@ impl Window {
             // SAFETY: the unit is the caller's.
             unsafe { self.clear_ledger(unit, owner::areas(state)) };
         }
-        let metadata = &globals().metadata;
-        let before = owner::ledger_bytes(state);
-        if bytes > before {
-            metadata.add_shared((bytes - before) as u64);
-        } else if bytes < before {
-            metadata.sub_shared((before - bytes) as u64);
+        // SAFETY: a committed unit.
+        let pages = unsafe { self.chunk(unit) }.write_ledger(unit, areas);
+        if pages > 0 {
+            globals().metadata.add_shared(u64::from(pages) * os::PAGE as u64);
         }
     }
 
@@ -349,6 +401,13 @@ impl Window {
             // SAFETY: the unit's part of an area; the caller is its only user.
             unsafe { core::ptr::write_bytes(self.ledger_part(unit, area * ledger::AREAS / areas), 0, ledger::PART) };
         }
+    }
+
+    /// Pages of the ledger that have been written, over all chunks.
+    pub(crate) fn ledger_pages(&self) -> u64 {
+        let chunks = (0..self.end().0).step_by(CHUNK_UNITS).map(UnitIndex);
+        // SAFETY: below the committed end.
+        chunks.map(|unit| u64::from(unsafe { self.chunk(unit) }.ledger_pages())).sum()
     }
 
     /// Where the unit's part of an area of the ledger lies.

@@ -197,7 +197,7 @@ impl Heap {
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {
             // SAFETY: units just taken.
             unsafe {
-                WINDOW.renew_ledger(unit, slab.ledger_bytes());
+                WINDOW.renew_ledger(unit, slab.areas());
                 WINDOW.set_head(unit, taken.unit);
             }
         }

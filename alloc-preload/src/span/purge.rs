@@ -6,7 +6,7 @@ use crate::clock;
 use crate::ledger;
 use crate::os::{self, PAGE};
 use crate::stats::globals;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
+use crate::window::{SHARERS, UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
 
 /// Bytes that may always lie about.
@@ -131,8 +131,6 @@ impl Spans {
     }
 }
 
-/// Units whose parts of an area fill a page.
-const SHARERS: usize = PAGE / ledger::PART;
 /// Units of a group.
 const GROUP: usize = ledger::GROUP / UNIT_GRANULES;
 
@@ -142,27 +140,32 @@ fn purge_ledger(first: UnitIndex, units: usize) {
     let end = (first.0 as usize + units) / SHARERS * SHARERS;
     while unit < end {
         let next = end.min((unit + 1).next_multiple_of(GROUP));
-        purge_in_group(unit, next);
+        purge_in_group(unit as u32, next as u32);
         unit = next;
     }
 }
 
 /// As [`purge_ledger`], for units of one group that share their pages with no others.
-fn purge_in_group(first: usize, end: usize) {
-    // SAFETY: units of a free run.
-    let units = unsafe { WINDOW.units(UnitIndex(first as u32), end - first) };
-    let areas = units.iter().map(|unit| owner::ledger_areas(unit.state())).max().unwrap_or(0);
-    for area in 0..areas {
-        let part = WINDOW.ledger_part(UnitIndex(first as u32), area * ledger::AREAS / areas);
-        // SAFETY: ledger pages of free units.
-        if unsafe { os::purge(part, units.len() * ledger::PART) }.is_err() {
+fn purge_in_group(first: u32, end: u32) {
+    let pages = || (first..end).step_by(SHARERS).map(UnitIndex);
+    // SAFETY: units of a free run lie below the committed end.
+    let chunk = unsafe { WINDOW.chunk(UnitIndex(first)) };
+    for area in 0..ledger::AREAS {
+        let written = pages().filter(|&unit| chunk.written(unit) >> area & 1 != 0).count();
+        if written == 0 {
+            continue;
+        }
+        let bytes = pages().count() * PAGE;
+        // SAFETY: pages of the ledger of free units, side by side.
+        if unsafe { os::purge(WINDOW.ledger_part(UnitIndex(first), area), bytes) }.is_err() {
             return;
         }
+        pages().for_each(|unit| chunk.forget_ledger(unit, area));
+        globals().metadata.sub_shared((written * PAGE) as u64);
     }
-    for unit in units {
-        let state = unit.state();
-        if owner::ledger_bytes(state) > 0 {
-            globals().metadata.sub_shared(owner::ledger_bytes(state) as u64);
+    // SAFETY: units of a free run.
+    for unit in unsafe { WINDOW.units(UnitIndex(first), (end - first) as usize) } {
+        if unit.state() != owner::CLEAN {
             unit.set_free(owner::CLEAN, unit.guard());
         }
     }

@@ -6,7 +6,6 @@
 //! hand before it changes what is used of it.
 
 use super::{Kind, Run, Spans, guard, run};
-use crate::ledger;
 use crate::os::{self, PAGE};
 use crate::stats::globals;
 use crate::window::{UnitIndex, WINDOW, owner};
@@ -177,7 +176,6 @@ unsafe fn forget_blocks(first: UnitIndex, units: usize) {
     if is_large {
         // SAFETY: the entry of a large block, and the three digits behind it.
         unsafe { core::ptr::write_bytes(WINDOW.ledger_part(first, 0), 0, 4) };
-        globals().metadata.sub_shared(ledger::PART as u64);
         return;
     }
     // SAFETY: the run is a slab's.
@@ -186,5 +184,4 @@ unsafe fn forget_blocks(first: UnitIndex, units: usize) {
         // SAFETY: a unit of the run.
         unsafe { WINDOW.clear_ledger(UnitIndex(unit), slab.areas()) };
     }
-    globals().metadata.sub_shared((units * slab.ledger_bytes()) as u64);
 }

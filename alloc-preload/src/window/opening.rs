@@ -107,6 +107,8 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     TABLES.ledger.set(entries);
     TABLES.entries.set(entries.wrapping_sub(base / GRANULE));
     TABLES.units.set(units.wrapping_sub(base / UNIT));
+    TABLES.heads.set(((tables + shape.heads) as *const AtomicU32).wrapping_sub(base / UNIT));
+    TABLES.slabs.set((tables + shape.slabs) as *const Slab);
     set(&window.slabs, tables + shape.slabs);
     set(&window.heads, tables + shape.heads);
     set(&window.runs, tables + shape.runs);

@@ -19,7 +19,6 @@ pub(crate) struct Unit {
 /// Values of [`Unit::owner`] besides bins' addresses. Those of units in use are larger than any address, so that they
 /// are in no range of addresses; the others are smaller.
 pub(crate) mod owner {
-    use crate::ledger::PART;
     use crate::os::PAGE;
 
     /// Free, and no entry of its ledger has ever been set, or all have been cleared.
@@ -49,20 +48,9 @@ pub(crate) mod owner {
         MARKED | areas
     }
 
-    /// In how many areas the ledger of a unit in this state has entries of former blocks; 0 if there is at most that of a
-    /// large one.
+    /// In how many areas the ledger of a unit in this state has entries of former blocks of a slab.
     pub(crate) const fn areas(state: usize) -> usize {
         if state & !(MARKED - 1) == MARKED { state & (MARKED - 1) } else { 0 }
-    }
-
-    /// As [`areas`], the entry of a large block included.
-    pub(crate) const fn ledger_areas(state: usize) -> usize {
-        if state == SPENT { 1 } else { areas(state) }
-    }
-
-    /// Bytes of the ledger that are counted as written of a unit in this state.
-    pub(crate) const fn ledger_bytes(state: usize) -> usize {
-        ledger_areas(state) * PART
     }
 
     /// Whether this is the address of a heap's bin.
