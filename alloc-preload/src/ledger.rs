@@ -273,7 +273,7 @@ impl Grid {
                 if !each(row + top * apart) {
                     return;
                 }
-                free ^= 1 << top;
+                free &= !(1 << top);
             }
             end = row;
         }

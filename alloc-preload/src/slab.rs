@@ -215,16 +215,12 @@ impl Slab {
         let descend = from >= grid.step && unsafe { grid.is_free_at(from - grid.step) };
         let pivot = if descend { from + grid.step } else { from };
         let mut found = Found { base, slots: 0..wanted, last: from };
-        // SAFETY: as above; there are as many slots.
-        unsafe {
-            if descend {
-                grid.free_below(pivot, |granule| found.low(bin, granule));
-            }
-            if !found.slots.is_empty() {
-                grid.free_from(pivot, end, |granule| found.high(bin, granule));
-            }
-            if !descend && !found.slots.is_empty() {
-                grid.free_below(pivot, |granule| found.low(bin, granule));
+        for below in [descend, !descend] {
+            // SAFETY: as above; there are as many slots.
+            match below {
+                _ if found.slots.is_empty() => {}
+                true => unsafe { grid.free_below(pivot, |granule| found.low(bin, granule)) },
+                false => unsafe { grid.free_from(pivot, end, |granule| found.high(bin, granule)) },
             }
         }
         self.recent.set(base + found.last * GRANULE);
