@@ -116,6 +116,14 @@ impl Running {
         if !command.get_envs().any(|(name, _)| name == "LC_ALL") {
             command.env("LC_ALL", "C.UTF-8");
         }
+        // What `nohup` has the tests ignore, programs would ignore, too.
+        // SAFETY: one call, which is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| match libc::signal(libc::SIGHUP, libc::SIG_DFL) {
+                libc::SIG_ERR => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let errors = Arc::new(Mutex::new(Vec::new()));
