@@ -374,9 +374,19 @@ impl Window {
     ///
     /// # Safety
     /// The unit was free, and is the caller's now.
+    #[inline(always)]
     pub(crate) unsafe fn renew_ledger(&self, unit: UnitIndex, areas: usize) {
         // SAFETY: committed with its unit.
         let state = unsafe { self.unit(unit) }.state();
+        if state != owner::CLEAN || areas > 0 {
+            // SAFETY: the caller's.
+            unsafe { self.renew_ledger_in(state, unit, areas) };
+        }
+    }
+
+    /// # Safety
+    /// As in `renew_ledger`; the unit is in this state.
+    unsafe fn renew_ledger_in(&self, state: usize, unit: UnitIndex, areas: usize) {
         if state == owner::SPENT {
             let entry = self.ledger_part(unit, 0);
             // SAFETY: a large block's entry and the three digits behind it; the caller is their only user.
