@@ -23,6 +23,7 @@ use crate::bare::BARE;
 use crate::sync::{AtomicU8, Ordering};
 use crate::window::{UNIT_GRANULES, WINDOW};
 use core::arch::asm;
+use shm_layout::class::GRANULE;
 
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
@@ -195,10 +196,11 @@ pub(crate) fn wake(block: *mut u8) {
     }
 }
 
-/// The granules at which a slab's blocks begin: the slab's first, and how far apart they are.
+/// Where a slab's blocks begin: its first granule and that one's address, and how many granules they are apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid {
     pub(crate) first: usize,
+    pub(crate) base: usize,
     pub(crate) step: usize,
 }
 
@@ -212,6 +214,10 @@ impl Grid {
         is_free(unsafe { WINDOW.entry(self.first + granule) }.get())
     }
 
+    fn address(self, granule: usize) -> usize {
+        self.base + granule * GRANULE
+    }
+
     /// Shows `each` free block from this granule on up to `end`, the lowest first, until it wants no more. Granules are
     /// counted from the slab's first.
     ///
@@ -222,7 +228,7 @@ impl Grid {
         if self.step >= ROW {
             while from < end {
                 // SAFETY: the caller's.
-                if unsafe { self.is_free_at(from) } && !each(from) {
+                if unsafe { self.is_free_at(from) } && !each(self.address(from)) {
                     return;
                 }
                 from += self.step;
@@ -235,8 +241,9 @@ impl Grid {
             let row = from - from % ROW;
             // SAFETY: the caller's; a slab's first granule is that of a row.
             let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX << ((from - row) / apart);
+            let start = opaque(self.address(row));
             while free != 0 {
-                if !each(row + free.trailing_zeros() as usize * apart) {
+                if !each(start + free.trailing_zeros() as usize * (apart * GRANULE)) {
                     return;
                 }
                 free &= free - 1;
@@ -255,7 +262,7 @@ impl Grid {
             while end > 0 {
                 end -= self.step;
                 // SAFETY: the caller's.
-                if unsafe { self.is_free_at(end) } && !each(end) {
+                if unsafe { self.is_free_at(end) } && !each(self.address(end)) {
                     return;
                 }
             }
@@ -268,16 +275,34 @@ impl Grid {
             let last = (end - 1 - row) / apart;
             // SAFETY: as above.
             let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX >> (63 - last);
+            let start = opaque(self.address(row));
             while free != 0 {
-                let top = free.ilog2() as usize;
-                if !each(row + top * apart) {
+                let top = u64::from(free.ilog2());
+                if !each(start + top as usize * (apart * GRANULE)) {
                     return;
                 }
-                free &= !(1 << top);
+                free = without(free, top);
             }
             end = row;
         }
     }
+}
+
+/// The same number, of which the compiler does not know how it was made: it would take it apart and add up the parts for
+/// every block anew.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
+}
+
+/// The same bits but this one, in one instruction, where the compiler takes three.
+#[inline(always)]
+fn without(mut bits: u64, bit: u64) -> u64 {
+    // SAFETY: touches nothing but the register and the flags.
+    unsafe { asm!("btr {}, {}", inout(reg) bits, in(reg) bit, options(pure, nomem, nostack)) };
+    bits
 }
 
 /// Which granules of a row, of those that lie in so many areas, have free blocks: a bit for each in the order of their

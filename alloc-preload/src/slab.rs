@@ -57,10 +57,9 @@ pub(crate) enum State {
 
 /// Blocks on their way into the slots of a bin.
 struct Found {
-    base: usize,
     /// Slots that are still to be filled.
     slots: Range<u32>,
-    /// The granule of the last block.
+    /// Address of the last block.
     last: usize,
 }
 
@@ -68,11 +67,11 @@ impl Found {
     /// Fills the lowest slot; whether there are more.
     ///
     /// # Safety
-    /// There is one, and a free block at this granule.
+    /// There is one, and a free block at this address.
     #[inline(always)]
-    unsafe fn low(&mut self, bin: &Bin, granule: usize) -> bool {
+    unsafe fn low(&mut self, bin: &Bin, block: usize) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.fill(bin, self.slots.start, granule) };
+        unsafe { self.fill(bin, self.slots.start, block) };
         self.slots.start += 1;
         !self.slots.is_empty()
     }
@@ -82,20 +81,19 @@ impl Found {
     /// # Safety
     /// As in `low`.
     #[inline(always)]
-    unsafe fn high(&mut self, bin: &Bin, granule: usize) -> bool {
+    unsafe fn high(&mut self, bin: &Bin, block: usize) -> bool {
         self.slots.end -= 1;
         // SAFETY: the caller's.
-        unsafe { self.fill(bin, self.slots.end, granule) };
+        unsafe { self.fill(bin, self.slots.end, block) };
         !self.slots.is_empty()
     }
 
     #[inline(always)]
-    unsafe fn fill(&mut self, bin: &Bin, slot: u32, granule: usize) {
-        let block = (self.base + granule * GRANULE) as *mut u8;
-        ledger::wake(block);
+    unsafe fn fill(&mut self, bin: &Bin, slot: u32, block: usize) {
+        ledger::wake(block as *mut u8);
         // SAFETY: the caller's.
-        unsafe { bin.set(slot, block) };
-        self.last = granule;
+        unsafe { bin.set(slot, block as *mut u8) };
+        self.last = block;
     }
 }
 
@@ -205,25 +203,25 @@ impl Slab {
         if wanted == 0 {
             return false;
         }
-        let grid =
-            Grid { first: self.unit().0 as usize * UNIT_GRANULES, step: self.block_size.get() as usize / GRANULE };
+        let first = self.unit().0 as usize * UNIT_GRANULES;
+        let base = WINDOW.base() + first * GRANULE;
+        let grid = Grid { first, base, step: self.block_size.get() as usize / GRANULE };
         let end = self.carved.get() as usize * grid.step;
-        let base = WINDOW.base() + grid.first * GRANULE;
         let from = self.recent.get().saturating_sub(base) / GRANULE;
         let from = if from < end { from } else { 0 };
         // SAFETY: the block below, if there is one; the slab's part of the ledger is committed.
         let descend = from >= grid.step && unsafe { grid.is_free_at(from - grid.step) };
         let pivot = if descend { from + grid.step } else { from };
-        let mut found = Found { base, slots: 0..wanted, last: from };
+        let mut found = Found { slots: 0..wanted, last: 0 };
         for below in [descend, !descend] {
             // SAFETY: as above; there are as many slots.
             match below {
                 _ if found.slots.is_empty() => {}
-                true => unsafe { grid.free_below(pivot, |granule| found.low(bin, granule)) },
-                false => unsafe { grid.free_from(pivot, end, |granule| found.high(bin, granule)) },
+                true => unsafe { grid.free_below(pivot, |block| found.low(bin, block)) },
+                false => unsafe { grid.free_from(pivot, end, |block| found.high(bin, block)) },
             }
         }
-        self.recent.set(base + found.last * GRANULE);
+        self.recent.set(found.last);
         if !found.slots.is_empty() {
             // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
             self.used.set(self.carved.get());
