@@ -30,6 +30,9 @@ pub(crate) struct Bin {
     pub(crate) credit: Cell<u64>,
 }
 
+/// Blocks that a bin takes while its class is only freed.
+const FEW: u32 = 4;
+
 /// Slots of the class's bin: as many blocks as lie in 32 KiB, within limits.
 const fn slots(class: SizeClass) -> usize {
     match (32 << 10) / class.block_size() {
@@ -140,6 +143,19 @@ impl Bin {
         // SAFETY: counts one more. In one instruction, where the compiler would keep the number in a register and store it.
         unsafe { asm!("inc dword ptr [{}]", in(reg) self.count.as_ptr(), options(nostack)) };
         true
+    }
+
+    /// Takes few blocks from now on; false if that is so already.
+    pub(crate) fn narrow(&self) -> bool {
+        self.most.get() > FEW && {
+            self.most.set(FEW);
+            true
+        }
+    }
+
+    /// Takes as many as there are slots again.
+    pub(crate) fn widen(&self, class: SizeClass) {
+        self.most.set(slots(class) as u32);
     }
 
     /// Writes the slot at `index`, whatever `count` says.

@@ -214,11 +214,16 @@ impl Slab {
         let pivot = if descend { from + grid.step } else { from };
         let mut found = Found { slots: 0..wanted, last: 0 };
         for below in [descend, !descend] {
-            // SAFETY: as above; there are as many slots.
-            match below {
-                _ if found.slots.is_empty() => {}
-                true => unsafe { grid.free_below(pivot, |block| found.low(bin, block)) },
-                false => unsafe { grid.free_from(pivot, end, |block| found.high(bin, block)) },
+            if found.slots.is_empty() {
+                break;
+            }
+            // SAFETY: the slab's part of the ledger is committed; there are as many slots.
+            unsafe {
+                if below {
+                    grid.free_below(pivot, |block| found.low(bin, block));
+                } else {
+                    grid.free_from(pivot, end, |block| found.high(bin, block));
+                }
             }
         }
         self.recent.set(found.last);

@@ -172,6 +172,13 @@ impl Spans {
         }
     }
 
+    /// Whether a slab of so many units would get memory that was in use before.
+    pub(crate) fn has_dirty(&mut self, units: usize) -> bool {
+        let own = zone_for(units);
+        let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
+        self.find(units, 1, [Kind::Dirty, Kind::Dirty], zones).is_some()
+    }
+
     /// Gives up units that a guard lies in for ever: they are nobody's.
     fn lose(&mut self, first: u32, units: usize) {
         self.used_units -= units;

@@ -16,6 +16,7 @@ impl Heap {
         if bin.count.get() > 0 {
             return Some(());
         }
+        bin.widen(class);
         self.fill_from_slabs(class, bin)
     }
 

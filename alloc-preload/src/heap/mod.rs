@@ -191,6 +191,9 @@ impl Heap {
             return Some(slab);
         }
         let units = class.slab_units();
+        if !central().spans.has_dirty(units) {
+            self.trim_full();
+        }
         let taken = central().spans.take(Wanted::units(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
         slab.start(class);
@@ -318,6 +321,17 @@ impl Heap {
     pub(crate) fn trim(&self) {
         self.drain_inbox();
         classes().for_each(|class| self.trim_class(class));
+    }
+
+    /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that
+    /// has none behind it.
+    fn trim_full(&self) {
+        for class in classes() {
+            let bin = self.bins.bin(class);
+            if bin.count.get() == bin.most.get() && bin.narrow() {
+                self.trim_class(class);
+            }
+        }
     }
 
     fn trim_class(&self, class: SizeClass) {

@@ -163,6 +163,10 @@ pub(crate) mod span {
             Some(Taken { unit: UnitIndex(unit as u32) })
         }
 
+        pub(crate) fn has_dirty(&mut self, _: usize) -> bool {
+            false
+        }
+
         pub(crate) fn give(&mut self, unit: UnitIndex, _: usize, _: usize, _: Option<u64>) {
             assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
         }
