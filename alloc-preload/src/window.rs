@@ -407,9 +407,9 @@ impl Window {
     /// # Safety
     /// There are no blocks in it, and it is the caller's.
     pub(crate) unsafe fn clear_ledger(&self, unit: UnitIndex, areas: usize) {
-        for area in 0..areas {
+        for area in (0..ledger::AREAS).filter(|area| ledger::area_bits(areas) >> area & 1 != 0) {
             // SAFETY: the unit's part of an area; the caller is its only user.
-            unsafe { core::ptr::write_bytes(self.ledger_part(unit, area * ledger::AREAS / areas), 0, ledger::PART) };
+            unsafe { core::ptr::write_bytes(self.ledger_part(unit, area), 0, ledger::PART) };
         }
     }
 
