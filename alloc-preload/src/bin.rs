@@ -33,21 +33,27 @@ pub(crate) struct Bin {
 /// Blocks that a bin takes while its class is only freed.
 const FEW: u32 = 4;
 
-/// Slots of the class's bin: as many blocks as lie in 32 KiB, within limits.
-const fn slots(class: SizeClass) -> usize {
-    match (32 << 10) / class.block_size() {
-        few @ ..2 => few + 1,
-        some @ 2..128 => some,
-        _ => 128,
+/// Slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
+const SLOTS: [u32; CLASSES] = {
+    let mut slots = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
+            few @ ..2 => few as u32 + 1,
+            some @ 2..128 => some as u32,
+            _ => 128,
+        };
+        class += 1;
     }
-}
+    slots
+};
 
 /// Offset of each class's bin, and behind the last one of what follows, in bytes.
 const OFFSETS: [u32; CLASSES + 1] = {
     let mut offsets = [0; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
-        let bytes = size_of::<Bin>() + slots(SizeClass(class as u8)) * size_of::<*mut u8>();
+        let bytes = size_of::<Bin>() + SLOTS[class] as usize * size_of::<*mut u8>();
         offsets[class + 1] = offsets[class] + bytes as u32;
         class += 1;
     }
@@ -97,7 +103,7 @@ impl Bin {
     /// Makes this the bin of a class that counts in `line`. What is in it stays.
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
         let size = class.block_size();
-        self.most.set(slots(class) as u32);
+        self.widen(class);
         self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
         self.block_size.set(size as u32);
         self.line.set(line);
@@ -155,7 +161,7 @@ impl Bin {
 
     /// Takes as many as there are slots again.
     pub(crate) fn widen(&self, class: SizeClass) {
-        self.most.set(slots(class) as u32);
+        self.most.set(SLOTS.get(class.0 as usize).map_or(0, |&slots| slots));
     }
 
     /// Writes the slot at `index`, whatever `count` says.
