@@ -151,12 +151,19 @@ impl Bin {
         true
     }
 
-    /// Takes few blocks from now on; false if that is so already.
-    pub(crate) fn narrow(&self) -> bool {
-        self.most.get() > FEW && {
-            self.most.set(FEW);
-            true
-        }
+    pub(crate) fn is_full(&self) -> bool {
+        self.count.get() == self.most.get()
+    }
+
+    /// Whether it takes more blocks than it would if it were narrow.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.most.get() > FEW
+    }
+
+    /// Takes few blocks from now on. It holds no more.
+    pub(crate) fn narrow(&self) {
+        debug_assert!(self.count.get() <= FEW && self.is_wide());
+        self.most.set(FEW);
     }
 
     /// Takes as many as there are slots again.

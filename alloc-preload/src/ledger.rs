@@ -219,10 +219,11 @@ impl Grid {
     }
 
     /// Shows `each` free block from this granule on up to `end`, the lowest first, until it wants no more. Granules are
-    /// counted from the slab's first.
+    /// counted from the slab's first. From `end` on the ledger may call blocks free that are not: a thread that a fork left
+    /// behind had begun to carve them.
     ///
     /// # Safety
-    /// The slab is the caller's, its ledger is committed, and it has no blocks from `end` on.
+    /// The slab is the caller's, and its ledger is committed.
     #[inline(always)]
     pub(crate) unsafe fn free_from(self, mut from: usize, end: usize, mut each: impl FnMut(usize) -> bool) {
         if self.step >= ROW {
@@ -240,7 +241,7 @@ impl Grid {
         while from < end {
             let row = from - from % ROW;
             // SAFETY: the caller's; a slab's first granule is that of a row.
-            let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX << ((from - row) / apart);
+            let mut free = unsafe { free_in_row(self.first + row, areas) } & between(from - row, end - row, apart);
             let start = opaque(self.address(row));
             while free != 0 {
                 if !each(start + free.trailing_zeros() as usize * (apart * GRANULE)) {
@@ -272,9 +273,8 @@ impl Grid {
         let apart = AREAS / areas;
         while end > 0 {
             let row = (end - 1) - (end - 1) % ROW;
-            let last = (end - 1 - row) / apart;
             // SAFETY: as above.
-            let mut free = unsafe { free_in_row(self.first + row, areas) } & u64::MAX >> (63 - last);
+            let mut free = unsafe { free_in_row(self.first + row, areas) } & between(0, end - row, apart);
             let start = opaque(self.address(row));
             while free != 0 {
                 let top = u64::from(free.ilog2());
@@ -286,6 +286,13 @@ impl Grid {
             end = row;
         }
     }
+}
+
+/// The bits of a row whose granules, so far `apart`, lie from `from` up to `end`, which may lie behind the row.
+#[inline(always)]
+const fn between(from: usize, end: usize, apart: usize) -> u64 {
+    let end = if end < ROW { end } else { ROW };
+    u64::MAX << (from / apart) & u64::MAX >> (63 - (end - 1) / apart)
 }
 
 /// The same number, of which the compiler does not know how it was made: it would take it apart and add up the parts for
@@ -384,6 +391,23 @@ mod tests {
             let at = place(5 * GROUP + granule) - 5 * GROUP;
             assert_eq!(at, granule % AREAS * AREA + unit * PART + within / AREAS);
             assert!(!core::mem::replace(&mut taken[at], true));
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_carved_blocks_is_not_looked_at() {
+        for apart in [1, 2, 4] {
+            for (from, end) in (0..ROW).flat_map(|from| (from + 1..2 * ROW).map(move |end| (from, end))) {
+                let from = from / apart * apart;
+                let bits = between(from, end, apart);
+                for bit in 0..ROW / apart {
+                    assert_eq!(
+                        bits >> bit & 1 != 0,
+                        (from..end).contains(&(bit * apart)),
+                        "{from}..{end} by {apart}: {bit}"
+                    );
+                }
+            }
         }
     }
 

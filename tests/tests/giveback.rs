@@ -78,6 +78,23 @@ fn a_loop_that_only_resizes_comes_to_a_slow_path() {
     goes_back("most", "resizes");
 }
 
+#[test]
+fn what_is_written_down_of_slabs_that_go_back_one_by_one_goes_back_with_them() {
+    let mut command = Command::new(program("returns.c"));
+    let mut running = command.args(["all", "one"]).preload().env("STATSALLOC_DECAY_MS", "0").begin();
+    assert_eq!(running.line(), "ready");
+    let metadata = |pid: u32| snapshot(pid).total("metadata_bytes") >> 10;
+    let before = metadata(running.pid());
+    running.go();
+    let (pid, _) = told(&mut running);
+    let after = metadata(pid);
+    // The records of units stay, 140 bytes for every 64 KiB; the ledger's sixteenth and less does not.
+    eprintln!("{before} KiB of metadata, then {after}");
+    assert!(after - before < TAKEN / 200, "{before} KiB of metadata, then {after}");
+    running.go();
+    running.finish().success();
+}
+
 /// Waits until `now` is at most `enough`.
 fn falls(what: &str, enough: i64, now: impl Fn() -> i64) {
     let deadline = Instant::now() + Duration::from_secs(20);

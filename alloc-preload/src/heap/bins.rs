@@ -12,11 +12,11 @@ impl Heap {
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
         debug_assert!(bin.count.get() == 0);
+        bin.widen(class);
         self.drain_inbox();
         if bin.count.get() > 0 {
             return Some(());
         }
-        bin.widen(class);
         self.fill_from_slabs(class, bin)
     }
 

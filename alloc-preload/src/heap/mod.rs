@@ -1,7 +1,7 @@
 //! Heaps: one thread's slabs, and how they come, change hands and go.
 //!
 //! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin is filled from
-//! one, lowest address first, and what a full bin cannot take returns to its slab.
+//! one, and what a full bin cannot take returns to its slab.
 //!
 //! Every slab of a heap is in one state: *current* (the class takes blocks from it), *partial* (on the class's list),
 //! *full* (it has none to give), or *spare* (wholly free, kept so that a class on the brink does not give back and take
@@ -328,8 +328,9 @@ impl Heap {
     fn trim_full(&self) {
         for class in classes() {
             let bin = self.bins.bin(class);
-            if bin.count.get() == bin.most.get() && bin.narrow() {
+            if bin.is_full() && bin.is_wide() {
                 self.trim_class(class);
+                bin.narrow();
             }
         }
     }

@@ -90,13 +90,16 @@ impl Spans {
             self.link(first, units, Kind::Dirty, touched, clock::last());
             return false;
         }
-        purge_ledger(unit, units);
         globals().cached.sub_shared(touched);
         globals().purged.add_shared(touched);
         globals().purges.add_shared(1);
         globals().retained.add_shared((units * UNIT) as u64);
         mark(first, units, Kind::Used);
-        self.join(first, units, Kind::Clean, 0, 0);
+        let start = self.join(first, units, Kind::Clean, 0, 0) as usize;
+        let end = start + run(start as u32).units.get() as usize;
+        // Units that were clean before may have waited for those that share pages of the ledger with them.
+        let (first, last) = (first as usize / SHARERS * SHARERS, (first as usize + units).next_multiple_of(SHARERS));
+        purge_ledger(first.max(start), last.min(end));
         true
     }
 
@@ -134,10 +137,10 @@ impl Spans {
 /// Units of a group.
 const GROUP: usize = ledger::GROUP / UNIT_GRANULES;
 
-/// Gives back the pages of the ledger that hold entries of former blocks in a free run, and of no other unit.
-fn purge_ledger(first: UnitIndex, units: usize) {
-    let mut unit = (first.0 as usize).next_multiple_of(SHARERS);
-    let end = (first.0 as usize + units) / SHARERS * SHARERS;
+/// Gives back the pages of the ledger that hold entries of former blocks in these units of a clean run, and of no others.
+fn purge_ledger(first: usize, end: usize) {
+    let mut unit = first.next_multiple_of(SHARERS);
+    let end = end / SHARERS * SHARERS;
     while unit < end {
         let next = end.min((unit + 1).next_multiple_of(GROUP));
         purge_in_group(unit as u32, next as u32);
