@@ -7,11 +7,13 @@
 //!
 //! Invariant: of every unit below `granules`, the memory (holes excepted), the ledger and the records are accessible.
 
+mod chunk;
 mod growth;
 pub(crate) mod huge;
 mod opening;
 mod unit;
 
+pub(crate) use chunk::{Chunk, SHARERS};
 pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
@@ -23,7 +25,7 @@ use crate::span::Run;
 use crate::stats::globals;
 use core::cell::Cell;
 use core::ptr::null;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
 
 /// Memory is committed in steps of this many bytes, which is also a huge page.
@@ -39,55 +41,6 @@ pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
 pub(crate) const LARGEST: usize = 1 << 40;
 /// Bytes of the records of one unit; that of its chunk is shared by many.
 pub(crate) const RECORDS: usize = size_of::<Unit>() + size_of::<AtomicU32>() + size_of::<Slab>() + size_of::<Run>();
-
-/// What is written down of a chunk.
-#[repr(C)]
-pub(crate) struct Chunk {
-    /// Pages of slabs on which blocks have been carved (see `huge`).
-    carved: AtomicU16,
-    /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock, like what follows.
-    pub(crate) fine: AtomicBool,
-    /// Whether huge pages were asked for from the start.
-    pub(crate) huge: AtomicBool,
-    /// Pages of the ledger that have been written since they were last given back: of every [`SHARERS`] units a bit for each
-    /// area.
-    ledger: AtomicU32,
-}
-
-impl Chunk {
-    /// Notes that blocks will begin in so many areas of a unit: how many pages of the ledger that adds.
-    fn write_ledger(&self, unit: UnitIndex, areas: usize) -> u32 {
-        let bits = ledger::area_bits(areas) << Self::shift(unit);
-        if self.ledger.load(Ordering::Relaxed) & bits == bits {
-            return 0;
-        }
-        (bits & !self.ledger.fetch_or(bits, Ordering::Relaxed)).count_ones()
-    }
-
-    /// In which areas pages of the ledger have been written that the unit shares: a bit for each.
-    pub(crate) fn written(&self, unit: UnitIndex) -> u32 {
-        self.ledger.load(Ordering::Relaxed) >> Self::shift(unit) & ledger::area_bits(ledger::AREAS)
-    }
-
-    /// The page of this area that the unit shares has been given back.
-    pub(crate) fn forget_ledger(&self, unit: UnitIndex, area: usize) {
-        self.ledger.fetch_and(!(1 << area << Self::shift(unit)), Ordering::Relaxed);
-    }
-
-    /// Pages of the ledger that have been written.
-    pub(crate) fn ledger_pages(&self) -> u32 {
-        self.ledger.load(Ordering::Relaxed).count_ones()
-    }
-
-    fn shift(unit: UnitIndex) -> usize {
-        unit.0 as usize % CHUNK_UNITS / SHARERS * ledger::AREAS
-    }
-}
-
-/// Units whose parts of an area of the ledger fill a page.
-pub(crate) const SHARERS: usize = os::PAGE / ledger::PART;
-
-const _: () = assert!(CHUNK_UNITS / SHARERS * ledger::AREAS == u32::BITS as usize);
 
 // One line each.
 const _: () = assert!(size_of::<Slab>() == 64);

@@ -11,6 +11,7 @@ mod abandon;
 mod bins;
 mod give;
 mod remote;
+mod trim;
 mod warm;
 
 pub(crate) use abandon::put_abandoned;
@@ -305,45 +306,6 @@ impl Heap {
         let before = now.saturating_sub(decay);
         let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };
         central().spans.purge_older(before, PURGES);
-    }
-
-    /// Gives back the class's spare slab.
-    fn release_spare(&self, class: SizeClass) {
-        let spare = of(&self.spare, class).replace(NO_UNIT);
-        if spare != NO_UNIT {
-            let slab = slab_at(spare);
-            globals().cached.sub_shared(slab.touched_bytes() as u64);
-            release(slab);
-        }
-    }
-
-    /// Gives back what is wholly free.
-    pub(crate) fn trim(&self) {
-        self.drain_inbox();
-        classes().for_each(|class| self.trim_class(class));
-    }
-
-    /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that
-    /// has none behind it.
-    fn trim_full(&self) {
-        for class in classes() {
-            let bin = self.bins.bin(class);
-            if bin.is_full() && bin.is_wide() {
-                self.trim_class(class);
-                bin.narrow();
-            }
-        }
-    }
-
-    fn trim_class(&self, class: SizeClass) {
-        self.empty_bin(class);
-        self.release_spare(class);
-        let current = of(&self.current, class);
-        if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
-            let slab = slab_at(current.replace(NO_UNIT));
-            self.count_slab_out(slab);
-            release(slab);
-        }
     }
 
     // ---- counting ------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ mod harden;
 mod heap;
 #[path = "../../../alloc-preload/src/hot.rs"]
 mod hot;
-#[path = "../../../alloc-preload/src/ledger.rs"]
+#[path = "../../../alloc-preload/src/ledger/mod.rs"]
 mod ledger;
 #[path = "../../../alloc-preload/src/lock.rs"]
 mod lock;

@@ -1,0 +1,47 @@
+//! Giving back what a heap holds and does not need.
+
+use super::{Heap, classes, of, release, slab_at};
+use crate::slab::NO_UNIT;
+use crate::stats::globals;
+use shm_layout::class::SizeClass;
+
+impl Heap {
+    /// Gives back the class's spare slab.
+    pub(super) fn release_spare(&self, class: SizeClass) {
+        let spare = of(&self.spare, class).replace(NO_UNIT);
+        if spare != NO_UNIT {
+            let slab = slab_at(spare);
+            globals().cached.sub_shared(slab.touched_bytes() as u64);
+            release(slab);
+        }
+    }
+
+    /// Gives back what is wholly free.
+    pub(crate) fn trim(&self) {
+        self.drain_inbox();
+        classes().for_each(|class| self.trim_class(class));
+    }
+
+    /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that
+    /// has none behind it.
+    pub(super) fn trim_full(&self) {
+        for class in classes() {
+            let bin = self.bins.bin(class);
+            if bin.is_full() && bin.is_wide() {
+                self.trim_class(class);
+                bin.narrow();
+            }
+        }
+    }
+
+    pub(super) fn trim_class(&self, class: SizeClass) {
+        self.empty_bin(class);
+        self.release_spare(class);
+        let current = of(&self.current, class);
+        if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
+            let slab = slab_at(current.replace(NO_UNIT));
+            self.count_slab_out(slab);
+            release(slab);
+        }
+    }
+}
