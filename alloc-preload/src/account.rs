@@ -9,7 +9,10 @@
 //!
 //! *Several threads.* The room is a lease on the permitted error; the heap that was alone holds one as well:
 //!
-//! `|peak - truth| <= sum of leases <= max(64 KiB, peak / 128)`.
+//! `|peak - truth| <= sum of leases <= max(64 KiB, peak / 128) + 2 KiB for every thread`.
+//!
+//! The last part is there because a thread that is not running keeps what it has leased. Whoever finds nothing left gets
+//! so much all the same: without a lease, every call would settle, and with many threads each of these waits for the others.
 
 use crate::bare::BARE;
 use crate::central::{self, central, wiped};
@@ -26,6 +29,8 @@ use shm_layout::layout::Globals;
 const ALONE: u64 = 32 << 10;
 /// The part of the permitted error, one in so many, that is leased to a thread that is about to start a second one.
 const FIRST_SHARE: u64 = 16;
+/// What every heap may lease of several, whatever is left.
+const LEAST: u64 = 2 << 10;
 /// Blocks from this size on settle at once: they do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
 
@@ -107,7 +112,6 @@ impl Account {
     /// Leases a share of the permitted error for this heap, a power of two or nothing, in bytes.
     fn renew_lease(&self, globals: &Globals) {
         let permitted = permitted(globals.peak_requested.get().max(globals.peak_allocated.get()));
-        globals.peak_error.raise_shared(permitted);
         // Whoever is the only one yet is about to start others, and may then never settle again.
         let threads = match globals.threads_started.get().saturating_sub(globals.threads_ended.get()) {
             ..2 => FIRST_SHARE,
@@ -119,12 +123,13 @@ impl Account {
         let equal = power(permitted.checked_div(threads).unwrap_or(0));
         // Rounding down may leave a half: twice as much then, while there is an equal share left for the next thread.
         let fair = if left >= 3 * equal { 2 * equal } else { equal };
-        let lease = power(fair.min(left)).min(1 << (room::WIDEST - 1));
-        let (old, all) = (self.lease.get(), self.hold(lease));
+        let lease = power(fair.min(left)).min(1 << (room::WIDEST - 1)).max(LEAST);
+        let (old, mut all) = (self.lease.get(), self.hold(lease));
         if lease > old && all > permitted {
             // Others were faster.
-            self.hold(old);
+            all = self.hold(old.max(LEAST));
         }
+        globals.peak_error.raise_shared(permitted.max(all));
         if self.lease.get() < equal && self.recalled.replace(threads) != threads {
             recall();
         }

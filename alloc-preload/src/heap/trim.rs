@@ -23,11 +23,11 @@ impl Heap {
     }
 
     /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that
-    /// has none behind it.
+    /// has none behind it. A class without a partial slab has filled its bin by carving.
     pub(super) fn trim_full(&self) {
         for class in classes() {
             let bin = self.bins.bin(class);
-            if bin.is_full() && bin.is_wide() {
+            if bin.is_full() && bin.is_wide() && of(&self.partial, class).get() != NO_UNIT {
                 self.trim_class(class);
                 bin.narrow();
             }
