@@ -1,5 +1,7 @@
 //! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
 
+mod moves;
+
 use crate::account;
 use crate::background;
 use crate::bare::BARE;
@@ -10,7 +12,6 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
-use crate::segment;
 use crate::span::{Guard, Run, Wanted, guard};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UNIT_PAGES, UnitIndex, WINDOW, owner};
@@ -19,8 +20,6 @@ use shm_layout::layout::ClassCounters;
 
 /// Blocks of at least this many bytes are moved by their pages instead of copied.
 const MOVE_FROM: usize = 1024 << 10;
-/// Every move may split a mapping in two, and a process has 65,530 of them.
-const MOVES: u64 = 8192;
 
 /// A large block, live or about to be.
 #[derive(Clone, Copy)]
@@ -265,7 +264,7 @@ impl Large {
         let demand = Demand::growing(size);
         let (new, _) = Self::take(Demand { room, ..demand }).or_else(|| Self::take(demand))?;
         let moved = self.allocated();
-        let may_move = moved >= MOVE_FROM && globals().page_moves.get() < MOVES && has_room_to_move();
+        let may_move = moved >= MOVE_FROM && moves::are_possible();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
         if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
             globals().page_moves.add_shared(1);
@@ -299,16 +298,6 @@ impl Large {
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
         }
     }
-}
-
-/// Whether address space allows pages to be moved: where it does not, the kernel may have unmapped the destination before it
-/// refuses. A limit on a window that was reserved without one has come from outside, and is exceeded. A filter of system
-/// calls may not know the question.
-fn has_room_to_move() -> bool {
-    if WINDOW.is_chunked() {
-        return !WINDOW.is_over_limit();
-    }
-    segment::is_filtered() || os::limit(libc::RLIMIT_AS).is_none()
 }
 
 /// Counters of the bucket that a block of so many bytes falls into.

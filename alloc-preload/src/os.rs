@@ -58,7 +58,7 @@ mod limits;
 pub(crate) mod thread;
 
 pub(crate) use files::{
-    Status, close, duplicate, entries, flock, open, path_status, read, read_link, resize, set_mode, status,
+    Status, close, duplicate, entries, flock, lines, open, path_status, read, read_link, resize, set_mode, status,
     target_status, unlink, write,
 };
 pub(crate) use limits::{control, limit, lock_all, set_limit};

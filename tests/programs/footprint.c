@@ -99,6 +99,24 @@ int main(int count, char **arguments) {
             }
         }
         pause_here("%ld", maps());
+    } else if (strcmp(mode, "doubling") == 0) {
+        /* Buffers in each other's way that double, for as long as a server might. */
+        for (int i = 0; i < 2000; i++) {
+            char *buffers[4];
+            for (int k = 0; k < 4; k++) {
+                must((buffers[k] = malloc(1 << 20)) != NULL);
+                buffers[k][0] = (char)(i + k);
+            }
+            for (size_t size = 2 << 20; size <= 16 << 20; size *= 2) {
+                for (int k = 0; k < 4; k++) {
+                    must((buffers[k] = realloc(buffers[k], size)) != NULL && buffers[k][0] == (char)(i + k));
+                }
+            }
+            for (int k = 0; k < 4; k++) {
+                free(buffers[k]);
+            }
+        }
+        pause_here("%ld", maps());
     } else if (strcmp(mode, "reuse") == 0) {
         unsigned seed = 1;
         for (int i = 0; i < 200000; i++) {

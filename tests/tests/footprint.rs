@@ -62,6 +62,17 @@ fn growing_blocks_do_not_use_up_the_mappings() {
 }
 
 #[test]
+fn pages_are_moved_for_as_long_as_there_are_few_mappings() {
+    let mut running = start("doubling");
+    let maps = number(&mut running);
+    assert!(maps < 1000, "{maps} mappings");
+    let moves = snapshot(running.pid()).number("/large/page_moves");
+    assert!(moves >= 16_000, "{moves} moves for 8,000 buffers");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn large_blocks_of_all_sizes_reuse_their_space() {
     let mut running = start("reuse");
     number(&mut running);

@@ -1,6 +1,6 @@
 //! Files: at the start, at the end, and for messages only.
 
-use super::{Result, syscall};
+use super::{PAGE, Result, syscall};
 use core::ffi::CStr;
 
 /// Opens `path`; `O_CLOEXEC` is always added.
@@ -17,6 +17,22 @@ pub(crate) fn close(fd: i32) {
 pub(crate) fn read(fd: i32, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: `buffer` is writable for its length.
     unsafe { call!(SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// Lines of a file.
+pub(crate) fn lines(path: &CStr) -> Result<usize> {
+    let fd = open(path, libc::O_RDONLY, 0)?;
+    let mut buffer = [0; PAGE];
+    let mut lines = 0;
+    let end = loop {
+        match read(fd, &mut buffer) {
+            Ok(0) => break Ok(lines),
+            Ok(length) => lines += buffer.iter().take(length).filter(|&&byte| byte == b'\n').count(),
+            Err(error) => break Err(error),
+        }
+    };
+    close(fd);
+    end
 }
 
 /// One write, without retry.
