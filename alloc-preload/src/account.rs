@@ -123,7 +123,7 @@ impl Account {
         let equal = power(permitted.checked_div(threads).unwrap_or(0));
         // Rounding down may leave a half: twice as much then, while there is an equal share left for the next thread.
         let fair = if left >= 3 * equal { 2 * equal } else { equal };
-        let lease = power(fair.min(left)).min(1 << (room::WIDEST - 1)).max(LEAST);
+        let lease = power(fair.min(left)).clamp(LEAST, 1 << (room::WIDEST - 1));
         let (old, mut all) = (self.lease.get(), self.hold(lease));
         if lease > old && all > permitted {
             // Others were faster.
