@@ -166,7 +166,7 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
     entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
-    let room = hot.hand_back(requested, bin);
+    let room = hot.hand_back(requested, bin.credit.get());
     // SAFETY: the block lies in a slab, which is the heap's whose bin the unit names.
     let slab = unsafe { TABLES.slab(pointer) };
     // SAFETY: as above.

@@ -230,25 +230,21 @@ impl Hot {
         self.give_room(requested, bin.credit.get())
     }
 
-    /// As `credit`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
-    #[inline(always)]
-    pub(crate) fn hand_back(&self, requested: usize, bin: &Bin) -> u64 {
-        let room = room::requested(requested).wrapping_add(bin.credit.get()).wrapping_add(self.room.get());
-        if !BARE {
-            self.room.set(room);
-        }
-        room
-    }
-
     /// As `charge`, for any block whose bytes fit.
     #[inline(always)]
     pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {
-        self.set_room(self.room.get().wrapping_sub(room::requested(requested).wrapping_add(charge)))
+        self.is_outside(self.set_room(self.room.get().wrapping_sub(room::requested(requested).wrapping_add(charge))))
     }
 
     /// As `credit`, for any block whose bytes fit.
     #[inline(always)]
     pub(crate) fn give_room(&self, requested: usize, credit: u64) -> bool {
+        self.is_outside(self.hand_back(requested, credit))
+    }
+
+    /// As `give_room`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
+    #[inline(always)]
+    pub(crate) fn hand_back(&self, requested: usize, credit: u64) -> u64 {
         self.set_room(room::requested(requested).wrapping_add(credit).wrapping_add(self.room.get()))
     }
 
@@ -256,7 +252,7 @@ impl Hot {
     #[inline(always)]
     pub(crate) fn exchange_room(&self, old: usize, new: usize) -> bool {
         let change = room::requested(old).wrapping_sub(room::requested(new));
-        self.set_room(self.room.get().wrapping_add(change).wrapping_add(1))
+        self.is_outside(self.set_room(self.room.get().wrapping_add(change).wrapping_add(1)))
     }
 
     /// Whether the account has to be settled.
@@ -286,11 +282,11 @@ impl Hot {
     }
 
     #[inline(always)]
-    fn set_room(&self, room: u64) -> bool {
+    fn set_room(&self, room: u64) -> u64 {
         if !BARE {
             self.room.set(room);
         }
-        self.is_outside(room)
+        room
     }
 }
 

@@ -174,9 +174,7 @@ impl Spans {
 
     /// Whether a slab of so many units would get memory that was in use before.
     pub(crate) fn has_dirty(&mut self, units: usize) -> bool {
-        let own = zone_for(units);
-        let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
-        self.find(units, 1, [Kind::Dirty, Kind::Dirty], zones).is_some()
+        self.find(units, 1, [Kind::Dirty; 2], zone::open_to(&zone_for(units))).is_some()
     }
 
     /// Gives up units that a guard lies in for ever: they are nobody's.
@@ -193,8 +191,7 @@ impl Spans {
         let Wanted { units, align, .. } = wanted;
         let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
         let own = if wanted.guard.is_some() || WINDOW.is_chunked() { Zone::Coarse } else { zone_for(units) };
-        let zones = if zone::are_shared() { &ZONES[..] } else { core::slice::from_ref(&own) };
-        let (mut first, kind) = match self.find(units, align, orders, zones) {
+        let (mut first, kind) = match self.find(units, align, orders, zone::open_to(&own)) {
             Some(found) => found,
             None => {
                 if self.grow(units + align - 1, own, huge).is_none() {

@@ -342,19 +342,22 @@ impl Window {
     unsafe fn renew_ledger_in(&self, state: usize, unit: UnitIndex, areas: usize) {
         // What is cleared is written, too: its page may have been given back, and not those of all areas.
         let cleared = if state == owner::SPENT { 1 } else { owner::areas(state) };
-        if state == owner::SPENT {
-            let entry = self.ledger_part(unit, 0);
-            // SAFETY: a large block's entry and the three digits behind it; the caller is their only user.
-            unsafe { core::ptr::write_bytes(entry, 0, 4) };
-        } else {
-            // SAFETY: the unit is the caller's.
-            unsafe { self.clear_ledger(unit, cleared) };
-        }
+        // SAFETY: the unit is the caller's.
+        unsafe { if state == owner::SPENT { self.clear_large(unit) } else { self.clear_ledger(unit, cleared) } }
         // SAFETY: a committed unit.
         let pages = unsafe { self.chunk(unit) }.write_ledger(unit, areas.max(cleared));
         if pages > 0 {
             globals().metadata.add_shared(u64::from(pages) * os::PAGE as u64);
         }
+    }
+
+    /// Clears what the ledger says of a large block that began in the unit.
+    ///
+    /// # Safety
+    /// It was freed, and the unit is the caller's.
+    pub(crate) unsafe fn clear_large(&self, unit: UnitIndex) {
+        // SAFETY: its entry and the three digits behind it; the caller is their only user.
+        unsafe { core::ptr::write_bytes(self.ledger_part(unit, 0), 0, 4) };
     }
 
     /// Clears the unit's ledger in so many areas.

@@ -174,9 +174,8 @@ unsafe fn forget_blocks(first: UnitIndex, units: usize) {
     // SAFETY: a unit of the run.
     let is_large = unsafe { WINDOW.unit(first) }.owner() == owner::SPAN;
     if is_large {
-        // SAFETY: the entry of a large block, and the three digits behind it.
-        unsafe { core::ptr::write_bytes(WINDOW.ledger_part(first, 0), 0, 4) };
-        return;
+        // SAFETY: the caller's.
+        return unsafe { WINDOW.clear_large(first) };
     }
     // SAFETY: the run is a slab's.
     let slab = unsafe { WINDOW.slab(first) };

@@ -35,6 +35,11 @@ pub(super) fn are_shared() -> bool {
     WINDOW.end().0 <= CHUNK_UNITS as u32 || WINDOW.is_chunked()
 }
 
+/// The zones in which what belongs to this one is looked for.
+pub(super) fn open_to(own: &Zone) -> &[Zone] {
+    if are_shared() { &ZONES } else { core::slice::from_ref(own) }
+}
+
 /// The zone that a unit lies in.
 pub(super) fn zone_of(unit: u32) -> Zone {
     if chunk_of(unit).fine.load(Ordering::Relaxed) { Zone::Fine } else { Zone::Coarse }
