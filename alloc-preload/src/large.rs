@@ -12,7 +12,7 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
-use crate::span::{Guard, Run, Wanted, guard};
+use crate::span::{Guard, Run, Taken, Wanted, guard};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UNIT_PAGES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, UNIT, bucket_of};
@@ -94,7 +94,8 @@ impl Large {
         }
         let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
         let page = may_guard.then_some(allocated / PAGE);
-        let taken = central().spans.take(Wanted { units, align, zero: demand.zero, guard: page }, options().huge)?;
+        let wanted = Wanted { units, align, zero: demand.zero, slab: false, guard: page };
+        let taken = Self::take_run(wanted)?;
         let block = Self { unit: taken.unit };
         let run = block.run();
         run.guard.set(if taken.guard == Guard::Left { (allocated / PAGE) as u32 } else { 0 });
@@ -107,6 +108,15 @@ impl Large {
         block.set_requested(demand.size);
         run.settle();
         Some((block, taken.zero))
+    }
+
+    fn take_run(wanted: Wanted) -> Option<Taken> {
+        let spans = &mut central().spans;
+        let taken = spans.take(wanted, options().huge)?;
+        if taken.zero && decay_ns().is_some() {
+            spans.purge_unfit();
+        }
+        Some(taken)
     }
 
     /// Writes the unit records of units `from..to` of the span, and clears what the ledger says of former blocks.

@@ -108,14 +108,16 @@ pub(crate) struct Wanted {
     pub(crate) align: usize,
     /// Rather one that reads as zero.
     pub(crate) zero: bool,
+    /// For a slab.
+    pub(crate) slab: bool,
     /// The page of it that may be a guard.
     pub(crate) guard: Option<usize>,
 }
 
 impl Wanted {
-    /// So many units, anywhere and of any kind.
-    pub(crate) const fn units(units: usize) -> Self {
-        Self { units, align: 1, zero: false, guard: None }
+    /// So many units for a slab.
+    pub(crate) const fn slab(units: usize) -> Self {
+        Self { units, align: 1, zero: false, guard: None, slab: true }
     }
 }
 
@@ -174,7 +176,7 @@ impl Spans {
 
     /// Whether a slab of so many units would get memory that was in use before.
     pub(crate) fn has_dirty(&mut self, units: usize) -> bool {
-        self.find(units, 1, [Kind::Dirty; 2], zone::open_to(&zone_for(units))).is_some()
+        self.find(Wanted::slab(units), [Kind::Dirty; 2], zone::open_to(&zone_for(units))).is_some()
     }
 
     /// Gives up units that a guard lies in for ever: they are nobody's.
@@ -190,15 +192,15 @@ impl Spans {
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
         let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let own = if wanted.guard.is_some() || WINDOW.is_chunked() { Zone::Coarse } else { zone_for(units) };
-        let (mut first, kind) = match self.find(units, align, orders, zone::open_to(&own)) {
+        let own = if wanted.slab && !WINDOW.is_chunked() { zone_for(units) } else { Zone::Coarse };
+        let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
             Some(found) => found,
             None => {
                 if self.grow(units + align - 1, own, huge).is_none() {
                     // What is free may be in pieces only because some are dirty and some clean.
                     while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
                 }
-                self.find(units, align, orders, &ZONES)?
+                self.find(wanted, orders, &ZONES)?
             }
         };
         let record = run(first);
@@ -225,7 +227,10 @@ impl Spans {
             Kind::Dirty => globals().cached.sub_shared(taken),
             _ => {
                 globals().retained.sub_shared((units * UNIT) as u64);
-                self.appetite.miss((units * UNIT) as u64);
+                // Whoever rather has it clean does not miss what was purged.
+                if !wanted.zero {
+                    self.appetite.miss((units * UNIT) as u64);
+                }
             }
         }
         mark(first, units, Kind::Used);
@@ -237,8 +242,9 @@ impl Spans {
         Some((first, kind))
     }
 
-    /// A free run of these zones that holds `units` units from a multiple of `align`, of the first kind that has one.
-    fn find(&mut self, units: usize, align: usize, orders: [Kind; 2], zones: &[Zone]) -> Option<(u32, Kind)> {
+    /// A free run of these zones that holds what is wanted, of the first kind that has one.
+    fn find(&mut self, wanted: Wanted, orders: [Kind; 2], zones: &[Zone]) -> Option<(u32, Kind)> {
+        let Wanted { units, align, .. } = wanted;
         orders.into_iter().find_map(|kind| {
             zones.iter().find_map(|&zone| {
                 let bins = self.bins(kind, zone);
@@ -268,32 +274,45 @@ impl Spans {
         self.vacate();
     }
 
-    /// Lengthens a used run in place by `more` units, if they are free.
+    /// Lengthens a used run in place by `more` units, if all of these are free: of either kind.
     pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<()> {
         let next = unit.0 + units as u32;
-        if next >= WINDOW.end().0 {
-            return None;
-        }
-        let neighbour = run(next);
-        let (kind, length) = (neighbour.kind.get(), neighbour.units.get() as usize);
-        if !matches!(kind, Kind::Dirty | Kind::Clean) || length < more || zone_of(next) != zone_of(unit.0) {
-            return None;
+        let mut found = 0;
+        while found < more {
+            let at = next as usize + found;
+            if at >= WINDOW.end().0 as usize {
+                return None;
+            }
+            let neighbour = run(at as u32);
+            let is_free = matches!(neighbour.kind.get(), Kind::Dirty | Kind::Clean);
+            if !is_free || zone_of(at as u32) != zone_of(unit.0) {
+                return None;
+            }
+            found += neighbour.units.get() as usize;
         }
         guard::clear(next, more, None).ok()?;
-        let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
-        self.unlink(next);
-        let taken = touched.min((more * UNIT) as u64);
-        if length > more {
-            self.link(next + more as u32, length - more, kind, touched - taken, stamp);
-        }
-        match kind {
-            Kind::Dirty => globals().cached.sub_shared(taken),
-            _ => globals().retained.sub_shared((more * UNIT) as u64),
+        let record = run(unit.0);
+        let (mut at, end) = (next, next + more as u32);
+        while at < end {
+            let neighbour = run(at);
+            let (kind, length) = (neighbour.kind.get(), neighbour.units.get());
+            let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
+            let taken = length.min(end - at);
+            let bytes = u64::from(taken) * UNIT as u64;
+            let share = touched.min(bytes);
+            self.unlink(at);
+            if length > taken {
+                self.link(end, (length - taken) as usize, kind, touched - share, stamp);
+            }
+            match kind {
+                Kind::Dirty => globals().cached.sub_shared(share),
+                _ => globals().retained.sub_shared(bytes),
+            }
+            record.touched.set(record.touched.get() + share);
+            record.unclean.set(record.unclean.get() || kind == Kind::Dirty);
+            at += taken;
         }
         mark(unit.0, units + more, Kind::Used);
-        let record = run(unit.0);
-        record.touched.set(record.touched.get() + taken);
-        record.unclean.set(record.unclean.get() || kind == Kind::Dirty);
         self.used_units += more;
         Some(())
     }

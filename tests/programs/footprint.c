@@ -128,6 +128,37 @@ int main(int count, char **arguments) {
             must(blocks[slot] != NULL);
         }
         pause_here("%ld", resident());
+    } else if (strcmp(mode, "zeroed") == 0) {
+        /* Of 5 MiB that are live in 16 blocks, one is replaced at a time. Says the most that was resident. */
+        long most = 0;
+        for (int i = 0; i < 2000; i++) {
+            size_t size = (size_t)(128 + i * 37 % 400) << 10;
+            free(blocks[i * 5 % 16]);
+            must((blocks[i * 5 % 16] = calloc(1, size)) != NULL);
+            memset(blocks[i * 5 % 16], 1, size);
+            long now = resident();
+            most = now > most ? now : most;
+        }
+        pause_here("%ld", most);
+    } else if (strcmp(mode, "grows") == 0) {
+        /* A buffer doubles from 64 KiB to 4 MiB, with small blocks in between. Says how often it moved on its way. */
+        long moved = 0;
+        for (int i = 0; i < 100; i++) {
+            char *buffer = realloc(malloc(1 << 15), 1 << 16);
+            for (size_t size = 1 << 17; size <= 4 << 20; size *= 2) {
+                must((blocks[size >> 17] = malloc(48)) != NULL);
+                char *grown = realloc(buffer, size);
+                must(grown != NULL);
+                moved += grown != buffer;
+                buffer = grown;
+                memset(buffer, 1, size);
+            }
+            free(buffer);
+            for (size_t size = 1 << 17; size <= 4 << 20; size *= 2) {
+                free(blocks[size >> 17]);
+            }
+        }
+        pause_here("%ld", moved);
     }
     return 0;
 }

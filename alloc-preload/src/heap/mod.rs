@@ -195,7 +195,7 @@ impl Heap {
         if !central().spans.has_dirty(units) {
             self.trim_full();
         }
-        let taken = central().spans.take(Wanted::units(units), options().huge)?;
+        let taken = central().spans.take(Wanted::slab(units), options().huge)?;
         let slab = slab_at(taken.unit.0);
         slab.start(class);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {

@@ -11,6 +11,8 @@ use shm_layout::class::UNIT;
 
 /// Bytes that may always lie about.
 pub(super) const CACHE: u64 = 4 << 20;
+/// The same while a large block is given memory that was not in use before: what lies about was of no use to it.
+const UNFIT: u64 = 1 << 20;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
@@ -64,7 +66,16 @@ impl Spans {
 
     /// Purges the oldest runs until no more than enough lie about.
     pub(super) fn purge_surplus(&mut self) {
-        let (cached, enough) = (&globals().cached, CACHE + self.appetite.bytes);
+        self.purge_beyond(CACHE + self.appetite.bytes);
+    }
+
+    /// Gives back some of what lies about, in the place of memory that a large block has just been given.
+    pub(crate) fn purge_unfit(&mut self) {
+        self.purge_beyond(UNFIT + self.appetite.bytes);
+    }
+
+    fn purge_beyond(&mut self, enough: u64) {
+        let cached = &globals().cached;
         while cached.get() > enough && self.oldest != NO_UNIT {
             let before = cached.get();
             if !self.purge(self.oldest) {

@@ -142,7 +142,7 @@ pub(crate) mod span {
     pub(crate) struct Wanted(usize);
 
     impl Wanted {
-        pub(crate) const fn units(units: usize) -> Self {
+        pub(crate) const fn slab(units: usize) -> Self {
             Self(units)
         }
     }
