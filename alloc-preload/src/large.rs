@@ -114,7 +114,7 @@ impl Large {
         let spans = &mut central().spans;
         let taken = spans.take(wanted, options().huge)?;
         if taken.zero && decay_ns().is_some() {
-            spans.purge_unfit();
+            spans.purge_unfit(wanted.units);
         }
         Some(taken)
     }

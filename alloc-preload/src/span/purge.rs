@@ -1,6 +1,7 @@
 //! What becomes of dirty runs: they stand in a queue, oldest first, and are purged when their time has come, or before if
 //! too many lie about.
 
+use super::zone::zone_of;
 use super::{Kind, NO_UNIT, Spans, mark, run};
 use crate::clock;
 use crate::ledger;
@@ -66,23 +67,42 @@ impl Spans {
 
     /// Purges the oldest runs until no more than enough lie about.
     pub(super) fn purge_surplus(&mut self) {
-        self.purge_beyond(CACHE + self.appetite.bytes);
+        self.purge_early(CACHE, usize::MAX);
     }
 
-    /// Gives back some of what lies about, in the place of memory that a large block has just been given.
-    pub(crate) fn purge_unfit(&mut self) {
-        self.purge_beyond(UNFIT + self.appetite.bytes);
+    /// Gives as many units back as a large block has just been given that were not in use before.
+    pub(crate) fn purge_unfit(&mut self, units: usize) {
+        self.purge_early(UNFIT, units);
     }
 
-    fn purge_beyond(&mut self, enough: u64) {
+    /// Purges at most `left` units before their time, while more than `enough` bytes and the appetite lie about.
+    fn purge_early(&mut self, enough: u64, mut left: usize) {
         let cached = &globals().cached;
-        while cached.get() > enough && self.oldest != NO_UNIT {
+        while left > 0 && cached.get() > enough + self.appetite.bytes && self.oldest != NO_UNIT {
             let before = cached.get();
-            if !self.purge(self.oldest) {
+            let part = self.tail_of(self.oldest, left);
+            left -= run(part).units.get() as usize;
+            if !self.purge(part) {
                 break;
             }
             self.appetite.purged_early += before - cached.get();
         }
+    }
+
+    /// Of a dirty run the last units, as a run of their own, if there are more than `most`.
+    fn tail_of(&mut self, first: u32, most: usize) -> u32 {
+        let record = run(first);
+        let (units, touched) = (record.units.get() as usize, record.touched.get());
+        let Some(kept) = units.checked_sub(most).filter(|&kept| kept > 0) else { return first };
+        let beyond = touched.saturating_sub((kept * UNIT) as u64);
+        // It keeps its place in the queue.
+        self.bins(Kind::Dirty, zone_of(first)).remove(first);
+        mark(first, kept, Kind::Dirty);
+        record.touched.set(touched - beyond);
+        self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
+        let tail = first + kept as u32;
+        self.link(tail, most, Kind::Dirty, beyond, clock::last());
+        tail
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
