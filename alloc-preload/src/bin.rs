@@ -62,7 +62,7 @@ const OFFSETS: [u32; CLASSES + 1] = {
 
 const BINS_BYTES: usize = OFFSETS[CLASSES] as usize;
 
-/// A heap's bins, one after the other, each with its slots. Zeroed memory is a valid state: without slots.
+/// A heap's bins, one after the other, each with its slots. Zeroed memory is a valid state: none was started.
 #[repr(C, align(64))]
 pub(crate) struct Bins([Cell<u64>; BINS_BYTES / 8]);
 
@@ -98,6 +98,10 @@ impl Bin {
             charge: Cell::new(0),
             credit: Cell::new(0),
         }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        !self.line.get().is_null()
     }
 
     /// Makes this the bin of a class that counts in `line`. What is in it stays.

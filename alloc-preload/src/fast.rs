@@ -198,7 +198,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
     // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
     let bin = unsafe { heap.free_remote(owner, pointer) };
     let requested = bin.block_size().wrapping_sub(slack);
-    // SAFETY: a ready record has a row, and a heap with a row bins that were started.
+    // SAFETY: a ready record has a row, and `free_remote` answers with a bin that was started.
     unsafe {
         hot::count(&lines.row().remote_frees, 1);
         hot::count_out(bin.line(), requested);

@@ -12,12 +12,23 @@ impl Heap {
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
         debug_assert!(bin.count.get() == 0);
-        bin.widen(class);
+        if bin.is_started() {
+            bin.widen(class)
+        } else {
+            self.start_bin(class)
+        }
         self.drain_inbox();
         if bin.count.get() > 0 {
             return Some(());
         }
         self.fill_from_slabs(class, bin)
+    }
+
+    /// Makes the class's bin ready for use.
+    pub(super) fn start_bin(&self, class: SizeClass) {
+        if let Some(line) = self.row().and_then(|row| row.lines.get(class.0 as usize)) {
+            self.bins.bin(class).start(class, line);
+        }
     }
 
     /// Takes back a free block of ours, into its bin or its slab.
@@ -94,7 +105,7 @@ impl Heap {
 
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
-        classes().for_each(|class| self.bins.bin(class).count.set(0));
+        classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(|bin| bin.count.set(0));
         while harden::is_on() && !self.quarantine.leave().is_null() {}
         self.forget_remote();
     }

@@ -109,11 +109,10 @@ impl Heap {
         &self.inbox.usage
     }
 
-    /// From now on the heap counts in `row`.
+    /// From now on the heap counts in `row`. Bins are started with the first slab of their class: none before the first row.
     pub(crate) fn set_row(&self, row: &'static Row) {
-        self.row.set(Some(row));
-        for (class, line) in classes().zip(&row.lines) {
-            self.bins.bin(class).start(class, line);
+        if self.row.replace(Some(row)).is_some() {
+            classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
         }
     }
 
@@ -212,6 +211,9 @@ impl Heap {
 
     /// Writes this heap into the unit records of a slab that is new to it.
     fn own(&self, slab: &Slab) {
+        if !self.bins.bin(slab.size_class()).is_started() {
+            self.start_bin(slab.size_class());
+        }
         slab.set_owner(hot::owner_for(&self.bins, slab.size_class()));
     }
 

@@ -62,12 +62,24 @@ impl Heap {
         // SAFETY: heaps with slabs were made. All have the same bins in the same places, so that the slab's record, which
         // its owner writes, need not be read for its class.
         let bin = unsafe { self.bins.at(unit_owner - heap(id).name()) };
+        if !bin.is_started() {
+            self.start_bin_of(block);
+        }
         // SAFETY: the caller's.
         let left = unsafe { self.send(id, block, bin.block_size()) };
         if !left.is_null() {
             self.receive(left);
         }
         bin
+    }
+
+    /// Makes the bin ready for a class that this heap has not used itself.
+    #[cold]
+    #[inline(never)]
+    fn start_bin_of(&self, block: *mut u8) {
+        let Some(granule) = WINDOW.granule_of(block) else { return };
+        // SAFETY: `granule_of` answers for the unit; a pending block lies in a slab, whose class stays.
+        self.start_bin(unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class());
     }
 
     /// Puts a pending block of so many bytes on its way to its owner, heap `id`. Returns blocks that this thread has to receive, since they were left
