@@ -80,29 +80,10 @@ impl Spans {
         let cached = &globals().cached;
         while left > 0 && cached.get() > enough + self.appetite.bytes && self.oldest != NO_UNIT {
             let before = cached.get();
-            let part = self.tail_of(self.oldest, left);
-            left -= run(part).units.get() as usize;
-            if !self.purge(part) {
-                break;
-            }
+            let Some(purged) = self.purge_last(self.oldest, left) else { break };
+            left -= purged;
             self.appetite.purged_early += before - cached.get();
         }
-    }
-
-    /// Of a dirty run the last units, as a run of their own, if there are more than `most`.
-    fn tail_of(&mut self, first: u32, most: usize) -> u32 {
-        let record = run(first);
-        let (units, touched) = (record.units.get() as usize, record.touched.get());
-        let Some(kept) = units.checked_sub(most).filter(|&kept| kept > 0) else { return first };
-        let beyond = touched.saturating_sub((kept * UNIT) as u64);
-        // It keeps its place in the queue.
-        self.bins(Kind::Dirty, zone_of(first)).remove(first);
-        mark(first, kept, Kind::Dirty);
-        record.touched.set(touched - beyond);
-        self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
-        let tail = first + kept as u32;
-        self.link(tail, most, Kind::Dirty, beyond, clock::last());
-        tail
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
@@ -112,26 +93,43 @@ impl Spans {
 
     /// Makes a dirty run clean; false if the kernel refuses.
     pub(super) fn purge(&mut self, first: u32) -> bool {
+        self.purge_last(first, usize::MAX).is_some()
+    }
+
+    /// Makes the last units of a dirty run clean, at most so many: how many, or `None` if the kernel refuses.
+    fn purge_last(&mut self, first: u32, most: usize) -> Option<usize> {
         let record = run(first);
-        let (units, touched, unit) = (record.units.get() as usize, record.touched.get(), UnitIndex(first));
-        self.unlink(first);
-        // SAFETY: a free run, which nobody uses.
-        if unsafe { os::purge(WINDOW.address(unit), units * UNIT) }.is_err() {
+        let (length, all) = (record.units.get() as usize, record.touched.get());
+        let units = length.min(most);
+        let kept = length - units;
+        let (part, touched) = (first + kept as u32, all.saturating_sub((kept * UNIT) as u64));
+        // SAFETY: a part of a free run, which nobody uses.
+        if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
             // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
-            self.link(first, units, Kind::Dirty, touched, clock::last());
-            return false;
+            self.unlink(first);
+            self.link(first, length, Kind::Dirty, all, clock::last());
+            return None;
+        }
+        if kept == 0 {
+            self.unlink(first);
+        } else {
+            // What is left keeps its place in the queue.
+            self.bins(Kind::Dirty, zone_of(first)).remove(first);
+            mark(first, kept, Kind::Dirty);
+            record.touched.set(all - touched);
+            self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
         }
         globals().cached.sub_shared(touched);
         globals().purged.add_shared(touched);
         globals().purges.add_shared(1);
         globals().retained.add_shared((units * UNIT) as u64);
-        mark(first, units, Kind::Used);
-        let start = self.join(first, units, Kind::Clean, 0, 0) as usize;
+        mark(part, units, Kind::Used);
+        let start = self.join(part, units, Kind::Clean, 0, 0) as usize;
         let end = start + run(start as u32).units.get() as usize;
         // Units that were clean before may have waited for those that share pages of the ledger with them.
-        let (first, last) = (first as usize / SHARERS * SHARERS, (first as usize + units).next_multiple_of(SHARERS));
+        let (first, last) = (part as usize / SHARERS * SHARERS, (part as usize + units).next_multiple_of(SHARERS));
         purge_ledger(first.max(start), last.min(end));
-        true
+        Some(units)
     }
 
     /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.
