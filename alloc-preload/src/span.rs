@@ -200,7 +200,7 @@ impl Spans {
                     // What is free may be in pieces only because some are dirty and some clean.
                     while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
                 }
-                self.find(wanted, orders, &ZONES)?
+                self.find(wanted, orders, zone::open_to(&own)).or_else(|| self.find(wanted, orders, &ZONES))?
             }
         };
         let record = run(first);
@@ -227,10 +227,7 @@ impl Spans {
             Kind::Dirty => globals().cached.sub_shared(taken),
             _ => {
                 globals().retained.sub_shared((units * UNIT) as u64);
-                // Whoever rather has it clean does not miss what was purged.
-                if !wanted.zero {
-                    self.appetite.miss((units * UNIT) as u64);
-                }
+                self.appetite.miss((units * UNIT) as u64);
             }
         }
         mark(first, units, Kind::Used);

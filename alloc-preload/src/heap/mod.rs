@@ -109,7 +109,7 @@ impl Heap {
         &self.inbox.usage
     }
 
-    /// From now on the heap counts in `row`. Bins are started with the first slab of their class: none before the first row.
+    /// From now on the heap counts in `row`. Bins are started when their class is first used: none before the first row.
     pub(crate) fn set_row(&self, row: &'static Row) {
         if self.row.replace(Some(row)).is_some() {
             classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));

@@ -12,12 +12,14 @@ use shm_layout::class::UNIT;
 
 /// Bytes that may always lie about.
 pub(super) const CACHE: u64 = 4 << 20;
-/// The same while a large block is given memory that was not in use before: what lies about was of no use to it.
+/// The same while a large block is given memory that was not in use before: what lies about does not serve it.
 const UNFIT: u64 = 1 << 20;
+/// Runs purged then at most.
+const UNFIT_RUNS: usize = 16;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
-/// How much more than [`CACHE`] may lie about: as much as was purged before its time and then wanted back. A program that
+/// How much more may lie about: as much as was purged before its time and then wanted back. A program that
 /// replaces large blocks would otherwise fault their pages in again and again; one that frees a large block for good does
 /// not keep it.
 pub(super) struct Appetite {
@@ -67,23 +69,30 @@ impl Spans {
 
     /// Purges the oldest runs until no more than enough lie about.
     pub(super) fn purge_surplus(&mut self) {
-        self.purge_early(CACHE, usize::MAX);
+        while self.purge_early(CACHE, usize::MAX).is_some() {}
     }
 
     /// Gives as many units back as a large block has just been given that were not in use before.
     pub(crate) fn purge_unfit(&mut self, units: usize) {
-        self.purge_early(UNFIT, units);
+        let mut left = units;
+        for _ in 0..UNFIT_RUNS {
+            let Some(purged) = self.purge_early(UNFIT, left) else { break };
+            left -= purged;
+            if left == 0 {
+                break;
+            }
+        }
     }
 
-    /// Purges at most `left` units before their time, while more than `enough` bytes and the appetite lie about.
-    fn purge_early(&mut self, enough: u64, mut left: usize) {
-        let cached = &globals().cached;
-        while left > 0 && cached.get() > enough + self.appetite.bytes && self.oldest != NO_UNIT {
-            let before = cached.get();
-            let Some(purged) = self.purge_last(self.oldest, left) else { break };
-            left -= purged;
-            self.appetite.purged_early += before - cached.get();
+    /// Purges at most `most` units of the oldest run before its time, if more than `enough` bytes and the appetite lie about.
+    fn purge_early(&mut self, enough: u64, most: usize) -> Option<usize> {
+        let before = globals().cached.get();
+        if before <= enough + self.appetite.bytes || self.oldest == NO_UNIT {
+            return None;
         }
+        let purged = self.purge_last(self.oldest, most)?;
+        self.appetite.purged_early += before - globals().cached.get();
+        Some(purged)
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
@@ -96,12 +105,13 @@ impl Spans {
         self.purge_last(first, usize::MAX).is_some()
     }
 
-    /// Makes the last units of a dirty run clean, at most so many: how many, or `None` if the kernel refuses.
+    /// Makes the last units of a dirty run clean, at most so many of those that have memory: how many, or `None` if the kernel
+    /// refuses.
     fn purge_last(&mut self, first: u32, most: usize) -> Option<usize> {
         let record = run(first);
         let (length, all) = (record.units.get() as usize, record.touched.get());
-        let units = length.min(most);
-        let kept = length - units;
+        let kept = (all as usize).div_ceil(UNIT).saturating_sub(most);
+        let units = length - kept;
         let (part, touched) = (first + kept as u32, all.saturating_sub((kept * UNIT) as u64));
         // SAFETY: a part of a free run, which nobody uses.
         if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
@@ -129,7 +139,7 @@ impl Spans {
         // Units that were clean before may have waited for those that share pages of the ledger with them.
         let (first, last) = (part as usize / SHARERS * SHARERS, (part as usize + units).next_multiple_of(SHARERS));
         purge_ledger(first.max(start), last.min(end));
-        Some(units)
+        Some(units.min(most))
     }
 
     /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.

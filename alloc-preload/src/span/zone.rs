@@ -24,7 +24,7 @@ pub(super) const ZONES: [Zone; 2] = [Zone::Coarse, Zone::Fine];
 /// Chunks of the fine zone. Written under the central lock.
 static FINE_CHUNKS: AtomicU32 = AtomicU32::new(0);
 
-/// The zone that runs of `units` units are for.
+/// The zone for slabs of `units` units.
 pub(super) fn zone_for(units: usize) -> Zone {
     if units == 1 { Zone::Fine } else { Zone::Coarse }
 }
