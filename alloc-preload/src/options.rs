@@ -74,8 +74,10 @@ impl MisuseActions {
 /// Whether huge pages are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Huge {
-    /// Where they cost next to no memory: see `window::huge` and `span::growth`.
+    /// Where they cost next to no memory and are not dear: see `window::huge` and `span::growth`.
     Auto,
+    /// Where they cost next to no memory, however long they take.
+    Filled,
     /// From the start.
     Always,
     Never,
@@ -151,8 +153,8 @@ pub(crate) static OPTIONS: [Opt; 8] = [
     Opt {
         name: "STATSALLOC_HUGE",
         default: "auto",
-        values: "auto|always|never",
-        help: "whether to use huge pages; `auto` does where they cost next to no memory",
+        values: "auto|filled|always|never",
+        help: "whether to use huge pages; `filled` does where they cost next to no memory, `auto` likewise unless they take long to get",
         set: |options, value| store(&mut options.huge, huge(value)),
     },
     Opt {
@@ -228,6 +230,7 @@ fn misuse_action(value: &[u8]) -> Option<MisuseAction> {
 fn huge(value: &[u8]) -> Option<Huge> {
     match value {
         b"auto" => Some(Huge::Auto),
+        b"filled" => Some(Huge::Filled),
         b"always" => Some(Huge::Always),
         b"never" => Some(Huge::Never),
         _ => None,

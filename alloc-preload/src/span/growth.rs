@@ -25,13 +25,15 @@ impl Spans {
         if self.convert(chunks, zone).is_some() {
             return Some(());
         }
-        let wanted = wish == Huge::Always || wish == Huge::Auto && self.is_dense(zone);
+        let wanted = wish == Huge::Always || wish != Huge::Never && huge::are_worth_it() && self.is_dense(zone);
         let grown = window::grow(chunks).ok()?;
         self.count_mapped(grown.units);
         globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
         if wanted {
             // SAFETY: chunks just committed.
             let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
+            // SAFETY: as above; it reads as zero, and goes on to.
+            huge::timed(|| unsafe { WINDOW.address(grown.first).write_volatile(0) });
         }
         for first in (grown.first.0..).step_by(CHUNK_UNITS).take(chunks) {
             zone::assign(first, zone);

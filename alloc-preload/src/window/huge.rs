@@ -4,6 +4,8 @@
 //! What is counted here is a hint. A chunk that is made huge by mistake costs a few pages.
 
 use super::{CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
+use crate::clock;
+use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -28,8 +30,11 @@ static SHARED: AtomicU32 = AtomicU32::new(0);
 
 /// Nothing is tried before this time, in monotonic ns.
 static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
-/// How long to wait when the kernel has no huge page, in ns.
+/// How long to wait when the kernel has no huge page, or one has cost too much, in ns.
 const PAUSE: u64 = 1_000_000_000;
+/// From this many ns on a huge page is dear: ten times what it takes to clear one. In a virtual machine that gives free
+/// memory back to its host, that has to come from there again, and it is the large free pieces that were given back.
+const DEAR: u64 = 2_000_000;
 
 /// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same.
 pub(crate) fn heed_system() {
@@ -41,6 +46,22 @@ pub(crate) fn heed_system() {
     if says.get(..length).is_some_and(|says| says.windows(NEVER.len()).any(|word| word == NEVER)) {
         NOT_BEFORE.store(u64::MAX, Ordering::Relaxed);
     }
+}
+
+/// Whether huge pages are neither missing nor dear at present, as far as is known.
+pub(crate) fn are_worth_it() -> bool {
+    clock::last() >= NOT_BEFORE.load(Ordering::Relaxed)
+}
+
+/// Does what brings a huge page, and sees how long it takes.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> T {
+    let start = os::clock_ns(libc::CLOCK_MONOTONIC);
+    let result = work();
+    let end = os::clock_ns(libc::CLOCK_MONOTONIC);
+    if end.saturating_sub(start) >= DEAR && options().huge == Huge::Auto {
+        NOT_BEFORE.fetch_max(end.saturating_add(PAUSE), Ordering::Relaxed);
+    }
+    result
 }
 
 /// Pages of slabs on which blocks have been carved.
@@ -104,7 +125,7 @@ pub(crate) fn collapse_one(now: u64) {
             continue;
         }
         // SAFETY: a committed chunk; its contents stay.
-        match unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) } {
+        match timed(|| unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) }) {
             // Refused: a free unit may hold a guard, or the kernel may not know the advice, and costs one call for each chunk.
             Ok(()) | Err(os::Errno(libc::EINVAL)) => {
                 let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
