@@ -135,3 +135,21 @@ pub(crate) fn collapse_one(now: u64) {
         return;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_huge_page_that_took_long_to_get_is_the_last_for_a_while() {
+        let now = || os::clock_ns(libc::CLOCK_MONOTONIC);
+        assert!(are_worth_it());
+        let start = timed(|| {
+            let start = now();
+            while now() - start < DEAR {}
+            start
+        });
+        assert!(!are_worth_it());
+        assert!(NOT_BEFORE.load(Ordering::Relaxed) >= start + DEAR + PAUSE);
+    }
+}
