@@ -95,7 +95,7 @@ impl Block {
             Kind::Large(block) => {
                 let is_ours = large::claim(block.unit, self.tag);
                 if is_ours {
-                    block.give();
+                    block.park(heap);
                 }
                 is_ours
             }
@@ -234,14 +234,16 @@ fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
         }
         return block;
     }
-    let Some((block, _)) = Large::take(Demand { align, ..Demand::of(size) }) else { return core::ptr::null_mut() };
+    let Some((block, _)) = Large::take(heap, Demand { align, ..Demand::of(size) }) else {
+        return core::ptr::null_mut();
+    };
     large::count_in(hot, heap, size, block.allocated());
     block.address()
 }
 
 /// As `allocate` for a large block that must read as zero.
 pub(crate) fn allocate_zeroed_large(hot: &Hot, heap: &Heap, size: usize) -> *mut u8 {
-    let Some((block, zero)) = Large::take(Demand { zero: true, ..Demand::of(size) }) else {
+    let Some((block, zero)) = Large::take(heap, Demand { zero: true, ..Demand::of(size) }) else {
         return core::ptr::null_mut();
     };
     if !zero {
@@ -311,7 +313,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let Some(new) = large.grow_elsewhere(size) else { return Ok(core::ptr::null_mut()) };
+            let Some(new) = large.grow_elsewhere(heap, size) else { return Ok(core::ptr::null_mut()) };
             if large::claim(large.unit, block.tag) {
                 large.give();
             }
@@ -323,7 +325,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     }
     let (new, new_large) = match class {
         Some(class) => (take_small(heap, class, size), None),
-        None => Large::take(Demand::growing(size))
+        None => Large::take(heap, Demand::growing(size))
             .map_or((core::ptr::null_mut(), None), |(block, _)| (block.address(), Some(block))),
     };
     if new.is_null() {

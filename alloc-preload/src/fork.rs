@@ -255,6 +255,11 @@ fn estimate_globals() {
 
 /// All heaps but the calling thread's are idle now.
 fn retire_others(own_id: Option<u32>) {
+    let made = central().made;
+    for id in (1..made).filter(|&id| Some(id) != own_id) {
+        // SAFETY: made before.
+        unsafe { central::heap(id) }.give_parked();
+    }
     let mut central = central();
     central.idle = NO_HEAP_ID;
     central.warm = NO_HEAP_ID;

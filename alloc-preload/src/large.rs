@@ -4,7 +4,6 @@ mod moves;
 
 use crate::account;
 use crate::background;
-use crate::bare::BARE;
 use crate::central::{central, decay_ns};
 use crate::harden;
 use crate::heap::Heap;
@@ -12,9 +11,9 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::{self, PAGE};
-use crate::span::{Guard, Run, Taken, Wanted, guard};
+use crate::span::{Guard, Run, Taken, Wanted, free_units, guard};
 use crate::stats::globals;
-use crate::window::{UNIT_GRANULES, UNIT_PAGES, UnitIndex, WINDOW, owner};
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
 
@@ -84,8 +83,8 @@ impl Large {
         self.run().allocated.get() as usize
     }
 
-    /// Takes a span. The block is live, but not counted. The answer tells whether it reads as zero.
-    pub(crate) fn take(demand: Demand) -> Option<(Self, bool)> {
+    /// Takes a span for a thread of this heap. The block is live, but not counted. The answer tells whether it reads as zero.
+    pub(crate) fn take(heap: &Heap, demand: Demand) -> Option<(Self, bool)> {
         let allocated = pages(demand.size)?;
         let units = allocated.checked_add(demand.room)?.checked_add(demand.behind(allocated))?.div_ceil(UNIT);
         let align = demand.align.div_ceil(UNIT).max(1);
@@ -95,11 +94,15 @@ impl Large {
         let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
         let page = may_guard.then_some(allocated / PAGE);
         let wanted = Wanted { units, align, zero: demand.zero, slab: false, guard: page };
-        let taken = Self::take_run(wanted)?;
+        let parked = heap.take_parked(wanted);
+        let is_parked = parked.is_some();
+        let taken = parked.or_else(|| Self::take_run(wanted))?;
         let block = Self { unit: taken.unit };
         let run = block.run();
         run.guard.set(if taken.guard == Guard::Left { (allocated / PAGE) as u32 } else { 0 });
-        block.own(0, units);
+        if !is_parked {
+            block.own(0, units);
+        }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
         if may_guard && (taken.guard == Guard::Due || harden::is_on()) {
@@ -169,39 +172,17 @@ impl Large {
         removed
     }
 
-    /// Writes down the span's units from the `kept`th on as free. A guard that lies in them stays. The span's first unit
-    /// comes last: until then all of it is in use.
-    fn free_units(self, kept: usize) {
-        let run = self.run();
-        // SAFETY: units of our span.
-        let units = unsafe { WINDOW.units(self.unit, run.units.get() as usize) };
-        let guard = Some(run.guard.get() as usize).filter(|&page| page != 0);
-        let guard_in = |unit: usize| guard.filter(|page| page / UNIT_PAGES == unit).map(|page| page % UNIT_PAGES);
-        let guarded = guard.map(|page| page / UNIT_PAGES).filter(|&unit| unit >= kept);
-        for unit in units.iter().skip(kept.max(1)) {
-            unit.set_owner(owner::CLEAN);
-        }
-        if let Some(index) = guarded
-            && index > 0
-            && let Some(unit) = units.get(index)
-        {
-            unit.set_free(owner::CLEAN, guard_in(index));
-        }
-        if kept == 0
-            && let Some(first) = units.first()
-        {
-            // Its ledger shows the freed block; nothing is marked in that of the others.
-            first.set_free(if BARE { owner::CLEAN } else { owner::SPENT }, guard_in(0));
-        }
-        if guarded.is_some() {
-            run.guard.set(0);
-        }
-    }
-
     /// Keeps others from cutting off the block's tail, until it is settled again.
     fn hold(self) {
         if !self.run().hold() {
             drop(central());
+        }
+    }
+
+    /// As [`give`](Self::give), for a block that is expected to be followed by another of its size.
+    pub(crate) fn park(self, heap: &Heap) {
+        if !heap.park(self.unit) {
+            self.give();
         }
     }
 
@@ -212,9 +193,8 @@ impl Large {
             central().spans.give_if_cut(self.unit);
             return;
         }
-        let units = self.run().units.get() as usize;
-        self.free_units(0);
-        central().spans.give(self.unit, units, 0, decay_ns());
+        free_units(self.unit, 0);
+        central().spans.give_large(self.unit, decay_ns());
         background::freed();
     }
 
@@ -250,7 +230,7 @@ impl Large {
             }
             self.own(units, wanted);
         } else if wanted < units && allocated < self.allocated() {
-            self.free_units(wanted);
+            free_units(self.unit, wanted);
             central().spans.shrink(self.unit, units, wanted, decay_ns());
             background::freed();
         }
@@ -268,11 +248,11 @@ impl Large {
 
     /// Takes a larger block for the contents of this one and moves them there. The old block stays live, its contents
     /// are gone.
-    pub(crate) fn grow_elsewhere(self, size: usize) -> Option<Self> {
+    pub(crate) fn grow_elsewhere(self, heap: &Heap, size: usize) -> Option<Self> {
         // A block that has grown once will grow again; where address space is plentiful it gets room to double.
         let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
         let demand = Demand::growing(size);
-        let (new, _) = Self::take(Demand { room, ..demand }).or_else(|| Self::take(demand))?;
+        let (new, _) = Self::take(heap, Demand { room, ..demand }).or_else(|| Self::take(heap, demand))?;
         let moved = self.allocated();
         let may_move = moved >= MOVE_FROM && moves::are_possible();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.

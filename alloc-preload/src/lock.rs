@@ -27,7 +27,10 @@ impl Lock {
     fn wait(&self) {
         for _ in 0..LOOKS {
             spin_loop();
-            if self.0.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            // Looks first: to try takes the line from the processor that holds the lock.
+            if self.0.load(Ordering::Relaxed) == FREE
+                && self.0.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
                 return;
             }
         }

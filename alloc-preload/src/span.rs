@@ -1,15 +1,14 @@
 //! Runs of units: slabs and large spans are cut from them and come back to them.
 //!
-//! Every run, free or not, has its record at its first unit, and its length at its last too, so that neighbours are
-//! found in one step. Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero); only
-//! runs of the same kind are joined. Dirty runs also stand in the order in which they became free
-//! (see `purge`). Under a limit on address space there are *vacant* ones as well, which are not mapped (see `vacant`).
+//! Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero). Under a limit on address space there are *vacant* ones as well, which are not mapped (see `vacant`).
 //!
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 
 mod bins;
 mod growth;
 pub(crate) mod guard;
+mod links;
+mod parked;
 mod purge;
 mod rebuild;
 mod tail;
@@ -24,6 +23,9 @@ use bins::Bins;
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use guard::Ration;
+pub(crate) use links::free_units;
+use links::{mark, run};
+pub(crate) use parked::Parked;
 use purge::Appetite;
 use shm_layout::class::UNIT;
 use tail::Tail;
@@ -271,6 +273,11 @@ impl Spans {
         self.vacate();
     }
 
+    /// Gives back the run of a large block, whose units are written down as free.
+    pub(crate) fn give_large(&mut self, unit: UnitIndex, decay_ns: Option<u64>) {
+        self.give(unit, run(unit.0).units.get() as usize, 0, decay_ns);
+    }
+
     /// Lengthens a used run in place by `more` units, if all of these are free: of either kind.
     pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<()> {
         let next = unit.0 + units as u32;
@@ -327,63 +334,6 @@ impl Spans {
         run(rest).unclean.set(record.unclean.get());
         self.give(UnitIndex(rest), old - units, 0, decay_ns);
     }
-
-    /// Adds a run to its free neighbours of the same kind; the first unit of the result.
-    fn join(&mut self, mut first: u32, mut units: usize, kind: Kind, mut touched: u64, mut stamp: u64) -> u32 {
-        if first > 0 {
-            let last = run(first - 1);
-            if last.kind.get() == kind && zone_of(first - 1) == zone_of(first) {
-                let before = first - last.units.get();
-                let record = run(before);
-                touched += record.touched.get();
-                stamp = stamp.min(record.stamp.get());
-                units += record.units.get() as usize;
-                self.unlink(before);
-                run(first - 1).kind.set(Kind::None);
-                first = before;
-            }
-        }
-        let next = first + units as u32;
-        if next < WINDOW.end().0 && run(next).kind.get() == kind && zone_of(next) == zone_of(first) {
-            let record = run(next);
-            touched += record.touched.get();
-            stamp = stamp.min(record.stamp.get());
-            units += record.units.get() as usize;
-            self.unlink(next);
-            record.kind.set(Kind::None);
-        }
-        self.link(first, units, kind, touched, stamp);
-        first
-    }
-
-    fn bins(&mut self, kind: Kind, zone: Zone) -> &mut Bins {
-        if kind == Kind::Vacant {
-            return &mut self.vacant;
-        }
-        let [coarse, fine] = &mut self.zones;
-        let free = if zone == Zone::Fine { fine } else { coarse };
-        if kind == Kind::Dirty { &mut free.dirty } else { &mut free.clean }
-    }
-
-    fn link(&mut self, first: u32, units: usize, kind: Kind, touched: u64, stamp: u64) {
-        mark(first, units, kind);
-        let record = run(first);
-        record.touched.set(touched);
-        record.stamp.set(stamp);
-        self.bins(kind, zone_of(first)).push(first, units);
-        if kind == Kind::Dirty {
-            self.enqueue(first);
-        }
-    }
-
-    fn unlink(&mut self, first: u32) {
-        let record = run(first);
-        let kind = record.kind.get();
-        self.bins(kind, zone_of(first)).remove(first);
-        if kind == Kind::Dirty {
-            self.dequeue(first);
-        }
-    }
 }
 
 /// Whether a guard at this page of the run that begins at `first` would keep a huge page from forming that was asked for.
@@ -397,20 +347,4 @@ fn skip_to(first: u32, align: usize) -> usize {
     let at = WINDOW.base() / UNIT + first as usize;
     // A power of two.
     at.wrapping_neg() & (align - 1)
-}
-
-fn run(unit: u32) -> &'static Run {
-    debug_assert!(unit < WINDOW.end().0);
-    // SAFETY: callers stay below the committed end; records are guarded by the central lock.
-    unsafe { WINDOW.run(UnitIndex(unit)) }
-}
-
-/// Writes kind and length at both ends of a run.
-fn mark(first: u32, units: usize, kind: Kind) {
-    let last = run(first + units as u32 - 1);
-    last.kind.set(kind);
-    last.units.set(units as u32);
-    let record = run(first);
-    record.kind.set(kind);
-    record.units.set(units as u32);
 }

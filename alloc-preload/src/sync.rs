@@ -8,4 +8,4 @@ pub(crate) use core::hint::spin_loop;
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 
 /// How often a thread looks at a lock that is held before it sleeps.
-pub(crate) const LOOKS: u32 = 100;
+pub(crate) const LOOKS: u32 = 30;

@@ -145,9 +145,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The process-wide counters, as the second copy has them.
+    /// The process-wide counters, as the second copy has them; `cached` with what the rows have parked.
     pub fn globals(&self) -> GlobalsCopy {
-        GlobalsCopy::read(self.second)
+        let globals = GlobalsCopy::read(self.second);
+        let cached = (0..self.rows).map(|row| self.parked(row)).fold(globals.cached, u64::saturating_add);
+        GlobalsCopy { cached, ..globals }
     }
 }
 

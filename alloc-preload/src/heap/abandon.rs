@@ -22,6 +22,7 @@ impl Heap {
         self.drain_inbox();
         self.release_quarantine();
         self.empty_bins();
+        self.unpark();
         classes().for_each(|class| self.release_spare(class));
         let mut first = 0;
         let mut is_left = true;

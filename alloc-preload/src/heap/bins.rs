@@ -12,11 +12,7 @@ impl Heap {
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
         debug_assert!(bin.count.get() == 0);
-        if bin.is_started() {
-            bin.widen(class)
-        } else {
-            self.start_bin(class)
-        }
+        bin.widen(class);
         self.drain_inbox();
         if bin.count.get() > 0 {
             return Some(());

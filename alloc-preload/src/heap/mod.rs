@@ -10,6 +10,7 @@
 mod abandon;
 mod bins;
 mod give;
+mod park;
 mod remote;
 mod trim;
 mod warm;
@@ -28,7 +29,7 @@ use crate::options::{Huge, options};
 use crate::os;
 use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
-use crate::span::{self, Spans, Wanted};
+use crate::span::{self, Parked, Spans, Wanted};
 use crate::stats::globals;
 use crate::sync::{AtomicU32, Ordering};
 use crate::window::{UnitIndex, WINDOW, huge, owner};
@@ -55,6 +56,7 @@ pub(crate) struct Heap {
     /// First full slab, of any class.
     full: Cell<u32>,
     quarantine: Quarantine,
+    parked: Parked,
     /// Bytes of its slabs that count as stranded already, since it is warm.
     left: Cell<u64>,
 }
@@ -114,6 +116,7 @@ impl Heap {
         if self.row.replace(Some(row)).is_some() {
             classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
         }
+        self.count_parked();
     }
 
     pub(crate) fn row(&self) -> Option<&'static Row> {

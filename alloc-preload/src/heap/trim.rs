@@ -20,6 +20,7 @@ impl Heap {
     pub(crate) fn trim(&self) {
         self.drain_inbox();
         classes().for_each(|class| self.trim_class(class));
+        self.unpark();
     }
 
     /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that

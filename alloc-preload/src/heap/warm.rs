@@ -27,6 +27,7 @@ impl Heap {
             return list(self, id, &mut central().idle);
         }
         self.hand_over();
+        self.unpark();
         self.usage().store(usage::WARM, Ordering::SeqCst);
         list(self, id, &mut central().warm);
         cool(0);

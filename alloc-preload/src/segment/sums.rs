@@ -135,9 +135,10 @@ pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -
     for row in segment.rows() {
         sums.reallocations += row.reallocations.get();
         sums.remote_frees += row.remote_frees.get();
+        sums.cached += row.parked.get();
     }
     let globals = segment.globals();
-    sums.cached = globals.cached.get();
+    sums.cached += globals.cached.get();
     sums.metadata = globals.metadata.get();
     sums.committed = globals.committed.get();
     sums.retained = globals.retained.get();

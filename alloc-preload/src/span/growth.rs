@@ -25,7 +25,7 @@ impl Spans {
         if self.convert(chunks, zone).is_some() {
             return Some(());
         }
-        let wanted = wish == Huge::Always || wish != Huge::Never && huge::are_worth_it() && self.is_dense(zone);
+        let wanted = self.wants_huge(wish, zone);
         let grown = window::grow(chunks).ok()?;
         self.count_mapped(grown.units);
         globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
@@ -41,6 +41,11 @@ impl Spans {
             self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
         }
         Some(())
+    }
+
+    /// Whether huge pages are to be asked for behind what is added to this zone.
+    pub(super) fn wants_huge(&self, wish: Huge, zone: Zone) -> bool {
+        wish == Huge::Always || wish != Huge::Never && huge::are_worth_it() && self.is_dense(zone)
     }
 
     /// Counts units that have become clean ones.

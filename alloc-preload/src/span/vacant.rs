@@ -106,7 +106,7 @@ impl Spans {
 
     /// Takes units that have just been mapped among the clean ones.
     fn put_occupied(&mut self, first: u32, units: usize, wish: Huge) {
-        let wanted = wish == Huge::Always || wish != Huge::Never && self.is_dense(Zone::Coarse);
+        let wanted = self.wants_huge(wish, Zone::Coarse);
         let chunks = (first.next_multiple_of(CHUNK_UNITS as u32)..first + units as u32).step_by(CHUNK_UNITS);
         for chunk in chunks {
             let is_whole = chunk as usize + CHUNK_UNITS <= first as usize + units;

@@ -149,6 +149,11 @@ impl<'a> Reader<'a> {
         (0..reader.rows).map(move |row| reader.row(row))
     }
 
+    /// Bytes that the row's heap has parked.
+    pub(super) fn parked(&self, index: usize) -> u64 {
+        u64_at(self.second, row_offset(index) + offset_of!(Row, parked))
+    }
+
     fn row(&self, index: usize) -> RowView<'a> {
         let start = row_offset(index);
         let counted = Reader { second: self.first, ..*self };

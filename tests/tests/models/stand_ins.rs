@@ -136,6 +136,31 @@ pub(crate) mod span {
 
     pub(crate) fn settle_slab(_: UnitIndex, _: usize) {}
 
+    /// The models have no large blocks.
+    pub(crate) struct Parked;
+
+    impl Parked {
+        pub(crate) fn put(&self, _: UnitIndex) -> bool {
+            unreachable!("no large blocks")
+        }
+
+        pub(crate) fn take(&self, _: Wanted) -> Option<Taken> {
+            unreachable!("no large blocks")
+        }
+
+        pub(crate) fn take_any(&self) -> Option<UnitIndex> {
+            None
+        }
+
+        pub(crate) fn touched(&self) -> u64 {
+            0
+        }
+    }
+
+    pub(crate) fn free_units(_: UnitIndex, _: usize) {
+        unreachable!("no large blocks")
+    }
+
     /// The free units of the window.
     pub(crate) struct Spans([bool; UNITS]);
 
@@ -169,6 +194,10 @@ pub(crate) mod span {
 
         pub(crate) fn give(&mut self, unit: UnitIndex, _: usize, _: usize, _: Option<u64>) {
             assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
+        }
+
+        pub(crate) fn give_large(&mut self, _: UnitIndex, _: Option<u64>) {
+            unreachable!("no large blocks")
         }
 
         pub(crate) fn give_if_cut(&mut self, _: UnitIndex) -> bool {

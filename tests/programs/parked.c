@@ -1,0 +1,79 @@
+/* Large blocks freed by a thread, which stays with their memory. Usage: parked again|ended|vanished; says what mallinfo2 calls
+   cached, in KiB, and waits for the test. */
+#include "handshake.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+enum { THREADS = 8, SIZE = 600 << 10 };
+
+static pthread_barrier_t have_freed, may_end;
+
+static char *touched(void) {
+    char *block = malloc(SIZE);
+    must(block != NULL);
+    memset(block, 1, SIZE);
+    return block;
+}
+
+static long cached(void) { return (long)(mallinfo2().keepcost >> 10); }
+
+static void *allocate_and_free(void *unused) {
+    char *block = touched();
+    /* All have a block at the same time. */
+    pthread_barrier_wait(&have_freed);
+    free(block);
+    pthread_barrier_wait(&have_freed);
+    pthread_barrier_wait(&may_end);
+    return unused;
+}
+
+int main(int count, char **arguments) {
+    must(count == 2);
+    if (strcmp(arguments[1], "again") == 0) {
+        char *first = touched();
+        free(first);
+        long free_of_all = cached();
+        char *again = malloc(SIZE);
+        must(again == first);
+        say("%ld", free_of_all);
+        pause_here("%ld", cached());
+        free(again);
+        return 0;
+    }
+    pthread_t threads[THREADS];
+    must(pthread_barrier_init(&have_freed, NULL, THREADS + 1) == 0);
+    must(pthread_barrier_init(&may_end, NULL, THREADS + 1) == 0);
+    for (int i = 0; i < THREADS; i++) {
+        must(pthread_create(&threads[i], NULL, allocate_and_free, NULL) == 0);
+    }
+    pthread_barrier_wait(&have_freed);
+    pthread_barrier_wait(&have_freed);
+    if (strcmp(arguments[1], "vanished") == 0) {
+        pid_t child = fork();
+        must(child >= 0);
+        if (child == 0) {
+            say("%ld", cached());
+            for (int i = 0; i < THREADS; i++) {
+                touched();
+            }
+            say("%ld", cached());
+            _exit(0);
+        }
+        int status;
+        must(waitpid(child, &status, 0) == child && status == 0);
+    } else {
+        say("%ld", cached());
+    }
+    pthread_barrier_wait(&may_end);
+    for (int i = 0; i < THREADS; i++) {
+        must(pthread_join(threads[i], NULL) == 0);
+    }
+    if (strcmp(arguments[1], "ended") == 0) {
+        for (int i = 0; i < THREADS; i++) {
+            touched();
+        }
+        pause_here("%ld", cached());
+    }
+    return 0;
+}
