@@ -234,6 +234,19 @@ fn threads_are_exact_after_a_barrier() {
     assert!(peak + error >= seen.iter().map(|s| s.total("requested_bytes")).max().unwrap());
 }
 
+#[test]
+fn a_peak_has_what_sleeping_threads_hold() {
+    let mut running = Command::new(program("peaks.c")).preload().begin();
+    let truth: i64 = running.line().parse().unwrap();
+    let seen = snapshot(running.pid());
+    let (peak, error) = (seen.total("peak_requested_bytes"), seen.total("peak_error_bytes"));
+    assert!(error <= (64 << 10).max(truth / 100) + 9 * (2 << 10), "the peak may be wrong by {error} of {truth}");
+    // Some KiB are the threads' own.
+    assert!((truth - error..truth + error + (8 << 10)).contains(&peak), "{peak} within {error} of {truth}?");
+    running.go();
+    running.finish().success();
+}
+
 /// A size with a class: large blocks belong to no thread, so that none of their frees is remote.
 fn small(random: &mut Random) -> u64 {
     random.size().min(SMALL_MAX as u64)
