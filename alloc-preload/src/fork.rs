@@ -163,7 +163,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
             // SAFETY: the heap the thread had before the fork.
             unsafe { central::heap(id) }.forget_blocks();
         }
-        let lines = recount(own_id, own, taken);
+        let lines = recount(own_id, own);
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
         }
@@ -179,6 +179,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     if exact {
         abandon_warm(row);
+        if let Some(id) = own_id {
+            // SAFETY: the heap the thread had before the fork.
+            unsafe { central::heap(id) }.count_kept();
+        }
     } else if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
         unsafe { central::heap(id) }.relist_all();

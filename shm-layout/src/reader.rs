@@ -145,10 +145,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The process-wide counters, as the second copy has them; `cached` with what the rows have parked.
+    /// The process-wide counters, as the second copy has them; `cached` with what the rows have kept.
     pub fn globals(&self) -> GlobalsCopy {
         let globals = GlobalsCopy::read(self.second);
-        let cached = (0..self.rows).map(|row| self.parked(row)).fold(globals.cached, u64::saturating_add);
+        let cached = (0..self.rows).map(|row| self.kept(row)).fold(globals.cached, u64::saturating_add);
         GlobalsCopy { cached, ..globals }
     }
 }

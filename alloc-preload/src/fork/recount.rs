@@ -28,7 +28,7 @@ pub(super) struct Counted {
 }
 
 /// Goes through all units: counts live blocks, and abandons the slabs of threads that vanished.
-pub(super) fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; LINES] {
+pub(super) fn recount(own_id: Option<u32>, own: &Hot) -> [Counted; LINES] {
     let mut lines = [Counted::default(); LINES];
     let mut central = central();
     central.abandoned = [NO_UNIT; CLASSES];
@@ -48,9 +48,6 @@ pub(super) fn recount(own_id: Option<u32>, own: &Hot, taken: bool) -> [Counted; 
             holder => {
                 let ours = own_id.is_some() && hot::belongs(holder, own.name());
                 unit += u32::from(slab.units.get()).max(1);
-                if slab.state.get() == State::Spare && !taken {
-                    globals().cached.add_shared(slab.touched_bytes() as u64);
-                }
                 if !count_slab(&mut central, slab, ours, &mut lines) {
                     slab.next.set(core::mem::replace(&mut empty, index.0));
                 }
@@ -97,9 +94,6 @@ fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mu
         // Rebuilt when somebody takes it over: to write to it now would copy the whole heap.
         (live, requested) = slab.count();
         slab.set_stale(live);
-        if state == State::Spare {
-            globals().cached.sub_shared(slab.touched_bytes() as u64);
-        }
         if live == 0 {
             return false;
         }

@@ -22,8 +22,9 @@ impl Heap {
         self.drain_inbox();
         self.release_quarantine();
         self.empty_bins();
-        self.unpark();
-        classes().for_each(|class| self.release_spare(class));
+        self.give_parked();
+        classes().for_each(|class| self.release_spares(class));
+        self.count_kept();
         let mut first = 0;
         let mut is_left = true;
         while is_left {

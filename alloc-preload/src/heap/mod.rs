@@ -10,7 +10,7 @@
 mod abandon;
 mod bins;
 mod give;
-mod park;
+mod kept;
 mod remote;
 mod trim;
 mod warm;
@@ -30,8 +30,7 @@ use crate::os;
 use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Parked, Spans, Wanted};
-use crate::stats::globals;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
@@ -52,7 +51,12 @@ pub(crate) struct Heap {
     trimmed_at: Cell<u64>,
     current: [Cell<u32>; CLASSES],
     partial: [Cell<u32>; CLASSES],
+    /// First spare slab of each class.
     spare: [Cell<u32>; CLASSES],
+    /// Touched bytes of all spare slabs.
+    spare_bytes: Cell<u64>,
+    /// How many of them are not the first of their class.
+    extra_spares: Cell<u32>,
     /// First full slab, of any class.
     full: Cell<u32>,
     quarantine: Quarantine,
@@ -116,7 +120,7 @@ impl Heap {
         if self.row.replace(Some(row)).is_some() {
             classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
         }
-        self.count_parked();
+        self.count_kept();
     }
 
     pub(crate) fn row(&self) -> Option<&'static Row> {
@@ -128,6 +132,8 @@ impl Heap {
         self.forget_blocks();
         self.full.set(NO_UNIT);
         self.left.set(0);
+        self.spare_bytes.set(0);
+        self.extra_spares.set(0);
         self.next_idle.set(UNLISTED);
         for list in [&self.current, &self.partial, &self.spare] {
             for entry in list {
@@ -183,16 +189,15 @@ impl Heap {
             self.unlist(slab);
             return Some(slab);
         }
-        let spare = of(&self.spare, class).replace(NO_UNIT);
-        if spare != NO_UNIT {
-            let slab = slab_at(spare);
-            globals().cached.sub_shared(slab.touched_bytes() as u64);
+        if let Some(slab) = self.take_spare(class) {
+            self.count_kept();
             self.count_slab_in(slab);
             return Some(slab);
         }
         if let Some(slab) = self.adopt_one(class) {
             return Some(slab);
         }
+        self.give_kept();
         let units = class.slab_units();
         if !central().spans.has_dirty(units) {
             self.trim_full();
@@ -270,11 +275,8 @@ impl Heap {
         debug_assert!(slab.used.get() == 0);
         self.unlist(slab);
         self.count_slab_out(slab);
-        let spare = of(&self.spare, slab.size_class());
-        if spare.get() == NO_UNIT && !background::is_on() && self.usage().load(Ordering::Relaxed) == usage::USED {
-            spare.set(slab.unit().0);
-            slab.state.set(State::Spare);
-            globals().cached.add_shared(slab.touched_bytes() as u64);
+        if self.keep_spare(slab) {
+            self.count_kept();
         } else {
             release(slab);
         }

@@ -2,25 +2,14 @@
 
 use super::{Heap, classes, of, release, slab_at};
 use crate::slab::NO_UNIT;
-use crate::stats::globals;
 use shm_layout::class::SizeClass;
 
 impl Heap {
-    /// Gives back the class's spare slab.
-    pub(super) fn release_spare(&self, class: SizeClass) {
-        let spare = of(&self.spare, class).replace(NO_UNIT);
-        if spare != NO_UNIT {
-            let slab = slab_at(spare);
-            globals().cached.sub_shared(slab.touched_bytes() as u64);
-            release(slab);
-        }
-    }
-
     /// Gives back what is wholly free.
     pub(crate) fn trim(&self) {
         self.drain_inbox();
+        self.give_kept();
         classes().for_each(|class| self.trim_class(class));
-        self.unpark();
     }
 
     /// Trims the classes whose bins are full, of which blocks were freed last and not allocated: before memory is taken that
@@ -37,7 +26,8 @@ impl Heap {
 
     pub(super) fn trim_class(&self, class: SizeClass) {
         self.empty_bin(class);
-        self.release_spare(class);
+        self.release_spares(class);
+        self.count_kept();
         let current = of(&self.current, class);
         if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
             let slab = slab_at(current.replace(NO_UNIT));

@@ -27,7 +27,7 @@ impl Heap {
             return list(self, id, &mut central().idle);
         }
         self.hand_over();
-        self.unpark();
+        self.give_kept();
         self.usage().store(usage::WARM, Ordering::SeqCst);
         list(self, id, &mut central().warm);
         cool(0);

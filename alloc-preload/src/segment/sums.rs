@@ -135,7 +135,7 @@ pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -
     for row in segment.rows() {
         sums.reallocations += row.reallocations.get();
         sums.remote_frees += row.remote_frees.get();
-        sums.cached += row.parked.get();
+        sums.cached += row.kept.get();
     }
     let globals = segment.globals();
     sums.cached += globals.cached.get();

@@ -155,7 +155,7 @@ pub struct Globals {
     pub committed: Counter,
     /// Bytes of our own tables that have been made accessible and used, segment included.
     pub metadata: Counter,
-    /// Touched, unpurged bytes of wholly free slabs and spans, but for those that are `parked` in a row.
+    /// Touched, unpurged bytes of wholly free slabs and spans, but for those that heaps keep (`Row::kept`).
     pub cached: Counter,
     /// Bytes handed back to the system since the start.
     pub purged: Counter,
@@ -306,8 +306,8 @@ pub struct Row {
     pub stack_pointer: Counter,
     /// Its thread pointer; as `stack_pointer`.
     pub thread_pointer: Counter,
-    /// Touched bytes of the large blocks' spans that its heap keeps, wholly free: cached, as what `Globals::cached` has.
-    pub parked: Counter,
+    /// Touched bytes of wholly free slabs and spans that its heap keeps: they are cached, beside what `Globals::cached` has.
+    pub kept: Counter,
     /// Reserved, zero.
     pub reserved2: [Counter; 11],
     /// Size classes, then buckets.

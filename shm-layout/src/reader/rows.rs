@@ -149,9 +149,9 @@ impl<'a> Reader<'a> {
         (0..reader.rows).map(move |row| reader.row(row))
     }
 
-    /// Bytes that the row's heap has parked.
-    pub(super) fn parked(&self, index: usize) -> u64 {
-        u64_at(self.second, row_offset(index) + offset_of!(Row, parked))
+    /// Bytes that the row's heap keeps.
+    pub(super) fn kept(&self, index: usize) -> u64 {
+        u64_at(self.second, row_offset(index) + offset_of!(Row, kept))
     }
 
     fn row(&self, index: usize) -> RowView<'a> {

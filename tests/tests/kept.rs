@@ -1,17 +1,19 @@
-//! A large block that its thread has freed stays with the thread: nothing of it may be lost, or be missing in what is counted.
+//! Large blocks and slabs that a thread has freed stay with it: nothing of them may be lost, or be missing in what is counted.
 
 use std::process::Command;
 use tests::{Run, Running, program, snapshot};
 
-/// KiB of a block.
+/// KiB of a large block.
 const BLOCK: i64 = 600;
+/// KiB of a slab for blocks of 16 KiB.
+const SLAB: i64 = 128;
 const BLOCKS: i64 = 8;
 /// So many of them at least: the first chunk may since have become one for slabs.
 const MOST: i64 = BLOCKS - 3;
 
 /// What the program says is cached, twice.
 fn cached(mode: &str) -> (Running, i64, i64) {
-    let mut running = Command::new(program("parked.c")).arg(mode).preload().begin();
+    let mut running = Command::new(program("kept.c")).arg(mode).preload().begin();
     let mut number = || running.line().parse::<i64>().unwrap();
     let (before, after) = (number(), number());
     (running, before, after)
@@ -27,18 +29,28 @@ fn a_freed_block_is_counted_as_cached_until_it_is_handed_out_again() {
 }
 
 #[test]
-fn blocks_that_threads_freed_before_they_ended_are_used_again() {
+fn freed_slabs_are_counted_as_cached_until_they_are_used_again() {
+    let (mut running, free, live) = cached("slabs");
+    // Of six slabs one stays current, and one has the blocks that are in the bin.
+    assert!((3 * SLAB..=4 * SLAB).contains(&(free - live)), "of {free} KiB that were cached {live} are still");
+    assert_eq!(snapshot(running.pid()).total("cached_bytes") >> 10, live);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn what_threads_freed_before_they_ended_is_used_again() {
     let (mut running, free, live) = cached("ended");
-    assert!(free >= BLOCKS * BLOCK, "{free} KiB are cached");
+    assert!(free >= BLOCKS * (BLOCK + SLAB), "{free} KiB are cached");
     assert!(free - live >= MOST * BLOCK, "of {free} KiB that were cached {live} are still");
     running.go();
     running.finish().success();
 }
 
 #[test]
-fn blocks_that_the_parents_threads_had_freed_are_used_in_the_child() {
+fn what_the_parents_threads_had_freed_is_used_in_the_child() {
     let (running, free, live) = cached("vanished");
-    assert!(free >= BLOCKS * BLOCK, "{free} KiB are cached");
+    assert!(free >= BLOCKS * (BLOCK + SLAB), "{free} KiB are cached");
     assert!(free - live >= MOST * BLOCK, "of {free} KiB that were cached {live} are still");
     running.finish().success();
 }

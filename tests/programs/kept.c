@@ -1,11 +1,11 @@
-/* Large blocks freed by a thread, which stays with their memory. Usage: parked again|ended|vanished; says what mallinfo2 calls
-   cached, in KiB, and waits for the test. */
+/* Large blocks and slabs freed by a thread, which stay with it. Usage: kept again|slabs|ended|vanished; says what mallinfo2
+   calls cached, in KiB, and waits for the test. */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
-enum { THREADS = 8, SIZE = 600 << 10 };
+enum { THREADS = 8, SIZE = 600 << 10, SMALL = 16 << 10, MANY = 48 };
 
 static pthread_barrier_t have_freed, may_end;
 
@@ -16,10 +16,26 @@ static char *touched(void) {
     return block;
 }
 
+static void touch_many(void **blocks) {
+    for (int i = 0; i < MANY; i++) {
+        must((blocks[i] = malloc(SMALL)) != NULL);
+        memset(blocks[i], 1, SMALL);
+    }
+}
+
+static void free_many(void **blocks) {
+    for (int i = 0; i < MANY; i++) {
+        free(blocks[i]);
+    }
+}
+
 static long cached(void) { return (long)(mallinfo2().keepcost >> 10); }
 
 static void *allocate_and_free(void *unused) {
+    void *many[MANY];
     char *block = touched();
+    touch_many(many);
+    free_many(many);
     /* All have a block at the same time. */
     pthread_barrier_wait(&have_freed);
     free(block);
@@ -39,6 +55,15 @@ int main(int count, char **arguments) {
         say("%ld", free_of_all);
         pause_here("%ld", cached());
         free(again);
+        return 0;
+    }
+    if (strcmp(arguments[1], "slabs") == 0) {
+        static void *many[MANY];
+        touch_many(many);
+        free_many(many);
+        say("%ld", cached());
+        touch_many(many);
+        pause_here("%ld", cached());
         return 0;
     }
     pthread_t threads[THREADS];
