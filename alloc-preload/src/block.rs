@@ -223,6 +223,7 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
     heap.release_quarantine();
     heap::cool(u64::MAX);
     heap.trim();
+    heap::give_all_parked();
     try_allocate(hot, heap, size, align)
 }
 
@@ -308,7 +309,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
             return counted(pointer);
         }
         (Kind::Large(large), None) => {
-            if large.resize(size) {
+            if large.resize(heap, size) {
                 large::count_out(hot, heap, old, old_size);
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);

@@ -156,6 +156,8 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     };
     if cut_off || !taken {
         central().spans.rebuild();
+    } else if !exact {
+        central().spans.recount();
     }
     if !exact {
         if let Some(id) = own_id {
@@ -260,9 +262,9 @@ fn estimate_globals() {
 /// All heaps but the calling thread's are idle now.
 fn retire_others(own_id: Option<u32>) {
     let made = central().made;
-    for id in (1..made).filter(|&id| Some(id) != own_id) {
+    for id in (0..made).filter(|&id| Some(id) != own_id) {
         // SAFETY: made before.
-        unsafe { central::heap(id) }.give_parked();
+        unsafe { central::heap(id) }.give_vanished();
     }
     let mut central = central();
     central.idle = NO_HEAP_ID;

@@ -5,6 +5,7 @@ mod moves;
 use crate::account;
 use crate::background;
 use crate::central::{central, decay_ns};
+use crate::clock;
 use crate::harden;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
@@ -194,19 +195,19 @@ impl Large {
             return;
         }
         free_units(self.unit, 0);
-        central().spans.give_large(self.unit, decay_ns());
+        central().spans.give_large(self.unit, clock::last(), decay_ns());
         background::freed();
     }
 
     /// Makes the block `size` bytes without moving it; false if that cannot be. Not counted.
-    pub(crate) fn resize(self, size: usize) -> bool {
+    pub(crate) fn resize(self, heap: &Heap, size: usize) -> bool {
         self.hold();
-        let resized = pages(size).is_some_and(|allocated| self.resize_held(size, allocated));
+        let resized = pages(size).is_some_and(|allocated| self.resize_held(heap, size, allocated));
         self.run().settle();
         resized
     }
 
-    fn resize_held(self, size: usize, allocated: usize) -> bool {
+    fn resize_held(self, heap: &Heap, size: usize, allocated: usize) -> bool {
         let (run, needed) = (self.run(), allocated + hardened_bytes());
         let units = run.units.get() as usize;
         let mut wanted = needed.div_ceil(UNIT);
@@ -225,7 +226,13 @@ impl Large {
             return false;
         }
         if wanted > units {
-            if central().spans.extend(self.unit, units, wanted - units).is_none() {
+            let extend = || central().spans.extend(self.unit, units, wanted - units);
+            // What follows may be parked.
+            let extended = extend().or_else(|| {
+                heap.give_parked();
+                extend()
+            });
+            if extended.is_none() {
                 return false;
             }
             self.own(units, wanted);

@@ -4,6 +4,7 @@
 use crate::background;
 use crate::central::{self, central};
 use crate::fast::slow::set_errno;
+use crate::heap;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
@@ -35,6 +36,7 @@ pub(crate) fn lock_all(flags: c_int) -> c_int {
 /// Gives up the address space that has not been used yet.
 fn release() {
     with_heap(|_, _| {
+        heap::give_all_parked();
         let central = central();
         window::release(central::heaps_end(&central));
     });

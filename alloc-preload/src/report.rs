@@ -93,7 +93,7 @@ fn size_element(from: u64, to: u64, sum: &LineSum) -> Line {
 /// | `ordblks` | free blocks in slabs in use |
 /// | `uordblks` | allocated |
 /// | `fordblks` | pinned + cached |
-/// | `keepcost` | cached, which `malloc_trim` hands back |
+/// | `keepcost` | cached, nearly all of which `malloc_trim` hands back |
 /// | `hblks`, `hblkhd` | 0: no block is a mapping of its own, and programs add them to `uordblks` |
 /// | `smblks`, `usmblks`, `fsmblks` | 0: glibc's fast bins |
 pub(crate) fn mallinfo2(sums: &Sums) -> libc::mallinfo2 {

@@ -25,7 +25,7 @@ use core::sync::atomic::Ordering;
 use guard::Ration;
 pub(crate) use links::free_units;
 use links::{mark, run};
-pub(crate) use parked::Parked;
+pub(crate) use parked::{LOOKS, Parked, parked_bytes, parked_units};
 use purge::Appetite;
 use shm_layout::class::UNIT;
 use tail::Tail;
@@ -255,6 +255,10 @@ impl Spans {
 
     /// Gives back a used run, of which at least `touched` bytes may have memory behind them.
     pub(crate) fn give(&mut self, unit: UnitIndex, units: usize, touched: usize, decay_ns: Option<u64>) {
+        self.give_since(unit, units, touched, clock::last(), decay_ns);
+    }
+
+    fn give_since(&mut self, unit: UnitIndex, units: usize, touched: usize, since: u64, decay_ns: Option<u64>) {
         self.used_units -= units;
         let record = run(unit.0);
         let touched = (touched as u64).max(record.touched.get()).min((units * UNIT) as u64);
@@ -264,7 +268,7 @@ impl Spans {
             return self.vacate();
         }
         globals().cached.add_shared(touched);
-        let first = self.join(unit.0, units, Kind::Dirty, touched, clock::last());
+        let first = self.join(unit.0, units, Kind::Dirty, touched, since);
         if decay_ns == Some(0) {
             self.purge(first);
         } else if units >= LARGE && decay_ns.is_some() {
@@ -273,9 +277,9 @@ impl Spans {
         self.vacate();
     }
 
-    /// Gives back the run of a large block, whose units are written down as free.
-    pub(crate) fn give_large(&mut self, unit: UnitIndex, decay_ns: Option<u64>) {
-        self.give(unit, run(unit.0).units.get() as usize, 0, decay_ns);
+    /// Gives back the run of a large block that was freed at `since`, monotonic ns, and whose units are written down as free.
+    pub(crate) fn give_large(&mut self, unit: UnitIndex, since: u64, decay_ns: Option<u64>) {
+        self.give_since(unit, run(unit.0).units.get() as usize, 0, since, decay_ns);
     }
 
     /// Lengthens a used run in place by `more` units, if all of these are free: of either kind.

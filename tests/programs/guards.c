@@ -126,6 +126,10 @@ int main(int count, char **arguments) {
     } else if (strcmp(what, "reused-smaller") == 0) {
         free(written(malloc(2 * size)));
         overrun(malloc(size));
+    } else if (strcmp(what, "grown") == 0) {
+        /* The block before has lost its guard by growing. */
+        free(written(realloc(written(malloc(size - 2 * PAGE)), size)));
+        overrun(malloc(size));
     } else if (strcmp(what, "purged") == 0) {
         free(written(malloc(size)));
         malloc_trim(0);

@@ -1,9 +1,11 @@
-/* Large blocks and slabs freed by a thread, which stay with it. Usage: kept again|slabs|ended|vanished; says what mallinfo2
-   calls cached, in KiB, and waits for the test. */
+/* Large blocks and slabs freed by a thread, which stay with it. Usage: kept again|slabs|ended|asleep|vanished|raw; says
+   what mallinfo2 calls cached, in KiB, and waits for the test. */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { THREADS = 8, SIZE = 600 << 10, SMALL = 16 << 10, MANY = 48 };
 
@@ -13,6 +15,13 @@ static char *touched(void) {
     char *block = malloc(SIZE);
     must(block != NULL);
     memset(block, 1, SIZE);
+    return block;
+}
+
+static void *touched_small(void) {
+    char *volatile block = malloc(100);
+    must(block != NULL);
+    block[0] = 1;
     return block;
 }
 
@@ -66,6 +75,31 @@ int main(int count, char **arguments) {
         pause_here("%ld", cached());
         return 0;
     }
+    if (strcmp(arguments[1], "raw") == 0) {
+        /* What is cached when the child comes is in use in the parent before the child looks. */
+        char *first = touched(), *second = touched();
+        int told[2];
+        must(pipe(told) == 0);
+        free(first);
+        free(second);
+        say("%ld", cached());
+        pid_t child = (pid_t)syscall(SYS_fork);
+        must(child >= 0);
+        if (child == 0) {
+            char byte;
+            must(read(told[0], &byte, 1) == 1);
+            touched();
+            touched();
+            say("%ld", cached());
+            syscall(SYS_exit_group, 0);
+        }
+        touched();
+        touched();
+        must(write(told[1], "", 1) == 1);
+        int status;
+        must(waitpid(child, &status, 0) == child && status == 0);
+        return 0;
+    }
     pthread_t threads[THREADS];
     must(pthread_barrier_init(&have_freed, NULL, THREADS + 1) == 0);
     must(pthread_barrier_init(&may_end, NULL, THREADS + 1) == 0);
@@ -74,7 +108,19 @@ int main(int count, char **arguments) {
     }
     pthread_barrier_wait(&have_freed);
     pthread_barrier_wait(&have_freed);
-    if (strcmp(arguments[1], "vanished") == 0) {
+    if (strcmp(arguments[1], "asleep") == 0) {
+        long all = cached();
+        say("%ld", all);
+        /* The program goes on with a little work; the test's deadline ends it if the threads' large blocks never go back. */
+        while (cached() > all - THREADS * SIZE / 1024) {
+            for (int i = 0; i < 5000; i++) {
+                free(touched_small());
+            }
+            struct timespec pause = {0, 1000000};
+            nanosleep(&pause, NULL);
+        }
+        pause_here("%ld", cached());
+    } else if (strcmp(arguments[1], "vanished") == 0) {
         pid_t child = fork();
         must(child >= 0);
         if (child == 0) {

@@ -29,7 +29,7 @@ fn a_byte_behind_a_large_block_faults_however_it_was_allocated() {
     }
     // One page more than a slab's block; whole units and not.
     for bytes in [33_000, 65_536, 100_000, 1 << 20, 5_000_000] {
-        for what in ["fresh", "zeroed", "aligned", "reused", "reused-smaller", "purged"] {
+        for what in ["fresh", "zeroed", "aligned", "reused", "reused-smaller", "grown", "purged"] {
             faults("marks", what, bytes);
         }
     }

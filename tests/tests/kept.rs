@@ -13,7 +13,12 @@ const MOST: i64 = BLOCKS - 3;
 
 /// What the program says is cached, twice.
 fn cached(mode: &str) -> (Running, i64, i64) {
-    let mut running = Command::new(program("kept.c")).arg(mode).preload().begin();
+    cached_for(mode, "60000")
+}
+
+/// As `cached`, with this decay time in ms.
+fn cached_for(mode: &str, decay: &str) -> (Running, i64, i64) {
+    let mut running = Command::new(program("kept.c")).arg(mode).env("STATSALLOC_DECAY_MS", decay).preload().begin();
     let mut number = || running.line().parse::<i64>().unwrap();
     let (before, after) = (number(), number());
     (running, before, after)
@@ -52,5 +57,22 @@ fn what_the_parents_threads_had_freed_is_used_in_the_child() {
     let (running, free, live) = cached("vanished");
     assert!(free >= BLOCKS * (BLOCK + SLAB), "{free} KiB are cached");
     assert!(free - live >= MOST * BLOCK, "of {free} KiB that were cached {live} are still");
+    running.finish().success();
+}
+
+#[test]
+fn blocks_that_a_sleeping_thread_has_freed_go_back_while_others_go_on() {
+    let (mut running, free, live) = cached_for("asleep", "40");
+    assert!(free - live >= BLOCKS * BLOCK, "{free} KiB were cached, {live} are");
+    assert!(snapshot(running.pid()).total("purged_bytes") >= (BLOCKS * BLOCK) << 10, "not purged");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn a_raw_forks_child_counts_as_cached_what_it_has_not_what_its_parent_has() {
+    let (running, before, after) = cached("raw");
+    assert!(before >= BLOCK, "{before} KiB are cached");
+    assert!((0..before).contains(&after), "{before} KiB were cached, {after} are in the child, which uses them");
     running.finish().success();
 }

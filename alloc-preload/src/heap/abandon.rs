@@ -24,7 +24,6 @@ impl Heap {
         self.empty_bins();
         self.give_parked();
         classes().for_each(|class| self.release_spares(class));
-        self.count_kept();
         let mut first = 0;
         let mut is_left = true;
         while is_left {

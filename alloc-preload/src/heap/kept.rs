@@ -4,31 +4,78 @@
 
 use super::{Heap, classes, of, push_on, release, slab_at, usage};
 use crate::background;
-use crate::central::{central, decay_ns};
+use crate::central::{self, central, decay_ns};
+use crate::clock;
 use crate::harden;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Taken, Wanted};
 use crate::sync::Ordering;
 use crate::window::{UnitIndex, WINDOW};
+use core::sync::atomic::AtomicU64;
 use shm_layout::class::SizeClass;
 
 /// A class has one spare slab at most, or more while all classes' have no more bytes than this.
 const SPARE: u64 = 512 << 10;
 
+/// When the parked runs of all heaps were last looked through, monotonic ns.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+
+/// Gives back the parked runs that have been there for a decay time, or a quarter longer: whose they are may sleep.
+pub(super) fn give_aged(now: u64, decay: u64) {
+    let last = LOOKED.load(Ordering::Relaxed);
+    if now.saturating_sub(last) < decay / span::LOOKS
+        || LOOKED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+    {
+        return;
+    }
+    for heap in all() {
+        heap.parked.take_aged(|unit| {
+            heap.keeps_less(span::parked_bytes(unit));
+            give_back(unit, now.saturating_sub(decay));
+        });
+    }
+}
+
+/// Gives a parked run back that has been free since then, monotonic ns.
+fn give_back(unit: UnitIndex, since: u64) {
+    span::free_units(unit, 0);
+    central().spans.give_large(unit, since, decay_ns());
+}
+
+/// Since when a run is free, at the latest, that was seen so often.
+fn since(looks: u64) -> u64 {
+    clock::last().saturating_sub(decay_ns().unwrap_or(0) / span::LOOKS * looks.saturating_sub(1))
+}
+
+/// Gives back the parked runs of all heaps.
+pub(crate) fn give_all_parked() {
+    all().for_each(Heap::give_parked);
+}
+
+fn all() -> impl Iterator<Item = &'static Heap> {
+    let made = central().made;
+    // SAFETY: made before.
+    (0..made).map(|id| unsafe { central::heap(id) })
+}
+
 impl Heap {
     /// Keeps the run of a large block that is no longer live; false if it has to go back at once.
     pub(crate) fn park(&self, unit: UnitIndex) -> bool {
         let may = !WINDOW.is_chunked() && !harden::is_on() && !background::is_on() && decay_ns() != Some(0);
-        let parked = may && self.parked.put(unit);
-        self.count_kept();
-        parked
+        if !may || !self.parked.has_place(span::parked_units(unit)) {
+            return false;
+        }
+        // First: another thread may take it at once.
+        self.keeps_more(span::parked_bytes(unit));
+        self.parked.put(unit);
+        true
     }
 
     /// Takes a parked run; `None`, with nothing kept that may do in another way, if none fits.
     pub(crate) fn take_parked(&self, wanted: Wanted) -> Option<Taken> {
         let taken = self.parked.take(wanted);
-        match taken {
-            Some(_) => self.count_kept(),
+        match &taken {
+            Some(taken) => self.keeps_less(span::parked_bytes(taken.unit)),
             None => self.give_kept(),
         }
         taken
@@ -37,7 +84,8 @@ impl Heap {
     /// Keeps a slab of ours that is on no list and wholly free; false if it has to go back.
     pub(super) fn keep_spare(&self, slab: &Slab) -> bool {
         let (spare, bytes) = (of(&self.spare, slab.size_class()), slab.touched_bytes() as u64);
-        let is_enough = spare.get() != NO_UNIT && (self.spare_bytes.get() + bytes > SPARE || WINDOW.is_chunked());
+        let takes_one = WINDOW.is_chunked() || decay_ns() == Some(0) || self.spare_bytes.get() + bytes > SPARE;
+        let is_enough = spare.get() != NO_UNIT && takes_one;
         if is_enough || background::is_on() || self.usage().load(Ordering::Relaxed) != usage::USED {
             return false;
         }
@@ -47,6 +95,7 @@ impl Heap {
         push_on(slab, spare.get(), |unit| spare.set(unit));
         slab.state.set(State::Spare);
         self.spare_bytes.set(self.spare_bytes.get() + bytes);
+        self.keeps_more(bytes);
         true
     }
 
@@ -62,7 +111,9 @@ impl Heap {
         if spare.get() != NO_UNIT {
             self.extra_spares.set(self.extra_spares.get() - 1);
         }
-        self.spare_bytes.set(self.spare_bytes.get() - slab.touched_bytes() as u64);
+        let bytes = slab.touched_bytes() as u64;
+        self.spare_bytes.set(self.spare_bytes.get() - bytes);
+        self.keeps_less(bytes);
         Some(slab)
     }
 
@@ -86,7 +137,6 @@ impl Heap {
                 release(slab);
             }
         }
-        self.count_kept();
     }
 
     fn has_extra_spare(&self, class: SizeClass) -> bool {
@@ -94,18 +144,39 @@ impl Heap {
         spare != NO_UNIT && slab_at(spare).next.get() != NO_UNIT
     }
 
-    /// Gives the parked runs back, also those of a heap whose thread vanished in a fork.
+    /// Gives the parked runs back; for any thread.
     pub(crate) fn give_parked(&self) {
-        while let Some(unit) = self.parked.take_any() {
-            span::free_units(unit, 0);
-            central().spans.give_large(unit, decay_ns());
+        while let Some((unit, looks)) = self.parked.take_any() {
+            self.keeps_less(span::parked_bytes(unit));
+            give_back(unit, since(looks));
         }
     }
 
-    /// Publishes how much is kept.
+    /// As `give_parked`, for a heap whose thread vanished in a fork: its row is nobody's.
+    pub(crate) fn give_vanished(&self) {
+        while let Some((unit, looks)) = self.parked.take_any() {
+            give_back(unit, since(looks));
+        }
+    }
+
+    /// From now on the row says what is kept: for a heap whose thread begins to use it, or that a child takes up.
     pub(crate) fn count_kept(&self) {
         if let Some(row) = self.row() {
-            row.kept.set(self.parked.touched() + self.spare_bytes.get());
+            let mut parked = 0;
+            self.parked.each(|unit| parked += span::parked_bytes(unit));
+            row.kept.set(parked + self.spare_bytes.get());
+        }
+    }
+
+    fn keeps_more(&self, bytes: u64) {
+        if let Some(row) = self.row() {
+            row.kept.add_shared(bytes);
+        }
+    }
+
+    fn keeps_less(&self, bytes: u64) {
+        if let Some(row) = self.row() {
+            row.kept.sub_shared(bytes);
         }
     }
 }

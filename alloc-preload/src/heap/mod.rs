@@ -16,6 +16,7 @@ mod trim;
 mod warm;
 
 pub(crate) use abandon::put_abandoned;
+pub(crate) use kept::give_all_parked;
 pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
@@ -190,7 +191,6 @@ impl Heap {
             return Some(slab);
         }
         if let Some(slab) = self.take_spare(class) {
-            self.count_kept();
             self.count_slab_in(slab);
             return Some(slab);
         }
@@ -275,9 +275,7 @@ impl Heap {
         debug_assert!(slab.used.get() == 0);
         self.unlist(slab);
         self.count_slab_out(slab);
-        if self.keep_spare(slab) {
-            self.count_kept();
-        } else {
+        if !self.keep_spare(slab) {
             release(slab);
         }
     }
@@ -309,6 +307,7 @@ impl Heap {
             self.trimmed_at.set(now);
             self.trim();
         }
+        kept::give_aged(now, decay);
         // What a warm heap held has been free for as long as its thread is gone.
         let before = now.saturating_sub(decay);
         let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };

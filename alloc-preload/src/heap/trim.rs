@@ -8,7 +8,6 @@ impl Heap {
     /// Gives back what is wholly free.
     pub(crate) fn trim(&self) {
         self.drain_inbox();
-        self.give_kept();
         classes().for_each(|class| self.trim_class(class));
     }
 
@@ -27,7 +26,6 @@ impl Heap {
     pub(super) fn trim_class(&self, class: SizeClass) {
         self.empty_bin(class);
         self.release_spares(class);
-        self.count_kept();
         let current = of(&self.current, class);
         if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
             let slab = slab_at(current.replace(NO_UNIT));

@@ -7,7 +7,7 @@ use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
 use crate::window::huge::{self, CHUNK_PAGES};
-use crate::window::{self, CHUNK_UNITS, UNIT_PAGES, WINDOW};
+use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
 use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
@@ -29,15 +29,10 @@ impl Spans {
         let grown = window::grow(chunks).ok()?;
         self.count_mapped(grown.units);
         globals().metadata.add_shared((grown.units * window::RECORDS) as u64);
-        if wanted {
-            // SAFETY: chunks just committed.
-            let _ = unsafe { os::advise_huge(WINDOW.address(grown.first), grown.units * UNIT) };
-            // SAFETY: as above; it reads as zero, and goes on to.
-            huge::timed(|| unsafe { WINDOW.address(grown.first).write_volatile(0) });
-        }
-        for first in (grown.first.0..).step_by(CHUNK_UNITS).take(chunks) {
+        let huge = if wanted { huge_chunks(grown.first, chunks, wish) } else { 0 };
+        for (chunk, first) in (grown.first.0..).step_by(CHUNK_UNITS).take(chunks).enumerate() {
             zone::assign(first, zone);
-            chunk_of(first).huge.store(wanted, Ordering::Relaxed);
+            chunk_of(first).huge.store(chunk < huge, Ordering::Relaxed);
             self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
         }
         Some(())
@@ -95,4 +90,20 @@ impl Spans {
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3
             && globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
     }
+}
+
+/// Asks for huge pages behind chunks just committed, and touches the first of them: it tells whether the others are worth
+/// it. How many have been asked for.
+fn huge_chunks(first: UnitIndex, chunks: usize, wish: Huge) -> usize {
+    let address = WINDOW.address(first);
+    // SAFETY: the chunks are ours. They read as zero, and go on to.
+    unsafe {
+        let _ = os::advise_huge(address, CHUNK);
+        huge::timed(|| address.write_volatile(0));
+        if chunks == 1 || !(wish == Huge::Always || huge::are_worth_it()) {
+            return 1;
+        }
+        let _ = os::advise_huge(address.add(CHUNK), (chunks - 1) * CHUNK);
+    }
+    chunks
 }

@@ -118,6 +118,7 @@ pub(super) fn is_gone() {
 
 /// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: a
 /// few at a time. Behind fresh memory every block has one.
+#[derive(Clone, Copy)]
 pub(super) struct Ration {
     left: u32,
     /// When it was last filled up, monotonic ns.

@@ -48,6 +48,24 @@ impl Spans {
         globals().cached.set(cached);
         globals().retained.set(0);
     }
+
+    /// Counts what is free anew, in a child: the parent's counters were copied at another moment than its runs.
+    pub(crate) fn recount(&self) {
+        let (mut unit, end) = (0, WINDOW.end().0);
+        let (mut cached, mut retained) = (0, 0);
+        while unit < end {
+            let record = run(unit);
+            let units = record.units.get().max(1);
+            match record.kind.get() {
+                Kind::Dirty => cached += record.touched.get(),
+                Kind::Clean => retained += u64::from(units) * UNIT as u64,
+                _ => {}
+            }
+            unit += units;
+        }
+        globals().cached.set(cached);
+        globals().retained.set(retained);
+    }
 }
 
 fn is_vacant(unit: u32) -> bool {

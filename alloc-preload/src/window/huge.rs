@@ -130,7 +130,9 @@ pub(crate) fn collapse_one(now: u64) {
             Ok(()) | Err(os::Errno(libc::EINVAL)) => {
                 let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
             }
-            Err(_) => NOT_BEFORE.store(now.saturating_add(PAUSE), Ordering::Relaxed),
+            Err(_) => {
+                NOT_BEFORE.fetch_max(now.saturating_add(PAUSE), Ordering::Relaxed);
+            }
         }
         return;
     }

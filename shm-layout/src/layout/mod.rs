@@ -25,7 +25,7 @@ pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseSlot};
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Rows, the shared one included.
 pub const ROWS: usize = 4097;

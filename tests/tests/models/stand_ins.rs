@@ -30,6 +30,10 @@ pub(crate) mod clock {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Never stands still.
+    pub(crate) fn last() -> u64 {
+        0
+    }
+
     pub(crate) fn read() -> u64 {
         static NOW: AtomicU64 = AtomicU64::new(1);
         NOW.fetch_add(1, Ordering::Relaxed)
@@ -136,11 +140,17 @@ pub(crate) mod span {
 
     pub(crate) fn settle_slab(_: UnitIndex, _: usize) {}
 
+    pub(crate) const LOOKS: u64 = 1;
+
     /// The models have no large blocks.
     pub(crate) struct Parked;
 
     impl Parked {
-        pub(crate) fn put(&self, _: UnitIndex) -> bool {
+        pub(crate) fn has_place(&self, _: usize) -> bool {
+            unreachable!("no large blocks")
+        }
+
+        pub(crate) fn put(&self, _: UnitIndex) {
             unreachable!("no large blocks")
         }
 
@@ -148,13 +158,21 @@ pub(crate) mod span {
             unreachable!("no large blocks")
         }
 
-        pub(crate) fn take_any(&self) -> Option<UnitIndex> {
+        pub(crate) fn take_any(&self) -> Option<(UnitIndex, u64)> {
             None
         }
 
-        pub(crate) fn touched(&self) -> u64 {
-            0
-        }
+        pub(crate) fn take_aged(&self, _: impl FnMut(UnitIndex)) {}
+
+        pub(crate) fn each(&self, _: impl FnMut(UnitIndex)) {}
+    }
+
+    pub(crate) fn parked_bytes(_: UnitIndex) -> u64 {
+        unreachable!("no large blocks")
+    }
+
+    pub(crate) fn parked_units(_: UnitIndex) -> usize {
+        unreachable!("no large blocks")
     }
 
     pub(crate) fn free_units(_: UnitIndex, _: usize) {
@@ -196,7 +214,7 @@ pub(crate) mod span {
             assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
         }
 
-        pub(crate) fn give_large(&mut self, _: UnitIndex, _: Option<u64>) {
+        pub(crate) fn give_large(&mut self, _: UnitIndex, _: u64, _: Option<u64>) {
             unreachable!("no large blocks")
         }
 
