@@ -248,6 +248,7 @@ fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
     // SAFETY: the heap the thread had before the fork.
     let heap = unsafe { central::heap(id) };
     heap.set_row(row);
+    heap.count_kept();
     own.attach(id, heap.bins(), row);
     Some(row)
 }

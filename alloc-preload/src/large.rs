@@ -228,10 +228,8 @@ impl Large {
         if wanted > units {
             let extend = || central().spans.extend(self.unit, units, wanted - units);
             // What follows may be parked.
-            let extended = extend().or_else(|| {
-                heap.give_parked();
-                extend()
-            });
+            let next = UnitIndex(self.unit.0 + units as u32);
+            let extended = extend().or_else(|| heap.give_parked_at(next).then(extend)?);
             if extended.is_none() {
                 return false;
             }

@@ -81,6 +81,16 @@ impl Heap {
         taken
     }
 
+    /// Gives the parked runs back if one of them begins with this unit; whether it did.
+    pub(crate) fn give_parked_at(&self, unit: UnitIndex) -> bool {
+        let mut is_parked = false;
+        self.parked.each(|first| is_parked |= first == unit);
+        if is_parked {
+            self.give_parked();
+        }
+        is_parked
+    }
+
     /// Keeps a slab of ours that is on no list and wholly free; false if it has to go back.
     pub(super) fn keep_spare(&self, slab: &Slab) -> bool {
         let (spare, bytes) = (of(&self.spare, slab.size_class()), slab.touched_bytes() as u64);
@@ -146,20 +156,19 @@ impl Heap {
 
     /// Gives the parked runs back; for any thread.
     pub(crate) fn give_parked(&self) {
-        while let Some((unit, looks)) = self.parked.take_any() {
+        self.parked.take_all(|unit, looks| {
             self.keeps_less(span::parked_bytes(unit));
             give_back(unit, since(looks));
-        }
+        });
     }
 
     /// As `give_parked`, for a heap whose thread vanished in a fork: its row is nobody's.
     pub(crate) fn give_vanished(&self) {
-        while let Some((unit, looks)) = self.parked.take_any() {
-            give_back(unit, since(looks));
-        }
+        self.parked.take_all(|unit, looks| give_back(unit, since(looks)));
     }
 
-    /// From now on the row says what is kept: for a heap whose thread begins to use it, or that a child takes up.
+    /// From now on the row says what is kept: for a heap that a child takes up. Elsewhere it is changed by what comes and goes
+    /// only, since another thread may be about to.
     pub(crate) fn count_kept(&self) {
         if let Some(row) = self.row() {
             let mut parked = 0;

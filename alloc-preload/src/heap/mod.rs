@@ -121,7 +121,6 @@ impl Heap {
         if self.row.replace(Some(row)).is_some() {
             classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
         }
-        self.count_kept();
     }
 
     pub(crate) fn row(&self) -> Option<&'static Row> {

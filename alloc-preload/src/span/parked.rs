@@ -90,13 +90,17 @@ impl Parked {
         Some(Taken { unit, zero: false, guard })
     }
 
-    /// Takes any of them. Tells how often it has been seen.
-    pub(crate) fn take_any(&self) -> Option<(UnitIndex, u64)> {
-        let word = self.take_if(|_| true)?;
-        Some((word.unit()?, word.0 & AGE))
+    /// Takes all of them, with how often each has been seen.
+    pub(crate) fn take_all(&self, mut each: impl FnMut(UnitIndex, u64)) {
+        for place in self.places.iter().filter(|place| place.load(Ordering::Relaxed) != 0) {
+            let word = Word(place.swap(0, Ordering::Acquire));
+            if let Some(unit) = word.unit() {
+                each(unit, word.0 & AGE);
+            }
+        }
     }
 
-    /// Shows all of them; for the heap's thread while no other is there.
+    /// Shows all of them; others may be about to take some.
     pub(crate) fn each(&self, show: impl FnMut(UnitIndex)) {
         self.places.iter().filter_map(|place| Word(place.load(Ordering::Relaxed)).unit()).for_each(show);
     }

@@ -142,10 +142,11 @@ impl Spans {
         Some(units.min(most))
     }
 
-    /// Puts a dirty run where its stamp belongs; nearly always that is the newest end.
+    /// Puts a dirty run where its stamp belongs; nearly always that is one of the ends.
     pub(super) fn enqueue(&mut self, first: u32) {
         let stamp = run(first).stamp.get();
-        let mut older = self.newest;
+        let is_oldest = self.oldest != NO_UNIT && run(self.oldest).stamp.get() >= stamp;
+        let mut older = if is_oldest { NO_UNIT } else { self.newest };
         while older != NO_UNIT && run(older).stamp.get() > stamp {
             older = run(older).older.get();
         }

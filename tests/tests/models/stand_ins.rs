@@ -158,9 +158,7 @@ pub(crate) mod span {
             unreachable!("no large blocks")
         }
 
-        pub(crate) fn take_any(&self) -> Option<(UnitIndex, u64)> {
-            None
-        }
+        pub(crate) fn take_all(&self, _: impl FnMut(UnitIndex, u64)) {}
 
         pub(crate) fn take_aged(&self, _: impl FnMut(UnitIndex)) {}
 
