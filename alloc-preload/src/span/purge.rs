@@ -145,7 +145,9 @@ impl Spans {
     /// Puts a dirty run where its stamp belongs; nearly always that is one of the ends.
     pub(super) fn enqueue(&mut self, first: u32) {
         let stamp = run(first).stamp.get();
-        let is_oldest = self.oldest != NO_UNIT && run(self.oldest).stamp.get() >= stamp;
+        // Of several that became free at the same time, the last one stays the newest.
+        let is_oldest =
+            self.oldest != NO_UNIT && run(self.oldest).stamp.get() >= stamp && run(self.newest).stamp.get() > stamp;
         let mut older = if is_oldest { NO_UNIT } else { self.newest };
         while older != NO_UNIT && run(older).stamp.get() > stamp {
             older = run(older).older.get();
