@@ -116,7 +116,8 @@ export! {
         fast::usable_size(pointer.cast())
     }
 
-    /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps; other threads' spare slabs stay.
+    /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps; other threads'
+    /// spare slabs stay.
     fn malloc_trim(_pad: usize) -> c_int {
         let released = with_heap(|_, heap| {
             let before = crate::stats::globals().purged.get();

@@ -9,7 +9,7 @@ use super::guard::Ration;
 use super::{Guard, Taken, Wanted, is_huge, run};
 use crate::window::{UNIT_PAGES, UnitIndex};
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicU64, Ordering};
 use shm_layout::class::UNIT;
 
 /// Runs of a heap.
@@ -123,10 +123,7 @@ impl Parked {
             let mut word = place.load(Ordering::Relaxed);
             while word != 0 && fits(Word(word)) {
                 match place.compare_exchange(word, 0, Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => {
-                        compiler_fence(Ordering::SeqCst);
-                        return Some(Word(word));
-                    }
+                    Ok(_) => return Some(Word(word)),
                     Err(now) => word = now,
                 }
             }
