@@ -314,7 +314,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let Some(new) = large.grow_elsewhere(heap, size) else { return Ok(core::ptr::null_mut()) };
+            let Some(new) = large.grow_elsewhere(heap, old, size) else { return Ok(core::ptr::null_mut()) };
             if large::claim(large.unit, block.tag) {
                 large.give();
             }

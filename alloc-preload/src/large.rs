@@ -1,5 +1,6 @@
 //! Large blocks: one span each, from the start of its first unit, counted in whole OS pages.
 
+mod growth;
 mod moves;
 
 use crate::account;
@@ -94,7 +95,7 @@ impl Large {
         }
         let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
         let page = may_guard.then_some(allocated / PAGE);
-        let wanted = Wanted { units, align, zero: demand.zero, slab: false, guard: page };
+        let wanted = Wanted { units, align, zero: demand.zero, slab: false, high: false, guard: page };
         let parked = heap.take_parked(wanted);
         let is_parked = parked.is_some();
         let taken = parked.or_else(|| Self::take_run(wanted))?;
@@ -251,11 +252,11 @@ impl Large {
         true
     }
 
-    /// Takes a larger block for the contents of this one and moves them there. The old block stays live, its contents
-    /// are gone.
-    pub(crate) fn grow_elsewhere(self, heap: &Heap, size: usize) -> Option<Self> {
-        // A block that has grown once will grow again; where address space is plentiful it gets room to double.
-        let room = if WINDOW.is_chunked() { 0 } else { pages(size)? };
+    /// Takes a larger block for the contents of this one, of which so many bytes were requested, and moves them there. The old
+    /// block stays live, its contents are gone.
+    pub(crate) fn grow_elsewhere(self, heap: &Heap, requested: usize, size: usize) -> Option<Self> {
+        // A block that has grown once will grow again; where address space is plentiful it gets room for that.
+        let room = if WINDOW.is_chunked() { 0 } else { growth::room(requested, size) };
         let demand = Demand::growing(size);
         let (new, _) = Self::take(heap, Demand { room, ..demand }).or_else(|| Self::take(heap, demand))?;
         let moved = self.allocated();
