@@ -112,14 +112,22 @@ pub(crate) struct Wanted {
     pub(crate) zero: bool,
     /// For a slab.
     pub(crate) slab: bool,
+    /// From the upper end of a clean run: for a slab of whose units the ledger has one page for every four. Those of which it
+    /// has more are taken from the lower end, so that they share their pages among themselves.
+    pub(crate) high: bool,
     /// The page of it that may be a guard.
     pub(crate) guard: Option<usize>,
 }
 
 impl Wanted {
-    /// So many units for a slab.
-    pub(crate) const fn slab(units: usize) -> Self {
-        Self { units, align: 1, zero: false, guard: None, slab: true }
+    /// The units of a slab whose blocks begin in so many areas of the ledger.
+    pub(crate) const fn slab(units: usize, areas: usize) -> Self {
+        Self { units, align: 1, zero: false, guard: None, slab: true, high: areas == 1 }
+    }
+
+    /// Where it belongs.
+    fn zone(self) -> Zone {
+        if self.slab && !WINDOW.is_chunked() { zone_for(self.units) } else { Zone::Coarse }
     }
 }
 
@@ -176,9 +184,9 @@ impl Spans {
         }
     }
 
-    /// Whether a slab of so many units would get memory that was in use before.
-    pub(crate) fn has_dirty(&mut self, units: usize) -> bool {
-        self.find(Wanted::slab(units), [Kind::Dirty; 2], zone::open_to(&zone_for(units))).is_some()
+    /// Whether there is memory for this that was in use before.
+    pub(crate) fn has_dirty(&mut self, wanted: Wanted) -> bool {
+        self.find(wanted, [Kind::Dirty; 2], zone::open_to(&wanted.zone())).is_some()
     }
 
     /// Gives up units that a guard lies in for ever: they are nobody's.
@@ -194,7 +202,7 @@ impl Spans {
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
         let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let own = if wanted.slab && !WINDOW.is_chunked() { zone_for(units) } else { Zone::Coarse };
+        let own = wanted.zone();
         let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
             Some(found) => found,
             None => {
@@ -208,7 +216,7 @@ impl Spans {
         let record = run(first);
         let (length, touched, stamp) = (record.units.get() as usize, record.touched.get(), record.stamp.get());
         self.unlink(first);
-        let skip = skip_to(first, align);
+        let skip = if wanted.high && kind == Kind::Clean { length - units } else { skip_to(first, align) };
         let mut left = touched;
         let mut piece = |units: usize| {
             let share = left.min((units * UNIT) as u64);

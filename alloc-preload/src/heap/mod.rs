@@ -26,6 +26,7 @@ use crate::bin::{Bin, Bins};
 use crate::central::{UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
+use crate::ledger;
 use crate::options::{Huge, options};
 use crate::os;
 use crate::segment;
@@ -35,7 +36,7 @@ use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW, huge, owner};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
-use shm_layout::class::{CLASSES, SizeClass};
+use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 use shm_layout::layout::{ClassCounters, Row};
 
 /// A heap. Unlike the hot record it survives a fork.
@@ -198,10 +199,12 @@ impl Heap {
         }
         self.give_kept();
         let units = class.slab_units();
-        if !central().spans.has_dirty(units) {
+        let wanted = Wanted::slab(units, ledger::areas(class.block_size() / GRANULE));
+        if !central().spans.has_dirty(wanted) {
             self.trim_full();
+            self.trim_idle();
         }
-        let taken = central().spans.take(Wanted::slab(units), options().huge)?;
+        let taken = central().spans.take(wanted, options().huge)?;
         let slab = slab_at(taken.unit.0);
         slab.start(class);
         for unit in (taken.unit.0..taken.unit.0 + units as u32).map(UnitIndex) {

@@ -23,9 +23,22 @@ impl Heap {
         }
     }
 
+    /// Gives back the slabs that are wholly free, of whatever class: before memory is taken that has none behind it.
+    pub(super) fn trim_idle(&self) {
+        for class in classes() {
+            self.release_spares(class);
+            self.release_current(class);
+        }
+    }
+
     pub(super) fn trim_class(&self, class: SizeClass) {
         self.empty_bin(class);
         self.release_spares(class);
+        self.release_current(class);
+    }
+
+    /// Gives the class's current slab back if it is wholly free.
+    fn release_current(&self, class: SizeClass) {
         let current = of(&self.current, class);
         if current.get() != NO_UNIT && slab_at(current.get()).used.get() == 0 {
             let slab = slab_at(current.replace(NO_UNIT));

@@ -180,10 +180,11 @@ pub(crate) mod span {
     /// The free units of the window.
     pub(crate) struct Spans([bool; UNITS]);
 
+    #[derive(Clone, Copy)]
     pub(crate) struct Wanted(usize);
 
     impl Wanted {
-        pub(crate) const fn slab(units: usize) -> Self {
+        pub(crate) const fn slab(units: usize, _: usize) -> Self {
             Self(units)
         }
     }
@@ -204,7 +205,7 @@ pub(crate) mod span {
             Some(Taken { unit: UnitIndex(unit as u32) })
         }
 
-        pub(crate) fn has_dirty(&mut self, _: usize) -> bool {
+        pub(crate) fn has_dirty(&mut self, _: Wanted) -> bool {
             false
         }
 
