@@ -159,6 +159,59 @@ int main(int count, char **arguments) {
             }
         }
         pause_here("%ld", moved);
+    } else if (strcmp(mode, "halves") == 0) {
+        /* 16 buffers that grow by a half in turn, to 1 MiB on average, are written and dropped. Says the most that was resident. */
+        enum { BUFFERS = 16, ROUNDS = 20 };
+        long most = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            size_t sizes[BUFFERS];
+            for (int i = 0; i < BUFFERS; i++) {
+                blocks[i] = NULL;
+                sizes[i] = 1000 + (size_t)(i * 7 + round * 5) % 16 * 100;
+            }
+            for (int step = 0; step < 16; step++) {
+                for (int i = 0; i < BUFFERS; i++) {
+                    sizes[i] += sizes[i] / 2;
+                    must((blocks[i] = realloc(blocks[i], sizes[i])) != NULL);
+                    memset(blocks[i], 1, sizes[i]);
+                }
+            }
+            long now = resident();
+            most = now > most ? now : most;
+            for (int i = 0; i < BUFFERS; i++) {
+                free(blocks[i]);
+            }
+        }
+        pause_here("%ld", most);
+    } else if (strcmp(mode, "classes") == 0) {
+        /* Two slabs of each of 24 classes, all freed; then 16 MiB in one other class. */
+        int taken = 0;
+        for (size_t size = 1024 + 128; size <= 8192; size += size < 2048 ? 128 : size < 4096 ? 256 : 512) {
+            for (size_t k = 0; k < (128 << 10) / size; k++) {
+                blocks[taken++] = touched(size);
+            }
+        }
+        while (taken > 0) {
+            free(blocks[--taken]);
+        }
+        for (int i = 0; i < (16 << 20) / 512; i++) {
+            blocks[i] = touched(512);
+        }
+        pause_here("%ld", resident());
+    } else if (strcmp(mode, "granules") == 0) {
+        /* For each slab of blocks of 48 bytes three of larger blocks, taken in turn. */
+        int taken = 0;
+        for (int i = 0; i < 16; i++) {
+            for (int k = 0; k < (64 << 10) / 48; k++) {
+                blocks[taken++] = touched(48);
+            }
+            for (size_t size = 1024; size <= 4096; size *= 2) {
+                for (size_t k = 0; k < (64 << 10) / size; k++) {
+                    blocks[taken++] = touched(size);
+                }
+            }
+        }
+        pause_here("%ld", resident());
     }
     return 0;
 }

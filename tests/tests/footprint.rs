@@ -101,3 +101,36 @@ fn a_growing_block_stays_in_place_where_free_memory_follows_of_either_kind() {
     running.go();
     running.finish().success();
 }
+
+#[test]
+fn a_buffer_that_grows_by_halves_keeps_no_memory_to_double() {
+    let mut running = Command::new(program("footprint.c")).arg("halves").preload().begin();
+    let low = number(&mut running);
+    let most = number(&mut running) - low;
+    assert!(most < 35 << 10, "{most} KiB for 18 MiB that are live");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn no_class_keeps_an_empty_slab_while_another_takes_fresh_memory() {
+    let mut running = Command::new(program("footprint.c")).arg("classes").preload().begin();
+    let low = number(&mut running);
+    let taken = number(&mut running) - low;
+    assert!(taken < 19 << 10, "{taken} KiB for 16 MiB that are live");
+    let cached = snapshot(running.pid()).total("cached_bytes") >> 10;
+    assert!(cached < 256, "{cached} KiB are cached");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn slabs_of_small_blocks_do_not_spread_the_ledger_over_those_of_larger_ones() {
+    let mut running = start("granules");
+    number(&mut running);
+    let metadata = snapshot(running.pid()).total("metadata_bytes") >> 10;
+    // 16 slabs with a sixteenth of ledger, 48 with a sixty-fourth, and 100 KiB for all else; were they mixed, 48 with a sixteenth.
+    assert!(metadata < 256, "{metadata} KiB of metadata");
+    running.go();
+    running.finish().success();
+}
