@@ -11,6 +11,7 @@ use crate::large::{self, Demand, Large};
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call, Event};
 use crate::window::{WINDOW, Window, owner};
+use core::ptr::NonNull;
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
 
@@ -213,29 +214,31 @@ fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
     }
 }
 
-/// A new block, counted; null when memory is exhausted or the size is impossible.
-pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
-    let block = try_allocate(hot, heap, size, align);
-    if !block.is_null() || size > isize::MAX as usize {
-        return block;
-    }
-    // What this heap keeps for later may be enough.
-    heap.release_quarantine();
-    heap::cool(u64::MAX);
-    heap.trim();
-    heap::give_all_parked();
-    try_allocate(hot, heap, size, align)
+/// What `take` gives; where that is nothing, what it gives once all that is kept for later has gone back.
+fn take_or_reclaim<T>(heap: &Heap, size: usize, take: impl Fn() -> Option<T>) -> Option<T> {
+    take().or_else(|| {
+        if size > isize::MAX as usize {
+            return None;
+        }
+        heap.release_quarantine();
+        heap::cool(u64::MAX);
+        heap.trim();
+        heap::give_all_parked();
+        take()
+    })
 }
 
-fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
+/// A new block, counted; null when memory is exhausted or the size is impossible.
+pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
     if let Some(class) = class_for(size, align) {
-        let block = take_small(heap, class, size);
-        if !block.is_null() {
+        let block = take_or_reclaim(heap, size, || NonNull::new(take_small(heap, class, size)));
+        return block.map_or(core::ptr::null_mut(), |block| {
             count_small(hot, heap, class, size);
-        }
-        return block;
+            block.as_ptr()
+        });
     }
-    let Some((block, _)) = Large::take(heap, Demand { align, ..Demand::of(size) }) else {
+    let demand = Demand { align, ..Demand::of(size) };
+    let Some((block, _)) = take_or_reclaim(heap, size, || Large::take(heap, demand)) else {
         return core::ptr::null_mut();
     };
     large::count_in(hot, heap, size, block.allocated());
@@ -244,7 +247,8 @@ fn try_allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
 
 /// As `allocate` for a large block that must read as zero.
 pub(crate) fn allocate_zeroed_large(hot: &Hot, heap: &Heap, size: usize) -> *mut u8 {
-    let Some((block, zero)) = Large::take(heap, Demand { zero: true, ..Demand::of(size) }) else {
+    let demand = Demand { zero: true, ..Demand::of(size) };
+    let Some((block, zero)) = take_or_reclaim(heap, size, || Large::take(heap, demand)) else {
         return core::ptr::null_mut();
     };
     if !zero {
@@ -314,7 +318,8 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let Some(new) = large.grow_elsewhere(heap, old, size) else { return Ok(core::ptr::null_mut()) };
+            let grown = take_or_reclaim(heap, size, || large.grow_elsewhere(heap, old, size));
+            let Some(new) = grown else { return Ok(core::ptr::null_mut()) };
             if large::claim(large.unit, block.tag) {
                 large.give();
             }
@@ -324,14 +329,11 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         }
         _ => {}
     }
-    let (new, new_large) = match class {
-        Some(class) => (take_small(heap, class, size), None),
-        None => Large::take(heap, Demand::growing(size))
-            .map_or((core::ptr::null_mut(), None), |(block, _)| (block.address(), Some(block))),
-    };
-    if new.is_null() {
-        return Ok(new);
-    }
+    let taken = take_or_reclaim(heap, size, || match class {
+        Some(class) => NonNull::new(take_small(heap, class, size)).map(|block| (block.as_ptr(), None)),
+        None => Large::take(heap, Demand::growing(size)).map(|(block, _)| (block.address(), Some(block))),
+    });
+    let Some((new, new_large)) = taken else { return Ok(core::ptr::null_mut()) };
     // All of the old block, not only what was requested: programs use what `malloc_usable_size` says.
     let used = if harden::is_on() { old } else { old_size };
     // SAFETY: two different live blocks of at least that many bytes.

@@ -1,8 +1,10 @@
-/* Large blocks and slabs freed by a thread, which stay with it. Usage: kept again|slabs|ended|asleep|vanished|raw; says
-   what mallinfo2 calls cached, in KiB, and waits for the test. */
+/* Large blocks and slabs freed by a thread, which stay with it. Usage: kept again|slabs|ended|asleep|vanished|raw or
+   malloc|calloc|realloc|grow (until that is refused); says what mallinfo2 calls cached, in KiB, and waits for the test. */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,6 +41,33 @@ static void free_many(void **blocks) {
 }
 
 static long cached(void) { return (long)(mallinfo2().keepcost >> 10); }
+
+/* Nothing more is mapped from now on. */
+static void limit_memory(void) {
+    struct rlimit limit = {1, RLIM_INFINITY};
+    must(setrlimit(RLIMIT_DATA, &limit) == 0);
+}
+
+/* A block of SIZE bytes, by this call. */
+static void *taken_by(const char *call) {
+    if (strcmp(call, "malloc") == 0) {
+        return malloc(SIZE);
+    }
+    if (strcmp(call, "calloc") == 0) {
+        return calloc(1, SIZE);
+    }
+    void *block = malloc(strcmp(call, "grow") == 0 ? SIZE / 4 : SMALL);
+    return block == NULL ? NULL : realloc(block, SIZE);
+}
+
+static void *allocate_and_free_large(void *unused) {
+    char *block = touched();
+    pthread_barrier_wait(&have_freed);
+    free(block);
+    pthread_barrier_wait(&have_freed);
+    pthread_barrier_wait(&may_end);
+    return unused;
+}
 
 static void *allocate_and_free(void *unused) {
     void *many[MANY];
@@ -100,15 +129,24 @@ int main(int count, char **arguments) {
         must(waitpid(child, &status, 0) == child && status == 0);
         return 0;
     }
+    const char *calls = "malloc calloc realloc grow";
+    bool is_call = strstr(calls, arguments[1]) != NULL;
     pthread_t threads[THREADS];
     must(pthread_barrier_init(&have_freed, NULL, THREADS + 1) == 0);
     must(pthread_barrier_init(&may_end, NULL, THREADS + 1) == 0);
     for (int i = 0; i < THREADS; i++) {
-        must(pthread_create(&threads[i], NULL, allocate_and_free, NULL) == 0);
+        must(pthread_create(&threads[i], NULL, is_call ? allocate_and_free_large : allocate_and_free, NULL) == 0);
     }
     pthread_barrier_wait(&have_freed);
     pthread_barrier_wait(&have_freed);
-    if (strcmp(arguments[1], "asleep") == 0) {
+    if (is_call) {
+        say("%ld", cached());
+        limit_memory();
+        while (taken_by(arguments[1]) != NULL) {
+        }
+        must(errno == ENOMEM);
+        pause_here("%ld", cached());
+    } else if (strcmp(arguments[1], "asleep") == 0) {
         long all = cached();
         say("%ld", all);
         /* The program goes on with a little work; the test's deadline ends it if the threads' large blocks never go back. */

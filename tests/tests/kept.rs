@@ -79,3 +79,33 @@ fn a_raw_forks_child_counts_as_cached_what_it_has_not_what_its_parent_has() {
     assert!((0..before).contains(&after), "{before} KiB were cached, {after} are in the child, which uses them");
     running.finish().success();
 }
+
+/// Where no more memory is to be had, this call takes what other threads have freed, and keep.
+#[track_caller]
+fn takes_what_others_keep(call: &str) {
+    let (mut running, free, left) = cached(call);
+    assert!(free >= BLOCKS * BLOCK, "{free} KiB are cached");
+    assert!(left < BLOCK, "of {free} KiB that were cached {left} still are when the call is refused");
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn malloc_is_not_refused_while_other_threads_keep_blocks() {
+    takes_what_others_keep("malloc");
+}
+
+#[test]
+fn calloc_is_not_refused_while_other_threads_keep_blocks() {
+    takes_what_others_keep("calloc");
+}
+
+#[test]
+fn realloc_of_a_small_block_is_not_refused_while_other_threads_keep_large_ones() {
+    takes_what_others_keep("realloc");
+}
+
+#[test]
+fn a_large_block_is_not_kept_from_growing_by_what_other_threads_keep() {
+    takes_what_others_keep("grow");
+}
