@@ -123,6 +123,7 @@ export! {
             let before = crate::stats::globals().purged.get();
             heap::cool(u64::MAX);
             heap.trim();
+            heap.thin_all();
             heap::give_all_parked();
             while central().spans.purge_older(u64::MAX, 64) {}
             crate::stats::globals().purged.get() != before

@@ -71,16 +71,18 @@ pub(crate) fn heap(options: &Options) -> Result<Vec<Case>, String> {
 pub(crate) fn giveback(options: &Options) -> Result<Vec<Case>, String> {
     let program = compile::program("giveback.c")?;
     let size = if options.quick { "16" } else { "256" };
-    let mut cases = Vec::new();
+    // Waiting has no quick form.
+    let times = if options.quick { &["at-once"][..] } else { &["at-once", "later", "idle"] };
+    let mut rows = Vec::new();
     for blocks in ["small", "large"] {
         for freed in ["all", "most"] {
-            // Waiting has no quick form.
-            for when in if options.quick { &["at-once"][..] } else { &["at-once", "later", "idle"] } {
-                let name = format!("{blocks}, {freed} freed, {when}");
-                let arguments = [blocks, freed, when, size];
-                cases.push(Case::new(&name, "giveback", program.clone(), &arguments).figure(Figure::Kibibytes));
-            }
+            rows.extend(times.iter().map(|when| [blocks, freed, when, size]));
         }
     }
-    Ok(cases)
+    rows.push(["middling", "scattered", if options.quick { "at-once" } else { "going-on" }, size]);
+    let case = |row: [&str; 4]| {
+        let name = format!("{}, {} freed, {}", row[0], row[1], row[2]);
+        Case::new(&name, "giveback", program.clone(), &row).figure(Figure::Kibibytes)
+    };
+    Ok(rows.into_iter().map(case).collect())
 }

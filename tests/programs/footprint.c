@@ -2,6 +2,8 @@
 #include "handshake.h"
 #include <fcntl.h>
 #include <malloc.h>
+#include <stdbool.h>
+#include <sys/wait.h>
 #include <time.h>
 
 static char page[1 << 16];
@@ -42,6 +44,50 @@ static void *touched(size_t size) {
 
 enum { SMALL = 400000, LARGE = 200 };
 static void *blocks[SMALL + LARGE];
+
+enum { SCATTERED = 50000, SIZE = 2000 };
+
+static void fill(int i) {
+    must((blocks[i] = malloc(SIZE)) != NULL);
+    memset(blocks[i], i, SIZE);
+}
+
+static bool is_whole(int i) {
+    const unsigned char *block = blocks[i];
+    for (int at = 0; at < SIZE; at++) {
+        if (block[at] != (unsigned char)i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* 100 MB in blocks of 2,000 bytes, of which one in ten stays, anywhere. */
+static void scatter(void) {
+    unsigned seed = 1;
+    for (int i = 0; i < SCATTERED; i++) {
+        fill(i);
+    }
+    for (int i = 0; i < SCATTERED; i++) {
+        seed = seed * 1103515245 + 12345;
+        if ((seed >> 16) % 10 != 0) {
+            free(blocks[i]);
+            blocks[i] = NULL;
+        }
+    }
+}
+
+/* Those that stayed have kept what was in them, and the others are there again. */
+static void gather(void) {
+    for (int i = 0; i < SCATTERED; i++) {
+        if (blocks[i] == NULL) {
+            fill(i);
+        }
+    }
+    for (int i = 0; i < SCATTERED; i++) {
+        must(is_whole(i));
+    }
+}
 
 /* 40 MiB in small blocks and 200 MiB in large ones, all touched, all freed. */
 static void rise_and_fall(void) {
@@ -159,6 +205,38 @@ int main(int count, char **arguments) {
             }
         }
         pause_here("%ld", moved);
+    } else if (strcmp(mode, "scattered") == 0) {
+        scatter();
+        say("%ld", resident());
+        /* The program goes on with a little work; the test's deadline ends it if too little is ever given back. */
+        while (resident() > 30 << 10) {
+            for (int i = 0; i < 1000; i++) {
+                free(touched(100));
+            }
+            struct timespec pause = {0, 1000000};
+            nanosleep(&pause, NULL);
+        }
+        pause_here("%ld", resident());
+        pid_t child = fork();
+        must(child >= 0);
+        gather();
+        if (child == 0) {
+            _exit(0);
+        }
+        int status;
+        must(waitpid(child, &status, 0) == child && status == 0);
+        pause_here("%ld", resident());
+    } else if (strcmp(mode, "sparse") == 0) {
+        scatter();
+        say("%ld", resident());
+        malloc_trim(0);
+        pause_here("%ld", resident());
+        gather();
+        for (int i = 0; i < SCATTERED; i++) {
+            free(blocks[i]);
+        }
+        malloc_trim(0);
+        pause_here("%ld", resident());
     } else if (strcmp(mode, "halves") == 0) {
         /* 16 buffers that grow by a half in turn, to 1 MiB on average, are written and dropped. Says the most that was resident. */
         enum { BUFFERS = 16, ROUNDS = 20 };

@@ -134,3 +134,63 @@ fn slabs_of_small_blocks_do_not_spread_the_ledger_over_those_of_larger_ones() {
     running.go();
     running.finish().success();
 }
+
+/// What is resident is what is counted, but for a few pages of the heap and what the program has otherwise.
+#[track_caller]
+fn is_explained(running: &Running) {
+    let seen = snapshot(running.pid());
+    let other = seen.total("other_bytes");
+    assert!(other.abs() < 4 << 20, "{other} bytes are not explained: {}", seen.0["totals"]);
+}
+
+#[test]
+fn a_few_blocks_that_stay_do_not_hold_the_pages_between_them() {
+    let mut running = Command::new(program("footprint.c"));
+    let mut running = running.arg("scattered").env("STATSALLOC_DECAY_MS", "20").preload().begin();
+    number(&mut running);
+    let high = number(&mut running);
+    assert!(high > 95 << 10, "{high} KiB, all touched");
+    // 10 MB are live, on pages of two blocks each. The deadline ends a program that keeps more than 30 MiB.
+    number(&mut running);
+    is_explained(&running);
+    let pinned = snapshot(running.pid()).total("pinned_bytes");
+    assert!(pinned < 20 << 20, "{pinned} bytes are pinned");
+    running.go();
+    let again = number(&mut running);
+    assert!(again > 95 << 10, "{again} KiB, all touched");
+    is_explained(&running);
+    let seen = snapshot(running.pid());
+    assert!(seen.total("pinned_bytes") < 1 << 20, "{}", seen.0["totals"]);
+    running.go();
+    running.finish().success();
+}
+
+/// `malloc_trim` at once does what time would; then all is used again, freed and given back.
+#[track_caller]
+fn trims_what_is_sparse(hardened: &str, enough: i64) {
+    let mut running = Command::new(program("footprint.c"));
+    let mut running = running.arg("sparse").env("STATSALLOC_HARDEN", hardened).preload().begin();
+    number(&mut running);
+    let high = number(&mut running);
+    assert!(high > 95 << 10, "{high} KiB, all touched");
+    let low = number(&mut running);
+    assert!(low < enough, "{low} KiB of {high} are still there");
+    is_explained(&running);
+    running.go();
+    let last = number(&mut running);
+    assert!(last < 20 << 10, "{last} KiB of {high} are still there");
+    is_explained(&running);
+    running.go();
+    let finished = running.finish().success();
+    assert_eq!(finished.err(), "");
+}
+
+#[test]
+fn malloc_trim_gives_the_pages_between_blocks_back() {
+    trims_what_is_sparse("0", 30 << 10);
+}
+
+#[test]
+fn what_lies_in_freed_blocks_of_a_hardened_heap_stays_there() {
+    trims_what_is_sparse("1", i64::MAX);
+}

@@ -104,7 +104,7 @@ fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mu
     if let Some(line) = lines.get_mut(slab.class.get() as usize) {
         line.live += u64::from(live);
         line.requested += requested;
-        line.capacity += u64::from(slab.carved.get());
+        line.capacity += u64::from(slab.counted());
         line.slabs += 1;
     }
     true

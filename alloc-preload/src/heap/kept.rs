@@ -93,7 +93,7 @@ impl Heap {
 
     /// Keeps a slab of ours that is on no list and wholly free; false if it has to go back.
     pub(super) fn keep_spare(&self, slab: &Slab) -> bool {
-        let (spare, bytes) = (of(&self.spare, slab.size_class()), slab.touched_bytes() as u64);
+        let (spare, bytes) = (of(&self.spare, slab.size_class()), slab.held_bytes() as u64);
         let takes_one = WINDOW.is_chunked() || decay_ns() == Some(0) || self.spare_bytes.get() + bytes > SPARE;
         let is_enough = spare.get() != NO_UNIT && takes_one;
         if is_enough || background::is_on() || self.usage().load(Ordering::Relaxed) != usage::USED {
@@ -121,7 +121,7 @@ impl Heap {
         if spare.get() != NO_UNIT {
             self.extra_spares.set(self.extra_spares.get() - 1);
         }
-        let bytes = slab.touched_bytes() as u64;
+        let bytes = slab.held_bytes() as u64;
         self.spare_bytes.set(self.spare_bytes.get() - bytes);
         self.keeps_less(bytes);
         Some(slab)

@@ -12,6 +12,7 @@ mod bins;
 mod give;
 mod kept;
 mod remote;
+mod sparse;
 mod trim;
 mod warm;
 
@@ -38,6 +39,7 @@ use core::cell::Cell;
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 use shm_layout::layout::{ClassCounters, Row};
+use sparse::Sweep;
 
 /// A heap. Unlike the hot record it survives a fork.
 #[repr(C, align(4096))]
@@ -61,6 +63,7 @@ pub(crate) struct Heap {
     extra_spares: Cell<u32>,
     /// First full slab, of any class.
     full: Cell<u32>,
+    sweep: Sweep,
     quarantine: Quarantine,
     parked: Parked,
     /// Bytes of its slabs that count as stranded already, since it is warm.
@@ -135,6 +138,7 @@ impl Heap {
         self.left.set(0);
         self.spare_bytes.set(0);
         self.extra_spares.set(0);
+        self.sweep.end();
         self.next_idle.set(UNLISTED);
         for list in [&self.current, &self.partial, &self.spare] {
             for entry in list {
@@ -168,6 +172,9 @@ impl Heap {
     fn fill_from(&self, slab: &Slab, bin: &Bin) -> bool {
         // SAFETY: our slab and its bin.
         if unsafe { slab.wake(bin) } {
+            if slab.bare.get() != 0 {
+                self.set_bare(slab, 0);
+            }
             return true;
         }
         if slab.is_carved() || !span::hold_slab(slab.unit(), || drop(central())) {
@@ -237,6 +244,7 @@ impl Heap {
 
     fn unlist(&self, slab: &Slab) {
         let head = if slab.state.get() == State::Full { &self.full } else { of(&self.partial, slab.size_class()) };
+        self.sweep.pass_over(slab);
         take_off(slab, |unit| head.set(unit));
         slab.state.set(State::None);
     }
@@ -308,7 +316,9 @@ impl Heap {
         if now.saturating_sub(self.trimmed_at.get()) > decay {
             self.trimmed_at.set(now);
             self.trim();
+            self.begin_sweep();
         }
+        self.sweep();
         kept::give_aged(now, decay);
         // What a warm heap held has been free for as long as its thread is gone.
         let before = now.saturating_sub(decay);
@@ -325,14 +335,14 @@ impl Heap {
 
     fn count_slab_in(&self, slab: &Slab) {
         if let Some(line) = self.line(slab.class.get() as usize) {
-            line.capacity_in.add_owned(u64::from(slab.carved.get()));
+            line.capacity_in.add_owned(u64::from(slab.counted()));
             line.slabs_in.add_owned(1);
         }
     }
 
     fn count_slab_out(&self, slab: &Slab) {
         if let Some(line) = self.line(slab.class.get() as usize) {
-            line.capacity_out.add_owned(u64::from(slab.carved.get()));
+            line.capacity_out.add_owned(u64::from(slab.counted()));
             line.slabs_out.add_owned(1);
         }
     }
@@ -347,15 +357,15 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    let (unit, touched) = (slab.unit(), slab.touched_bytes());
+    let (unit, touched, held) = (slab.unit(), slab.touched_bytes(), slab.held_bytes());
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
         slab.set_owner(owner::marked(slab.areas()));
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
-    huge::emptied(unit, touched / os::PAGE);
+    huge::emptied(unit, slab.bare_pages(), touched / os::PAGE);
     if !was_cut {
-        spans.give(unit, slab.units.get() as usize, touched, decay_ns());
+        spans.give(unit, slab.units.get() as usize, held, decay_ns());
     }
 }
 

@@ -77,13 +77,20 @@ pub(crate) fn carved(slab: UnitIndex, from: usize, to: usize) {
     });
 }
 
-/// A slab on whose first `to` pages blocks had been carved is none any more; its memory may be purged from now on.
-pub(crate) fn emptied(slab: UnitIndex, to: usize) {
-    ALL.fetch_sub(to as u64, Ordering::Relaxed);
-    by_chunk(slab, 0, to, |chunk, pages| {
+/// The pages `from..to` of a slab, on which blocks had been carved, are in use no more; their memory may be purged from now on.
+pub(crate) fn emptied(slab: UnitIndex, from: usize, to: usize) {
+    ALL.fetch_sub((to - from) as u64, Ordering::Relaxed);
+    by_chunk(slab, from, to, |chunk, pages| {
         chunk.fetch_sub(pages, Ordering::Relaxed);
         chunk.fetch_and(!DONE, Ordering::Relaxed);
     });
+}
+
+/// Whether a huge page may be behind this unit.
+pub(crate) fn is_huge(unit: UnitIndex) -> bool {
+    // SAFETY: callers have a slab there, whose units are committed.
+    let chunk = unsafe { WINDOW.chunk(unit) };
+    chunk.huge.load(Ordering::Relaxed) || chunk.carved.load(Ordering::Relaxed) & DONE != 0
 }
 
 /// Shows the chunks in which these pages of a slab lie, with how many of them.

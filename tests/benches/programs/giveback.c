@@ -1,6 +1,8 @@
-/* Whether freed memory goes back to the system. Usage: giveback small|large all|most at-once|later|idle MEBIBYTES.
-   So many MiB of blocks are taken and written; all of them are freed, or nine of ten in the order of their addresses.
-   Then the resident set is looked at: at once; or 1.2 s later, after 65,536 further calls; or after 2.2 s without any.
+/* Whether freed memory goes back to the system.
+   Usage: giveback small|middling|large all|most|scattered at-once|later|idle|going-on MEBIBYTES.
+   So many MiB of blocks are taken and written; all of them are freed, or nine of ten in the order of their addresses, or nine
+   of ten anywhere. Then the resident set is looked at: at once; or 1.2 s later, after 65,536 further calls; or after 2.2 s
+   without any; or after 4 s with some all the time.
    Prints the KiB that are resident beyond what is live and what was resident at the start. */
 #include "bench.h"
 #include <fcntl.h>
@@ -49,7 +51,8 @@ static void wait_for(long milliseconds) {
 
 int main(int argc, char **argv) {
     must(argc == 5);
-    int large = argv[1][0] == 'l', all = argv[2][0] == 'a';
+    int large = argv[1][0] == 'l', middling = argv[1][0] == 'm';
+    int all = argv[2][0] == 'a', scattered = argv[2][0] == 's';
     uint64_t wanted = number(argv[4]) << 20, most = wanted / 64, count = 0;
     Random random = seeded(12);
     /* The table of blocks is not on the heap, and resident before the start. */
@@ -59,18 +62,21 @@ int main(int argc, char **argv) {
     free(block(64));
     long start = resident();
     for (uint64_t taken = 0; taken < wanted; count++) {
-        size_t size = large ? (256 << 10) + below(&random, 1 << 20) : 24 + realistic(&random) % 1000;
+        size_t size = large      ? (256 << 10) + below(&random, 1 << 20)
+                      : middling ? 1024 + below(&random, 7169)
+                                 : 24 + realistic(&random) % 1000;
         must(count < most);
         blocks[count] = (uintptr_t)memset(block(size), 1, size);
         taken += size;
     }
     sort(blocks, count);
     uint64_t freed = all ? count : count / 10 * 9, live = 0;
-    for (uint64_t i = 0; i < freed; i++) {
-        free((void *)blocks[i]);
-    }
-    for (uint64_t i = freed; i < count; i++) {
-        live += malloc_usable_size((void *)blocks[i]);
+    for (uint64_t i = 0; i < count; i++) {
+        if (scattered ? below(&random, 10) != 0 : i < freed) {
+            free((void *)blocks[i]);
+        } else {
+            live += malloc_usable_size((void *)blocks[i]);
+        }
     }
     switch (argv[3][0]) {
     case 'l':
@@ -81,6 +87,14 @@ int main(int argc, char **argv) {
         break;
     case 'i':
         wait_for(2200);
+        break;
+    case 'g':
+        for (int i = 0; i < 4000; i++) {
+            for (int k = 0; k < 100; k++) {
+                free(block(64));
+            }
+            wait_for(1);
+        }
         break;
     default:
         must(argv[3][0] == 'a');

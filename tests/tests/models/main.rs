@@ -46,7 +46,7 @@ mod lock;
 mod room;
 #[path = "../../../alloc-preload/src/thread/rows.rs"]
 mod rows;
-#[path = "../../../alloc-preload/src/slab.rs"]
+#[path = "../../../alloc-preload/src/slab/mod.rs"]
 mod slab;
 #[path = "../../../alloc-preload/src/stats.rs"]
 mod stats;

@@ -127,6 +127,10 @@ pub(crate) mod os {
     pub(crate) unsafe fn wipe_on_fork(_: *mut u8, _: usize) -> Result<()> {
         Ok(())
     }
+
+    pub(crate) unsafe fn purge(_: *mut u8, _: usize) -> Result<()> {
+        unreachable!("nothing decays")
+    }
 }
 
 pub(crate) mod span {

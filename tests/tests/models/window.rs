@@ -167,6 +167,11 @@ pub(crate) mod huge {
     use super::UnitIndex;
 
     pub(crate) fn carved(_: UnitIndex, _: usize, _: usize) {}
-    pub(crate) fn emptied(_: UnitIndex, _: usize) {}
+    pub(crate) fn emptied(_: UnitIndex, _: usize, _: usize) {}
+
+    pub(crate) fn is_huge(_: UnitIndex) -> bool {
+        false
+    }
+
     pub(crate) fn collapse_one(_: u64) {}
 }

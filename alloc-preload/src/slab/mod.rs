@@ -1,6 +1,8 @@
 //! Slabs: runs of blocks of one size class. The record lies out of line, and so does all that tells which blocks are
 //! free: neither between the program's blocks nor inside them is there anything of ours.
 
+mod idle;
+
 use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry, Grid};
@@ -9,6 +11,8 @@ use crate::sync::Cell;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge};
 use core::ops::Range;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
+
+pub(crate) use idle::{Pages, Seen};
 
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
@@ -20,6 +24,7 @@ pub(crate) const NO_UNIT: u32 = u32::MAX;
 #[repr(C, align(64))]
 pub(crate) struct Slab {
     /// The block that was laid to rest last, or woken last if that was later: around it lie those that were used last.
+    /// In its lowest bits stands what the last sweep did about the slab, which both acts undo (see [`Seen`]).
     recent: Cell<usize>,
     pub(crate) used: Cell<u32>,
     pub(crate) block_size: Cell<u32>,
@@ -33,6 +38,8 @@ pub(crate) struct Slab {
     pub(crate) units: Cell<u16>,
     /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
+    /// How many resting blocks have no memory behind them, since it was given back (see `heap::sparse`).
+    pub(crate) bare: Cell<u32>,
 }
 
 /// Which list a slab is on. The number is how many used blocks are too few for it (see [`Slab::is_misplaced`]).
@@ -111,6 +118,7 @@ impl Slab {
         self.state.set(State::None);
         self.units.set(class.slab_units() as u16);
         self.stale.set(false);
+        self.bare.set(0);
     }
 
     pub(crate) fn unit(&self) -> UnitIndex {
@@ -166,6 +174,21 @@ impl Slab {
     /// Bytes of the pages that carving has touched.
     pub(crate) fn touched_bytes(&self) -> usize {
         self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
+    }
+
+    /// Carved blocks but for those without memory behind them: what counts as the slab's capacity.
+    pub(crate) fn counted(&self) -> u32 {
+        self.carved.get() - self.bare.get()
+    }
+
+    /// Pages, of those that carving has touched, that are known to have no memory behind them: so many at least.
+    pub(crate) fn bare_pages(&self) -> usize {
+        self.bare.get() as usize * self.block_size.get() as usize / PAGE
+    }
+
+    /// Bytes of the pages that carving has touched, but for those.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.touched_bytes() - self.bare_pages() * PAGE
     }
 
     /// Writes the owner into the unit records.

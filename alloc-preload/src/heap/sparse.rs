@@ -1,0 +1,153 @@
+//! Sparse slabs: few of their blocks are in use, and hold all of their pages. Once nothing has moved in such a slab for a decay
+//! time, the pages on which no block is in use go back. Nothing of ours lies in free blocks, so nothing is lost with
+//! them; they read as zero when their blocks are handed out next, as fresh ones do.
+//!
+//! Every decay time a sweep goes through a heap's partial slabs, some at each look at the clock. It marks those that it
+//! finds (see `Seen`), and what is still marked when the next one comes is cold.
+
+use super::{Heap, classes, of, slab_at};
+use crate::harden;
+use crate::os::{self, PAGE};
+use crate::slab::{NO_UNIT, Pages, Seen, Slab};
+use crate::stats::globals;
+use crate::window::{WINDOW, huge};
+use core::cell::Cell;
+use shm_layout::class::{CLASSES, SizeClass};
+
+/// Slabs looked at in one go.
+const LOOK: usize = 64;
+/// Runs of pages given back in one go, or a few more.
+const RUNS: usize = 64;
+/// Fewer pages of a slab are not worth the calls.
+const LEAST: u32 = 4;
+
+/// How far a heap's sweep has come.
+#[repr(C)]
+pub(super) struct Sweep {
+    /// The class whose partial slabs it goes through; `CLASSES` once it is through.
+    class: Cell<u8>,
+    /// The slab that is next.
+    next: Cell<u32>,
+}
+
+impl Sweep {
+    /// None is on its way.
+    pub(super) fn end(&self) {
+        self.class.set(CLASSES as u8);
+        self.next.set(NO_UNIT);
+    }
+
+    /// The slab is about to leave its list.
+    pub(super) fn pass_over(&self, slab: &Slab) {
+        if self.next.get() == slab.unit().0 {
+            self.next.set(slab.next.get());
+        }
+    }
+}
+
+impl Heap {
+    /// Has a sweep begin, unless one is still on its way.
+    pub(super) fn begin_sweep(&self) {
+        if !harden::is_on() && usize::from(self.sweep.class.get()) == CLASSES {
+            self.sweep.class.set(0);
+            self.sweep.next.set(of(&self.partial, SizeClass(0)).get());
+        }
+    }
+
+    /// Goes on with the sweep, if there is one.
+    pub(super) fn sweep(&self) {
+        let mut runs = 0;
+        for _ in 0..LOOK {
+            let Some(slab) = self.next_to_sweep() else { return };
+            match slab.seen() {
+                Seen::No => slab.set_seen(Seen::Once),
+                Seen::Once => runs += self.thin(slab),
+                Seen::Swept => {}
+            }
+            if runs >= RUNS {
+                return;
+            }
+        }
+    }
+
+    fn next_to_sweep(&self) -> Option<&'static Slab> {
+        while usize::from(self.sweep.class.get()) < CLASSES {
+            let unit = self.sweep.next.get();
+            if unit != NO_UNIT {
+                let slab = slab_at(unit);
+                self.sweep.next.set(slab.next.get());
+                return Some(slab);
+            }
+            let class = self.sweep.class.get() + 1;
+            self.sweep.class.set(class);
+            if usize::from(class) < CLASSES {
+                self.sweep.next.set(of(&self.partial, SizeClass(class)).get());
+            }
+        }
+        None
+    }
+
+    /// Gives back what there is in all partial slabs, cold or not.
+    pub(crate) fn thin_all(&self) {
+        if harden::is_on() {
+            return;
+        }
+        for class in classes() {
+            let mut unit = of(&self.partial, class).get();
+            while unit != NO_UNIT {
+                let slab = slab_at(unit);
+                self.thin(slab);
+                unit = slab.next.get();
+            }
+        }
+    }
+
+    /// Gives back the pages of a slab on which no block is in use, if they are not too few: how many runs of them.
+    fn thin(&self, slab: &Slab) -> usize {
+        slab.set_seen(Seen::Swept);
+        let all = (slab.touched_bytes() / PAGE) as u32;
+        // A huge page is kept until a half of it can go.
+        let enough = if huge::is_huge(slab.unit()) { all.div_ceil(2) } else { all / 4 }.max(LEAST);
+        if slab.resting() as usize * slab.block_size.get() as usize / PAGE < enough as usize {
+            return 0;
+        }
+        // SAFETY: our slab.
+        let (mut pages, blocks) = unsafe { slab.idle() };
+        if pages.count_ones() < enough {
+            return 0;
+        }
+        let (mut runs, mut given) = (0, 0);
+        while pages != 0 {
+            let first = pages.trailing_zeros();
+            let count = (pages >> first).trailing_ones();
+            // SAFETY: pages of our slab with nothing but free blocks on them.
+            let result =
+                unsafe { os::purge(WINDOW.address(slab.unit()).add(first as usize * PAGE), count as usize * PAGE) };
+            if result.is_err() {
+                // Denied or locked in memory.
+                break;
+            }
+            runs += 1;
+            given += count;
+            pages &= Pages::MAX.checked_shl(first + count).unwrap_or(0);
+        }
+        if pages == 0 {
+            globals().purged.add_shared(u64::from(given) * PAGE as u64);
+            globals().purges.add_shared(1);
+            self.set_bare(slab, blocks);
+        }
+        runs
+    }
+
+    /// From now on so many of the slab's blocks count as having no memory behind them.
+    pub(super) fn set_bare(&self, slab: &Slab, blocks: u32) {
+        let (before, pages) = (slab.bare.get(), slab.bare_pages());
+        slab.bare.set(blocks);
+        if let Some(line) = self.line(slab.class.get() as usize) {
+            line.capacity_in.add_owned(u64::from(before));
+            line.capacity_out.add_owned(u64::from(blocks));
+        }
+        huge::carved(slab.unit(), 0, pages);
+        huge::emptied(slab.unit(), 0, slab.bare_pages());
+    }
+}
