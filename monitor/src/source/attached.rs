@@ -204,6 +204,8 @@ impl Attached {
         self.about.state = self.ended.unwrap_or(State::Live);
         if let (Some(proc), None) = (&mut self.proc, self.ended)
             && let Some(present) = if detail == Detail::Full { proc.present() } else { proc.present_in_short() }
+            // It may have become another program meanwhile, and that was said of the other one.
+            && !self.segment.is_orphaned()
         {
             let resident = self.residency.of(proc, &heap_ranges(&reader), self.segment.bytes(), context.among);
             update(&mut self.about, proc, present, resident);
