@@ -318,8 +318,8 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let grown = take_or_reclaim(heap, size, || large.grow_elsewhere(heap, old, size));
-            let Some(new) = grown else { return Ok(core::ptr::null_mut()) };
+            let taken = take_or_reclaim(heap, size, || Large::take_grown(heap, old, size));
+            let Some(new) = taken.filter(|&new| large.move_to(new, size)) else { return Ok(core::ptr::null_mut()) };
             if large::claim(large.unit, block.tag) {
                 large.give();
             }

@@ -252,13 +252,18 @@ impl Large {
         true
     }
 
-    /// Takes a larger block for the contents of this one, of which so many bytes were requested, and moves them there. The old
-    /// block stays live, its contents are gone.
-    pub(crate) fn grow_elsewhere(self, heap: &Heap, requested: usize, size: usize) -> Option<Self> {
+    /// Takes a block of `size` bytes for the contents of one of which `old` were requested.
+    pub(crate) fn take_grown(heap: &Heap, old: usize, size: usize) -> Option<Self> {
         // A block that has grown once will grow again; where address space is plentiful it gets room for that.
-        let room = if WINDOW.is_chunked() { 0 } else { growth::room(requested, size) };
+        let room = if WINDOW.is_chunked() { 0 } else { growth::room(old, size) };
         let demand = Demand::growing(size);
         let (new, _) = Self::take(heap, Demand { room, ..demand }).or_else(|| Self::take(heap, demand))?;
+        Some(new)
+    }
+
+    /// Moves the contents into another block of `size` bytes; false if they could not be, and that block is lost. This one stays
+    /// live; once moved, its contents are gone.
+    pub(crate) fn move_to(self, new: Self, size: usize) -> bool {
         let moved = self.allocated();
         let may_move = moved >= MOVE_FROM && moves::are_possible();
         // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
@@ -269,12 +274,12 @@ impl Large {
         } else {
             if may_move && !new.is_there(moved) {
                 new.lose();
-                return None;
+                return false;
             }
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), moved.min(size)) };
         }
-        Some(new)
+        true
     }
 
     /// Whether there is memory behind the block's first `bytes` after a move to it has failed: some kernels unmap the

@@ -23,7 +23,7 @@ use bins::Bins;
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use guard::Ration;
-pub(crate) use links::free_units;
+pub(crate) use links::{free_units, untouch};
 use links::{mark, run};
 pub(crate) use parked::{LOOKS, Parked, parked_bytes, parked_units};
 use purge::Appetite;

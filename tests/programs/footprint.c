@@ -237,6 +237,30 @@ int main(int count, char **arguments) {
         }
         malloc_trim(0);
         pause_here("%ld", resident());
+    } else if (strcmp(mode, "thirds") == 0) {
+        /* Blocks that share their pages unevenly, in memory that others have used. Every third stays for a while. Says what the
+           first and the second malloc_trim return, then that all are free. */
+        for (int i = 0; i < SCATTERED; i++) {
+            fill(i);
+        }
+        for (int i = 0; i < SCATTERED; i++) {
+            free(blocks[i]);
+        }
+        enum { UNEVEN = 5632, COUNT = SCATTERED * SIZE / UNEVEN };
+        for (int i = 0; i < COUNT; i++) {
+            blocks[i] = touched(UNEVEN);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            if (i % 3 != 0) {
+                free(blocks[i]);
+            }
+        }
+        int first = malloc_trim(0), second = malloc_trim(0);
+        pause_here("%d", first * 10 + second);
+        for (int i = 0; i < COUNT; i += 3) {
+            free(blocks[i]);
+        }
+        pause_here("%ld", resident());
     } else if (strcmp(mode, "halves") == 0) {
         /* 16 buffers that grow by a half in turn, to 1 MiB on average, are written and dropped. Says the most that was resident. */
         enum { BUFFERS = 16, ROUNDS = 20 };

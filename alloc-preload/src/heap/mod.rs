@@ -172,8 +172,8 @@ impl Heap {
     fn fill_from(&self, slab: &Slab, bin: &Bin) -> bool {
         // SAFETY: our slab and its bin.
         if unsafe { slab.wake(bin) } {
-            if slab.bare.get() != 0 {
-                self.set_bare(slab, 0);
+            if slab.has_gone_pages() {
+                self.come_back(slab);
             }
             return true;
         }
@@ -209,7 +209,7 @@ impl Heap {
         let wanted = Wanted::slab(units, ledger::areas(class.block_size() / GRANULE));
         if !central().spans.has_dirty(wanted) {
             self.trim_full();
-            self.trim_idle();
+            self.trim_idle(units);
         }
         let taken = central().spans.take(wanted, options().huge)?;
         let slab = slab_at(taken.unit.0);
@@ -357,15 +357,15 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    let (unit, touched, held) = (slab.unit(), slab.touched_bytes(), slab.held_bytes());
+    let (unit, touched, gone) = (slab.unit(), slab.touched_bytes(), slab.gone_pages());
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
         slab.set_owner(owner::marked(slab.areas()));
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
-    huge::emptied(unit, slab.bare_pages(), touched / os::PAGE);
+    huge::emptied(unit, gone, touched / os::PAGE);
     if !was_cut {
-        spans.give(unit, slab.units.get() as usize, held, decay_ns());
+        spans.give(unit, slab.units.get() as usize, touched - gone * os::PAGE, decay_ns());
     }
 }
 

@@ -9,17 +9,17 @@ use super::{Heap, classes, of, slab_at};
 use crate::harden;
 use crate::os::{self, PAGE};
 use crate::slab::{NO_UNIT, Pages, Seen, Slab};
+use crate::span;
 use crate::stats::globals;
 use crate::window::{WINDOW, huge};
 use core::cell::Cell;
 use shm_layout::class::{CLASSES, SizeClass};
 
-/// Slabs looked at in one go.
-const LOOK: usize = 64;
-/// Runs of pages given back in one go, or a few more.
-const RUNS: usize = 64;
+/// Slabs looked at in one go, and those of them that are thinned.
+const LOOK: usize = 512;
+const THINNED: usize = 64;
 /// Fewer pages of a slab are not worth the calls.
-const LEAST: u32 = 4;
+const LEAST: usize = 4;
 
 /// How far a heap's sweep has come.
 #[repr(C)]
@@ -56,15 +56,18 @@ impl Heap {
 
     /// Goes on with the sweep, if there is one.
     pub(super) fn sweep(&self) {
-        let mut runs = 0;
+        let mut thinned = 0;
         for _ in 0..LOOK {
             let Some(slab) = self.next_to_sweep() else { return };
             match slab.seen() {
                 Seen::No => slab.set_seen(Seen::Once),
-                Seen::Once => runs += self.thin(slab),
+                Seen::Once => {
+                    self.thin(slab);
+                    thinned += 1;
+                }
                 Seen::Swept => {}
             }
-            if runs >= RUNS {
+            if thinned == THINNED {
                 return;
             }
         }
@@ -102,52 +105,60 @@ impl Heap {
         }
     }
 
-    /// Gives back the pages of a slab on which no block is in use, if they are not too few: how many runs of them.
-    fn thin(&self, slab: &Slab) -> usize {
-        slab.set_seen(Seen::Swept);
-        let all = (slab.touched_bytes() / PAGE) as u32;
+    /// Gives back the pages of a slab on which no block is in use, if they are not too few.
+    fn thin(&self, slab: &Slab) {
+        let all = slab.touched_bytes() / PAGE;
         // A huge page is kept until a half of it can go.
-        let enough = if huge::is_huge(slab.unit()) { all.div_ceil(2) } else { all / 4 }.max(LEAST);
-        if slab.resting() as usize * slab.block_size.get() as usize / PAGE < enough as usize {
-            return 0;
+        let enough = if huge::is_huge(slab.unit()) { all.div_ceil(2) } else { (all / 4).max(LEAST) };
+        let mut pages = 0;
+        if slab.resting() as usize * slab.block_size.get() as usize / PAGE >= enough {
+            // SAFETY: our slab.
+            let Some(idle) = (unsafe { slab.idle_pages() }) else { return };
+            pages = idle;
         }
-        // SAFETY: our slab.
-        let (mut pages, blocks) = unsafe { slab.idle() };
-        if pages.count_ones() < enough {
-            return 0;
+        slab.set_seen(Seen::Swept);
+        if slab.gone_pages() + pages.count_ones() as usize >= enough {
+            self.give_pages(slab, pages);
         }
-        let (mut runs, mut given) = (0, 0);
+    }
+
+    /// Gives back pages of our slab with nothing but free blocks on them.
+    fn give_pages(&self, slab: &Slab, mut pages: Pages) {
+        let (mut gone, counted) = (0, slab.counted());
         while pages != 0 {
             let first = pages.trailing_zeros();
             let count = (pages >> first).trailing_ones();
-            // SAFETY: pages of our slab with nothing but free blocks on them.
-            let result =
-                unsafe { os::purge(WINDOW.address(slab.unit()).add(first as usize * PAGE), count as usize * PAGE) };
-            if result.is_err() {
+            let run = (Pages::MAX >> (Pages::BITS - count)) << first;
+            let address = WINDOW.address(slab.unit());
+            // SAFETY: as above.
+            if unsafe { os::purge(address.add(first as usize * PAGE), count as usize * PAGE) }.is_err() {
                 // Denied or locked in memory.
                 break;
             }
-            runs += 1;
-            given += count;
-            pages &= Pages::MAX.checked_shl(first + count).unwrap_or(0);
+            gone |= run;
+            pages &= !run;
         }
-        if pages == 0 {
-            globals().purged.add_shared(u64::from(given) * PAGE as u64);
-            globals().purges.add_shared(1);
-            self.set_bare(slab, blocks);
+        if gone == 0 {
+            return;
         }
-        runs
+        let (before, bytes) = (slab.gone_pages(), gone.count_ones() as usize * PAGE);
+        slab.add_gone(gone);
+        if let Some(line) = self.line(slab.class.get() as usize) {
+            line.capacity_out.add_owned(u64::from(counted - slab.counted()));
+        }
+        huge::emptied(slab.unit(), before, slab.gone_pages());
+        span::untouch(slab.unit(), bytes);
+        globals().purged.add_shared(bytes as u64);
+        globals().purges.add_shared(1);
     }
 
-    /// From now on so many of the slab's blocks count as having no memory behind them.
-    pub(super) fn set_bare(&self, slab: &Slab, blocks: u32) {
-        let (before, pages) = (slab.bare.get(), slab.bare_pages());
-        slab.bare.set(blocks);
+    /// Blocks of a slab that pages have gone of have been woken: whatever is on them may be used.
+    pub(super) fn come_back(&self, slab: &Slab) {
         if let Some(line) = self.line(slab.class.get() as usize) {
-            line.capacity_in.add_owned(u64::from(before));
-            line.capacity_out.add_owned(u64::from(blocks));
+            line.capacity_in.add_owned(u64::from(slab.gone_blocks()));
         }
-        huge::carved(slab.unit(), 0, pages);
-        huge::emptied(slab.unit(), 0, slab.bare_pages());
+        // Before it is forgotten: a child that is born meanwhile counts too much rather than less than nothing.
+        huge::carved(slab.unit(), 0, slab.gone_pages());
+        slab.forget_gone();
     }
 }

@@ -23,9 +23,10 @@ impl Heap {
         }
     }
 
-    /// Gives back the slabs that are wholly free, of whatever class: before memory is taken that has none behind it.
-    pub(super) fn trim_idle(&self) {
-        for class in classes() {
+    /// Gives back the slabs that are wholly free, of all classes whose slabs a run of so many units may be made of: before
+    /// memory is taken that has none behind it. Larger slabs give no room for small ones, which lie in a zone of their own.
+    pub(super) fn trim_idle(&self, units: usize) {
+        for class in classes().filter(|class| (class.slab_units() == 1) == (units == 1)) {
             self.release_spares(class);
             self.release_current(class);
         }

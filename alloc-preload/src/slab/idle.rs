@@ -1,4 +1,4 @@
-//! Pages of a slab on which no block is in use, and for how long nothing has moved in it.
+//! Pages of a slab on which no block is in use: for how long nothing has moved in it, and what has been given back of it.
 
 use super::Slab;
 use crate::ledger;
@@ -36,26 +36,62 @@ impl Slab {
         self.recent.set(self.recent.get() / GRANULE * GRANULE + seen as usize);
     }
 
-    /// The pages on which blocks have been carved, but none is in use, and how many blocks lie on nothing else. No pages if a
-    /// bin has blocks of the slab: those may be in use at any moment.
+    /// The pages on which blocks have been carved, but none is in use, and which have not gone yet. `None` if a bin has blocks
+    /// of the slab: those may be in use at any moment.
     ///
     /// # Safety
     /// The caller owns the slab.
-    pub(crate) unsafe fn idle(&self) -> (Pages, u32) {
+    pub(crate) unsafe fn idle_pages(&self) -> Option<Pages> {
         let size = self.block_size.get() as usize;
-        let of = |index: u32| pages_of(index as usize * size, size);
-        let carved = 0..self.carved.get();
-        // SAFETY: carved blocks lie in the slab.
-        let is_free = |&index: &u32| ledger::is_free(unsafe { self.block(index) }.1.get());
-        let (mut idle, mut used) = (pages_of(0, self.touched_bytes()), 0);
-        for index in carved.clone().filter(|index| !is_free(index)) {
-            idle &= !of(index);
-            used += 1;
+        let (mut idle, mut used) = (pages_of(0, self.touched_bytes()) & !self.gone.get(), 0);
+        for index in 0..self.carved.get() {
+            // SAFETY: carved blocks lie in the slab.
+            if !ledger::is_free(unsafe { self.block(index) }.1.get()) {
+                idle &= !pages_of(index as usize * size, size);
+                used += 1;
+            }
         }
-        if used != self.used.get() {
-            return (0, 0);
-        }
-        (idle, carved.filter(|&index| of(index) & !idle == 0).count() as u32)
+        (used == self.used.get()).then_some(idle)
+    }
+
+    /// Whether pages have gone.
+    pub(crate) fn has_gone_pages(&self) -> bool {
+        self.gone.get() != 0
+    }
+
+    /// How many have.
+    pub(crate) fn gone_pages(&self) -> usize {
+        self.gone.get().count_ones() as usize
+    }
+
+    /// These have gone as well.
+    pub(crate) fn add_gone(&self, pages: Pages) {
+        self.gone.set(self.gone.get() | pages);
+    }
+
+    /// None has, as far as is known: blocks on them may be in use from now on.
+    pub(crate) fn forget_gone(&self) {
+        self.gone.set(0);
+    }
+
+    /// As many blocks as the pages that have gone would hold: they do not count as the slab's capacity.
+    pub(crate) fn gone_blocks(&self) -> u32 {
+        let touched = self.touched_bytes();
+        // What is behind the last block on its page was never one.
+        let last = pages_of(touched - PAGE.min(touched), PAGE.min(touched));
+        let behind = if self.gone.get() & last == 0 { 0 } else { touched.saturating_sub(self.carved_bytes()) };
+        let bytes = self.gone_pages() * PAGE - behind;
+        bytes.checked_div(self.block_size.get() as usize).unwrap_or(0) as u32
+    }
+
+    /// Carved blocks but for those.
+    pub(crate) fn counted(&self) -> u32 {
+        self.carved.get() - self.gone_blocks()
+    }
+
+    /// Bytes of the pages that carving has touched, but for those that have gone.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.touched_bytes() - self.gone_pages() * PAGE
     }
 }
 

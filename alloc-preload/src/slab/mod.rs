@@ -38,8 +38,8 @@ pub(crate) struct Slab {
     pub(crate) units: Cell<u16>,
     /// Left by a thread that vanished in a fork: it has to be rebuilt before use.
     pub(crate) stale: Cell<bool>,
-    /// How many resting blocks have no memory behind them, since it was given back (see `heap::sparse`).
-    pub(crate) bare: Cell<u32>,
+    /// Pages that have no memory behind them, since it was given back (see `heap::sparse`). While there are any, blocks rest.
+    gone: Cell<Pages>,
 }
 
 /// Which list a slab is on. The number is how many used blocks are too few for it (see [`Slab::is_misplaced`]).
@@ -118,7 +118,7 @@ impl Slab {
         self.state.set(State::None);
         self.units.set(class.slab_units() as u16);
         self.stale.set(false);
-        self.bare.set(0);
+        self.gone.set(0);
     }
 
     pub(crate) fn unit(&self) -> UnitIndex {
@@ -174,21 +174,6 @@ impl Slab {
     /// Bytes of the pages that carving has touched.
     pub(crate) fn touched_bytes(&self) -> usize {
         self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
-    }
-
-    /// Carved blocks but for those without memory behind them: what counts as the slab's capacity.
-    pub(crate) fn counted(&self) -> u32 {
-        self.carved.get() - self.bare.get()
-    }
-
-    /// Pages, of those that carving has touched, that are known to have no memory behind them: so many at least.
-    pub(crate) fn bare_pages(&self) -> usize {
-        self.bare.get() as usize * self.block_size.get() as usize / PAGE
-    }
-
-    /// Bytes of the pages that carving has touched, but for those.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.touched_bytes() - self.bare_pages() * PAGE
     }
 
     /// Writes the owner into the unit records.

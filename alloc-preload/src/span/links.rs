@@ -90,6 +90,12 @@ pub(super) fn mark(first: u32, units: usize, kind: Kind) {
     record.units.set(units as u32);
 }
 
+/// So many bytes of a slab's run that had memory behind them have none any more.
+pub(crate) fn untouch(first: UnitIndex, bytes: usize) {
+    let touched = &run(first.0).touched;
+    touched.set(touched.get().saturating_sub(bytes as u64));
+}
+
 /// Writes down the units of a large block's run from the `kept`th on as free. A guard that lies in them stays. The run's
 /// first unit comes last: until then all of it is in use.
 pub(crate) fn free_units(first: UnitIndex, kept: usize) {

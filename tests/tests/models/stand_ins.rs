@@ -177,6 +177,10 @@ pub(crate) mod span {
         unreachable!("no large blocks")
     }
 
+    pub(crate) fn untouch(_: UnitIndex, _: usize) {
+        unreachable!("nothing decays")
+    }
+
     pub(crate) fn free_units(_: UnitIndex, _: usize) {
         unreachable!("no large blocks")
     }
