@@ -17,7 +17,7 @@ use shm_layout::class::{CLASSES, SizeClass};
 
 /// Slabs looked at in one go, and those of them that are thinned.
 const LOOK: usize = 512;
-const THINNED: usize = 64;
+const THINNED: usize = 16;
 /// Fewer pages of a slab are not worth the calls.
 const LEAST: usize = 4;
 
