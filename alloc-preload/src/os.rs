@@ -174,6 +174,15 @@ pub(crate) unsafe fn advise_huge(address: *mut u8, size: usize) -> Result<()> {
     unsafe { call!(SYS_madvise, address, size, libc::MADV_HUGEPAGE) }.map(drop)
 }
 
+/// Takes back that huge pages were asked for: the kernel would go on putting them behind what has been purged.
+///
+/// # Safety
+/// As [`advise_huge`].
+pub(crate) unsafe fn advise_no_huge(address: *mut u8, size: usize) -> Result<()> {
+    // SAFETY: advice changes no contents.
+    unsafe { call!(SYS_madvise, address, size, libc::MADV_NOHUGEPAGE) }.map(drop)
+}
+
 /// Puts a huge page behind each aligned part of the range that is as large as one, in place of the pages it has. Before
 /// Linux 6.1, and where the system or the process wants no huge pages, an error.
 ///

@@ -77,6 +77,14 @@ static void scatter(void) {
     }
 }
 
+static void work_a_little(void) {
+    for (int i = 0; i < 1000; i++) {
+        free(touched(100));
+    }
+    struct timespec pause = {0, 1000000};
+    nanosleep(&pause, NULL);
+}
+
 /* Those that stayed have kept what was in them, and the others are there again. */
 static void gather(void) {
     for (int i = 0; i < SCATTERED; i++) {
@@ -124,11 +132,7 @@ int main(int count, char **arguments) {
         rise_and_fall();
         /* The program goes on with a little work; the test's deadline ends it if nothing is ever given back. */
         while (resident() > 100 * 1024) {
-            for (int i = 0; i < 1000; i++) {
-                free(touched(50000));
-            }
-            struct timespec pause = {0, 1000000};
-            nanosleep(&pause, NULL);
+            work_a_little();
         }
         pause_here("%ld", resident());
     } else if (strcmp(mode, "moves") == 0) {
@@ -208,13 +212,15 @@ int main(int count, char **arguments) {
     } else if (strcmp(mode, "scattered") == 0) {
         scatter();
         say("%ld", resident());
-        /* The program goes on with a little work; the test's deadline ends it if too little is ever given back. */
+        /* The program goes on with a little work; the test's deadline ends it if too little is ever given back. Then it goes on
+           for as long again: nothing may come back. */
+        int rounds = 0;
         while (resident() > 30 << 10) {
-            for (int i = 0; i < 1000; i++) {
-                free(touched(100));
-            }
-            struct timespec pause = {0, 1000000};
-            nanosleep(&pause, NULL);
+            work_a_little();
+            rounds++;
+        }
+        while (rounds-- > 0) {
+            work_a_little();
         }
         pause_here("%ld", resident());
         pid_t child = fork();

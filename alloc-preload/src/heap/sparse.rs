@@ -7,6 +7,7 @@
 
 use super::{Heap, classes, of, slab_at};
 use crate::harden;
+use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
 use crate::slab::{NO_UNIT, Pages, Seen, Slab};
 use crate::span;
@@ -30,6 +31,11 @@ pub(super) struct Sweep {
     next: Cell<u32>,
 }
 
+/// Not what lies in the freed blocks of a hardened heap, nor what the kernel would bring back at once.
+fn may_thin() -> bool {
+    !harden::is_on() && options().huge != Huge::Always
+}
+
 impl Sweep {
     /// None is on its way.
     pub(super) fn end(&self) {
@@ -48,7 +54,7 @@ impl Sweep {
 impl Heap {
     /// Has a sweep begin, unless one is still on its way.
     pub(super) fn begin_sweep(&self) {
-        if !harden::is_on() && usize::from(self.sweep.class.get()) == CLASSES {
+        if may_thin() && usize::from(self.sweep.class.get()) == CLASSES {
             self.sweep.class.set(0);
             self.sweep.next.set(of(&self.partial, SizeClass(0)).get());
         }
@@ -92,7 +98,7 @@ impl Heap {
 
     /// Gives back what there is in all partial slabs, cold or not.
     pub(crate) fn thin_all(&self) {
-        if harden::is_on() {
+        if !may_thin() {
             return;
         }
         for class in classes() {
@@ -125,6 +131,7 @@ impl Heap {
     /// Gives back pages of our slab with nothing but free blocks on them.
     fn give_pages(&self, slab: &Slab, mut pages: Pages) {
         let (mut gone, counted) = (0, slab.counted());
+        slab.each_unit(huge::thinned);
         while pages != 0 {
             let first = pages.trailing_zeros();
             let count = (pages >> first).trailing_ones();
@@ -146,7 +153,7 @@ impl Heap {
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_out.add_owned(u64::from(counted - slab.counted()));
         }
-        huge::emptied(slab.unit(), before, slab.gone_pages());
+        huge::gone(slab.unit(), before, slab.gone_pages());
         span::untouch(slab.unit(), bytes);
         globals().purged.add_shared(bytes as u64);
         globals().purges.add_shared(1);
@@ -158,7 +165,7 @@ impl Heap {
             line.capacity_in.add_owned(u64::from(slab.gone_blocks()));
         }
         // Before it is forgotten: a child that is born meanwhile counts too much rather than less than nothing.
-        huge::carved(slab.unit(), 0, slab.gone_pages());
+        huge::back(slab.unit(), slab.gone_pages());
         slab.forget_gone();
     }
 }

@@ -176,13 +176,15 @@ impl Slab {
         self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
     }
 
+    pub(crate) fn each_unit(&self, each: impl FnMut(UnitIndex)) {
+        let first = self.unit().0;
+        (first..first + u32::from(self.units.get())).map(UnitIndex).for_each(each);
+    }
+
     /// Writes the owner into the unit records.
     pub(crate) fn set_owner(&self, owner: usize) {
-        let first = self.unit().0;
-        for unit in first..first + u32::from(self.units.get()) {
-            // SAFETY: the slab's own units are committed.
-            unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner);
-        }
+        // SAFETY: the slab's own units are committed.
+        self.each_unit(|unit| unsafe { WINDOW.unit(unit) }.set_owner(owner));
     }
 
     pub(crate) fn owner(&self) -> usize {

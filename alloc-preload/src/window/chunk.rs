@@ -12,7 +12,7 @@ pub(crate) struct Chunk {
     pub(super) carved: AtomicU16,
     /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock, like what follows.
     pub(crate) fine: AtomicBool,
-    /// Whether huge pages were asked for from the start.
+    /// Whether huge pages were asked for from the start, and still are.
     pub(crate) huge: AtomicBool,
     /// Pages of the ledger that have been written since they were last given back: of every [`SHARERS`] units a bit for each
     /// area.

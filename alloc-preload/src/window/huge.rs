@@ -11,6 +11,8 @@ use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// In a chunk's count of carved pages: it was made huge since, or cannot be.
 const DONE: u16 = 0x8000;
+/// Likewise: pages of it have gone, and what was huge is in pieces.
+const SPLIT: u16 = 0x4000;
 
 /// Pages of slabs on which blocks have been carved, over all chunks.
 static ALL: AtomicU64 = AtomicU64::new(0);
@@ -82,7 +84,38 @@ pub(crate) fn emptied(slab: UnitIndex, from: usize, to: usize) {
     ALL.fetch_sub((to - from) as u64, Ordering::Relaxed);
     by_chunk(slab, from, to, |chunk, pages| {
         chunk.fetch_sub(pages, Ordering::Relaxed);
-        chunk.fetch_and(!DONE, Ordering::Relaxed);
+        chunk.fetch_and(!(DONE | SPLIT), Ordering::Relaxed);
+    });
+}
+
+/// Memory is purged in the chunk of this unit, but not in all of it. Where huge pages were asked for from the start the kernel
+/// (`khugepaged`) would bring it back.
+pub(crate) fn thinned(unit: UnitIndex) {
+    // SAFETY: callers have units there.
+    let chunk = unsafe { WINDOW.chunk(unit) };
+    if chunk.huge.load(Ordering::Relaxed) && options().huge != Huge::Always && chunk.huge.swap(false, Ordering::Relaxed)
+    {
+        let first = UnitIndex(unit.0 / CHUNK_UNITS as u32 * CHUNK_UNITS as u32);
+        // SAFETY: a committed chunk.
+        let _ = unsafe { os::advise_no_huge(WINDOW.address(first), CHUNK) };
+    }
+}
+
+/// As many pages of a slab as `from..to` have gone: its chunk is not made huge now, which would bring them back.
+pub(crate) fn gone(slab: UnitIndex, from: usize, to: usize) {
+    ALL.fetch_sub((to - from) as u64, Ordering::Relaxed);
+    by_chunk(slab, from, to, |chunk, pages| {
+        chunk.fetch_sub(pages, Ordering::Relaxed);
+        chunk.fetch_or(SPLIT, Ordering::Relaxed);
+    });
+}
+
+/// So many that had gone are in use again.
+pub(crate) fn back(slab: UnitIndex, to: usize) {
+    ALL.fetch_add(to as u64, Ordering::Relaxed);
+    by_chunk(slab, 0, to, |chunk, pages| {
+        chunk.fetch_add(pages, Ordering::Relaxed);
+        chunk.fetch_and(!SPLIT, Ordering::Relaxed);
     });
 }
 
@@ -90,7 +123,8 @@ pub(crate) fn emptied(slab: UnitIndex, from: usize, to: usize) {
 pub(crate) fn is_huge(unit: UnitIndex) -> bool {
     // SAFETY: callers have a slab there, whose units are committed.
     let chunk = unsafe { WINDOW.chunk(unit) };
-    chunk.huge.load(Ordering::Relaxed) || chunk.carved.load(Ordering::Relaxed) & DONE != 0
+    let carved = chunk.carved.load(Ordering::Relaxed);
+    carved & SPLIT == 0 && (carved & DONE != 0 || chunk.huge.load(Ordering::Relaxed))
 }
 
 /// Shows the chunks in which these pages of a slab lie, with how many of them.
@@ -128,7 +162,7 @@ pub(crate) fn collapse_one(now: u64) {
         // SAFETY: below the committed end.
         let counted = unsafe { &WINDOW.chunk(UnitIndex(first)).carved };
         let seen = counted.load(Ordering::Relaxed);
-        if !(NEARLY_ALL..DONE).contains(&seen) {
+        if !(NEARLY_ALL..SPLIT).contains(&seen) {
             continue;
         }
         // SAFETY: a committed chunk; its contents stay.

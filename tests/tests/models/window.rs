@@ -169,6 +169,12 @@ pub(crate) mod huge {
     pub(crate) fn carved(_: UnitIndex, _: usize, _: usize) {}
     pub(crate) fn emptied(_: UnitIndex, _: usize, _: usize) {}
 
+    pub(crate) fn thinned(_: UnitIndex) {}
+
+    pub(crate) fn gone(_: UnitIndex, _: usize, _: usize) {}
+
+    pub(crate) fn back(_: UnitIndex, _: usize) {}
+
     pub(crate) fn is_huge(_: UnitIndex) -> bool {
         false
     }
