@@ -44,6 +44,7 @@ pub(crate) mod options {
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Huge {
         Never,
+        Always,
     }
 
     pub(crate) struct Options {
