@@ -9,6 +9,14 @@ fn start(mode: &str) -> Running {
     running
 }
 
+/// The program, and the KiB that it says beyond those at its start.
+fn grown(mode: &str) -> (Running, i64) {
+    let mut running = Command::new(program("footprint.c")).arg(mode).preload().begin();
+    let low = number(&mut running);
+    let most = number(&mut running) - low;
+    (running, most)
+}
+
 fn number(running: &mut Running) -> i64 {
     running.line().parse().unwrap()
 }
@@ -85,9 +93,7 @@ fn large_blocks_of_all_sizes_reuse_their_space() {
 
 #[test]
 fn zeroed_blocks_do_not_pile_up_beside_what_others_have_used() {
-    let mut running = Command::new(program("footprint.c")).arg("zeroed").preload().begin();
-    let low = number(&mut running);
-    let most = number(&mut running) - low;
+    let (mut running, most) = grown("zeroed");
     assert!(most < 9 << 10, "{most} KiB for 5 MiB that are live");
     running.go();
     running.finish().success();
@@ -104,9 +110,7 @@ fn a_growing_block_stays_in_place_where_free_memory_follows_of_either_kind() {
 
 #[test]
 fn a_buffer_that_grows_by_halves_keeps_no_memory_to_double() {
-    let mut running = Command::new(program("footprint.c")).arg("halves").preload().begin();
-    let low = number(&mut running);
-    let most = number(&mut running) - low;
+    let (mut running, most) = grown("halves");
     assert!(most < 35 << 10, "{most} KiB for 18 MiB that are live");
     running.go();
     running.finish().success();
@@ -114,9 +118,7 @@ fn a_buffer_that_grows_by_halves_keeps_no_memory_to_double() {
 
 #[test]
 fn no_class_keeps_an_empty_slab_while_another_takes_fresh_memory() {
-    let mut running = Command::new(program("footprint.c")).arg("classes").preload().begin();
-    let low = number(&mut running);
-    let taken = number(&mut running) - low;
+    let (mut running, taken) = grown("classes");
     assert!(taken < 19 << 10, "{taken} KiB for 16 MiB that are live");
     let cached = snapshot(running.pid()).total("cached_bytes") >> 10;
     assert!(cached < 256, "{cached} KiB are cached");

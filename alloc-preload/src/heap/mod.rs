@@ -357,15 +357,15 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    let (unit, touched, gone) = (slab.unit(), slab.touched_bytes(), slab.gone_pages());
+    let (unit, gone, held) = (slab.unit(), slab.gone_pages(), slab.held_bytes());
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
         slab.set_owner(owner::marked(slab.areas()));
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
-    huge::emptied(unit, gone, touched / os::PAGE);
+    huge::emptied(unit, gone, gone + held / os::PAGE);
     if !was_cut {
-        spans.give(unit, slab.units.get() as usize, touched - gone * os::PAGE, decay_ns());
+        spans.give(unit, slab.units.get() as usize, held, decay_ns());
     }
 }
 

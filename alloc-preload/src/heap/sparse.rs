@@ -1,4 +1,4 @@
-//! Sparse slabs: few of their blocks are in use, and hold all of their pages. Once nothing has moved in such a slab for a decay
+//! Sparse slabs: the few blocks that are in use hold all of the pages. Once nothing has moved in such a slab for a decay
 //! time, the pages on which no block is in use go back. Nothing of ours lies in free blocks, so nothing is lost with
 //! them; they read as zero when their blocks are handed out next, as fresh ones do.
 //!
@@ -123,7 +123,7 @@ impl Heap {
             pages = idle;
         }
         slab.set_seen(Seen::Swept);
-        if slab.gone_pages() + pages.count_ones() as usize >= enough {
+        if pages != 0 && slab.gone_pages() + pages.count_ones() as usize >= enough {
             self.give_pages(slab, pages);
         }
     }

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::ledger;
 use crate::os::{self, PAGE};
 use crate::stats::globals;
-use crate::window::{CHUNK_UNITS, SHARERS, UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
+use crate::window::{SHARERS, UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
 
 /// Bytes that may always lie about.
@@ -128,11 +128,6 @@ impl Spans {
             mark(first, kept, Kind::Dirty);
             record.touched.set(all - touched);
             self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
-        }
-        for edge in [part, part + units as u32] {
-            if !(edge as usize).is_multiple_of(CHUNK_UNITS) {
-                huge::thinned(UnitIndex(edge));
-            }
         }
         globals().cached.sub_shared(touched);
         globals().purged.add_shared(touched);

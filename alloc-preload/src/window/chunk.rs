@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 pub(crate) struct Chunk {
     /// Pages of slabs on which blocks have been carved (see `huge`).
     pub(super) carved: AtomicU16,
-    /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock, like what follows.
+    /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock.
     pub(crate) fine: AtomicBool,
-    /// Whether huge pages were asked for from the start, and still are.
+    /// Whether huge pages were asked for from the start, and still are. Taken back by whoever thins a slab in it.
     pub(crate) huge: AtomicBool,
     /// Pages of the ledger that have been written since they were last given back: of every [`SHARERS`] units a bit for each
     /// area.

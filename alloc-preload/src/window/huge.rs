@@ -88,13 +88,11 @@ pub(crate) fn emptied(slab: UnitIndex, from: usize, to: usize) {
     });
 }
 
-/// Memory is purged in the chunk of this unit, but not in all of it. Where huge pages were asked for from the start the kernel
-/// (`khugepaged`) would bring it back.
+/// Pages in the chunk of this unit are about to go. Where huge pages were asked for from the start the kernel (`khugepaged`)
+/// would bring them back, so they are asked for no more.
 pub(crate) fn thinned(unit: UnitIndex) {
-    // SAFETY: callers have units there.
-    let chunk = unsafe { WINDOW.chunk(unit) };
-    if chunk.huge.load(Ordering::Relaxed) && options().huge != Huge::Always && chunk.huge.swap(false, Ordering::Relaxed)
-    {
+    // SAFETY: callers have a slab there, whose units are committed.
+    if unsafe { WINDOW.chunk(unit) }.huge.swap(false, Ordering::Relaxed) {
         let first = UnitIndex(unit.0 / CHUNK_UNITS as u32 * CHUNK_UNITS as u32);
         // SAFETY: a committed chunk.
         let _ = unsafe { os::advise_no_huge(WINDOW.address(first), CHUNK) };
