@@ -7,11 +7,11 @@ use super::diagnosis::rules::Rules;
 use super::diagnosis::{self, Baseline, Evidence, Outside, Said};
 use super::lines::Line;
 use super::log::Log;
+use super::threads::RATE_AGE;
 use super::{Limits, Process, Thread, ThreadState, Time, limits};
 use std::collections::{HashMap, VecDeque};
 
-/// Looks older than this, in seconds, say nothing about the present rate; so far apart are the ones that are kept.
-const RATE_AGE: f64 = 5.0;
+/// Looks older than this, in seconds, say nothing about the present rate.
 const RATE_OLDEST: f64 = 15.0;
 /// Looks at memory outside the heap: so far apart, in the rules' minutes, and so many.
 const OUTSIDE_APART: f64 = 0.1;
@@ -118,6 +118,7 @@ impl Following {
             if let Some(threads) = &mut process.threads {
                 threads.starts_per_second = rate(threads.started, then.started);
                 threads.ends_per_second = rate(threads.ended, then.ended);
+                threads.ended_lately = threads.ends_per_second.unwrap_or(0.0) * seconds.min(RATE_AGE);
                 for row in &mut threads.rows {
                     let before = then.threads.get(&(row.tid, row.start_time)).copied().unwrap_or_default();
                     row.allocations_per_second = rate(row.allocations, before[0]);
@@ -252,6 +253,7 @@ mod tests {
         assert_eq!((class.allocations_per_second, class.frees_per_second), (Some(30.0), Some(0.0)));
         let threads = last.threads.unwrap();
         assert_eq!((threads.ends_per_second, threads.rows[0].frees_per_second), (Some(12.0), Some(7.0)));
+        assert_eq!(threads.ended_lately, 60.0);
     }
 
     #[test]

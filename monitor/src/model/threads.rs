@@ -3,6 +3,9 @@
 use super::{ThreadLine, Time};
 use serde::Serialize;
 
+/// Seconds over which rates by size and thread are taken.
+pub(crate) const RATE_AGE: f64 = 5.0;
+
 /// Threads that used the heap.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Threads {
@@ -22,6 +25,9 @@ pub(crate) struct Threads {
     pub(crate) starts_per_second: Option<f64>,
     /// Threads that ended, likewise.
     pub(crate) ends_per_second: Option<f64>,
+    /// Threads that ended in the last [`RATE_AGE`] seconds, or in as many of them as were watched.
+    #[serde(skip)]
+    pub(crate) ended_lately: f64,
     /// One row per live thread, and ended ones whose row no other has continued.
     pub(crate) rows: Vec<Thread>,
     /// Threads that were seen in earlier looks, and whose rows others have continued: as they were seen last.

@@ -1,20 +1,18 @@
 //! The threads of a segment.
 
 use super::{Clock, Detail, Look};
+use crate::model::threads::RATE_AGE;
 use crate::model::{Line, Thread, ThreadLine, ThreadState, Threads};
 use shm_layout::class::LINES;
 use shm_layout::layout::row_state;
 use shm_layout::reader::{Reader, RowView};
-
-/// A thread that ended so many seconds ago says that threads end still.
-const STILL: f64 = 5.0;
 
 pub(super) fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, look: &Look<'_>) -> Threads {
     let globals = reader.globals();
     // With a single look there is but the average since the start, as long as there is a sign that it still goes on.
     let last = rows.iter().map(|row| row.started_ns.max(row.ended_ns)).max().map(|ns| clock.time_of_day(ns));
     let seconds = look.now.seconds_since(clock.created);
-    let goes_on = last.is_some_and(|last| look.now.seconds_since(last) < STILL) && seconds > 1.0;
+    let goes_on = last.is_some_and(|last| look.now.seconds_since(last) < RATE_AGE) && seconds > 1.0;
     let rate = |count: u64| Some(if goes_on { count as f64 / seconds } else { 0.0 });
     Threads {
         live: globals.threads_started.saturating_sub(globals.threads_ended),
@@ -25,6 +23,7 @@ pub(super) fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, 
         adopted_bytes: globals.adopted,
         starts_per_second: rate(globals.threads_started),
         ends_per_second: rate(globals.threads_ended),
+        ended_lately: rate(globals.threads_ended).unwrap_or(0.0) * seconds.min(RATE_AGE),
         rows: rows.iter().filter_map(|row| thread(row, clock, look)).collect(),
         gone: Vec::new(),
     }

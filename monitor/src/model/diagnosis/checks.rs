@@ -4,6 +4,7 @@ use super::blame::Over;
 use super::rules::*;
 use super::{Case, Finding, Kind, Numbers, blame, series};
 use crate::model::lines::Line;
+use crate::model::threads::RATE_AGE;
 use crate::model::{Point, Time};
 
 /// Most of the process's memory, or of its growth, is not the heap's.
@@ -172,10 +173,12 @@ pub(super) fn churn(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// Threads end all the time.
+/// Threads end all the time: a few that end together, once, are none of that.
 pub(super) fn thread_churn(case: &Case<'_>) -> Option<Finding> {
-    let ends = case.process.threads.as_ref()?.ends_per_second?;
-    (ends >= threshold(THREAD_ENDS, case.said(Kind::ThreadChurn))).then(|| Finding {
+    let threads = case.process.threads.as_ref()?;
+    let ends = threads.ends_per_second?;
+    let enough = threads.ended_lately >= threshold(THREAD_ENDS * RATE_AGE, case.said(Kind::ThreadChurn));
+    enough.then(|| Finding {
         kind: Kind::ThreadChurn,
         since: None,
         numbers: Numbers { thread_ends_per_second: Some(ends), ..Numbers::default() },

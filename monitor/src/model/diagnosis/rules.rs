@@ -23,7 +23,7 @@ pub(super) const FRAGMENTED_SHARE: f64 = 0.25;
 /// Churn: net change over bytes freed at most this, and so many allocations a second.
 pub(super) const CHURN_NET_SHARE: f64 = 0.01;
 pub(super) const CHURN_ALLOCATIONS: f64 = 50_000.0;
-/// So many threads end in a second.
+/// So many threads end in a second, for as long as rates are taken over.
 pub(super) const THREAD_ENDS: f64 = 10.0;
 /// Stranded bytes: this share of the allocated ones.
 pub(super) const STRANDED_SHARE: f64 = 0.10;

@@ -35,7 +35,7 @@ fn grown(age: u64, curve: impl Fn(f64) -> f64) -> Process {
     });
     process.history_written = None;
     process.class_history = None;
-    process.threads.as_mut().unwrap().ends_per_second = Some(0.0);
+    process.threads.as_mut().unwrap().ended_lately = 0.0;
     let totals = &mut process.totals;
     totals.requested_bytes = Some(now.requested_bytes);
     totals.allocated_bytes = Some(now.allocated_bytes);
@@ -258,10 +258,11 @@ fn turnover_without_growth_is_churn() {
 #[test]
 fn threads_that_come_and_go_and_what_they_leave_are_seen() {
     let mut process = grown(10 * MINUTES, |_| mib(50.0));
-    process.threads.as_mut().unwrap().ends_per_second = Some(12.0);
-    assert_eq!(kind(&process), Some(Kind::ThreadChurn));
     let threads = process.threads.as_mut().unwrap();
-    (threads.ends_per_second, threads.stranded_bytes) = (Some(9.0), 20 * MIB);
+    (threads.ends_per_second, threads.ended_lately, threads.stranded_bytes) = (Some(12.0), 60.0, 20 * MIB);
+    assert_eq!(kind(&process), Some(Kind::ThreadChurn));
+    // Twelve workers that end together, in a program one second old.
+    process.threads.as_mut().unwrap().ended_lately = 12.0;
     assert_eq!(kind(&process), Some(Kind::Stranded));
     process.threads.as_mut().unwrap().stranded_bytes = 4 * MIB;
     assert_eq!(kind(&process), Some(Kind::Stable));

@@ -74,6 +74,7 @@ pub(super) fn process() -> Process {
             adopted_bytes: MIB,
             starts_per_second: Some(0.4),
             ends_per_second: Some(0.2),
+            ended_lately: 1.0,
             gone: vec![],
             rows: vec![
                 thread(4711, "orderd", ThreadState::Live, 10),
