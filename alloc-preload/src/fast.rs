@@ -242,7 +242,10 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let hot = hot();
-    let Some(place) = hot.place_of(pointer) else { return reallocate_slow(pointer, size) };
+    let Some(place) = hot.place_of(pointer) else {
+        // Some programs allocate in no other way.
+        return if !WIDE && pointer.is_null() { allocate(size) } else { reallocate_slow(pointer, size) };
+    };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let tag = entry.check();
@@ -259,8 +262,9 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     let bin = unsafe { hot.bin_of(owner) };
     let Some(class) = SizeClass::of(size).filter(|_| size != 0) else { return reallocate_slow(pointer, size) };
     let lines = hot.lines();
-    if !core::ptr::eq(hot.bin(class), bin) {
-        return reallocate_slow(pointer, size);
+    let to = hot.bin(class);
+    if !core::ptr::eq(to, bin) {
+        return exchange(pointer, size, hot, place, bin, to);
     }
     let old = bin.block_size().wrapping_sub(old_slack);
     // SAFETY: a live block, which the caller alone uses.
@@ -275,6 +279,41 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
         return settled(pointer);
     }
     pointer
+}
+
+/// Moves a block of the thread's own heap into one of another class, if neither bin stands in the way. The new block is
+/// taken before the old one is given, but counted behind it: no peak holds both.
+#[inline(never)]
+extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, from: &Bin, to: &Bin) -> *mut u8 {
+    // SAFETY: `place_of` answered with it.
+    let entry = unsafe { TABLES.entry(place) };
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return reallocate_slow(pointer, size) };
+    let Some((_, lines)) = hot.ready() else { return reallocate_slow(pointer, size) };
+    if from.is_full() {
+        return reallocate_slow(pointer, size);
+    }
+    let Some(block) = to.pop() else { return reallocate_slow(pointer, size) };
+    let block = block.as_ptr();
+    // SAFETY: what lies in a bin is a free block of the thread's own heap; this one holds `size` bytes. Of the old one
+    // all bytes are copied, not only those requested, since programs use what `malloc_usable_size` says.
+    unsafe {
+        TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
+        core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
+    }
+    from.push(pointer);
+    entry.note(ledger::FREE);
+    let old = from.block_size().wrapping_sub(slack);
+    // SAFETY: bins with blocks and those that a unit names were started; a ready record has a row.
+    unsafe {
+        hot::count_out(from.line(), old);
+        hot::count_in(to.line(), size);
+        hot::count(&lines.row().reallocations, 1);
+    }
+    if hot.replace(old, from, size, to) {
+        return settled(block);
+    }
+    block
 }
 
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.

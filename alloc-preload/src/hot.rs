@@ -255,6 +255,14 @@ impl Hot {
         self.is_outside(self.set_room(self.room.get().wrapping_add(change).wrapping_add(1)))
     }
 
+    /// Room after a live block in one bin's class has become one in another's; as `credit`.
+    #[inline(always)]
+    pub(crate) fn replace(&self, old: usize, from: &Bin, new: usize, to: &Bin) -> bool {
+        let given = room::requested(old).wrapping_add(from.credit.get());
+        let taken = room::requested(new).wrapping_add(to.charge.get());
+        self.is_outside(self.set_room(self.room.get().wrapping_add(given).wrapping_sub(taken)))
+    }
+
     /// Whether the account has to be settled.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.room.get() & self.room_mask.load(Ordering::Relaxed) != 0

@@ -1,7 +1,7 @@
 /* One call of the allocator, and a fork at every instruction of it, up to a number that only rare work exceeds: the handler of the trap that follows each
    instruction forks, and the child returns from the handler into the middle of the call, ends it, counts what the heap
    holds then, and goes on using it.
-   Usage: everyfork fork|clone alone|threads malloc|free|realloc|remote SIZE. Prints the number of forks. */
+   Usage: everyfork fork|clone alone|threads malloc|free|realloc|move|remote SIZE. Prints the number of forks. */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
@@ -139,6 +139,10 @@ int main(int argument_count, char **arguments) {
     }
     free(others[1]);
     free(kept[19]);
+    /* One of twice the size at hand. */
+    void *volatile twice = malloc(2 * size);
+    long larger = (long)malloc_usable_size(twice);
+    free(twice);
     count();
     struct totals before = count();
     long block = (long)malloc_usable_size(kept[0]);
@@ -156,6 +160,14 @@ int main(int argument_count, char **arguments) {
         result = realloc(kept[0], size + 1);
         MARK();
         must(result == kept[0]);
+    } else if (strcmp(what, "move") == 0) {
+        after.requested += (long)size;
+        after.allocated += larger - block;
+        memset(kept[0], 7, size);
+        MARK();
+        result = realloc(kept[0], 2 * size);
+        MARK();
+        must(result != kept[0] && result[0] == 7 && result[size - 1] == 7);
     } else {
         void *volatile freed = strcmp(what, "remote") == 0 ? others[0] : kept[0];
         after = (struct totals){before.requested - (long)size, before.allocated - block, before.blocks - 1};

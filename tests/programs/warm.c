@@ -1,6 +1,7 @@
 /* Calls whose instructions are counted, each between two marks, after enough of the same to warm everything up.
    Some blocks of the class stay live all the time, so that no slab empties or fills up at a mark.
-   Usage: warm malloc|free|realloc|pairs SIZE. Sixteen sections; of pairs, each is a loop of sixteen. */
+   Usage: warm malloc|free|realloc|moves|pairs SIZE. Sixteen sections; of pairs, each is a loop of sixteen, and moves
+   are reallocations into another class. */
 #include "handshake.h"
 
 #define MARK() __asm__ volatile("int3" ::: "memory")
@@ -20,6 +21,7 @@ int main(int count, char **arguments) {
     must(count == 3);
     const char *what = arguments[1];
     size_t size = (size_t)atol(arguments[2]);
+    size_t other = size > 20000 ? size / 2 : size + size / 4 + 16;
     static char *kept[KEPT];
     for (int i = 0; i < KEPT; i++) {
         must((kept[i] = malloc(size)) != NULL);
@@ -55,6 +57,16 @@ int main(int count, char **arguments) {
         }
         must(again == block);
         must(realloc(block, size) == block);
+        if (strcmp(what, "moves") == 0) {
+            if (marked) {
+                MARK();
+                block = realloc(block, other);
+                MARK();
+            } else {
+                block = realloc(block, other);
+            }
+            must(block != again);
+        }
         if (marked && strcmp(what, "free") == 0) {
             MARK();
             free(block);

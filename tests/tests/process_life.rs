@@ -294,8 +294,9 @@ fn fork_at_every_instruction(how: &str, threads: &str, call: &str, size: &str) -
 #[test]
 fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
     for how in ["fork", "clone"] {
-        for (call, size) in [("malloc", "40"), ("free", "40"), ("realloc", "40"), ("malloc", "5000"), ("free", "5000")]
-        {
+        let small = ["malloc", "free", "realloc", "move"].map(|call| (call, "40"));
+        let middle = ["malloc", "free", "move"].map(|call| (call, "5000"));
+        for (call, size) in small.into_iter().chain(middle) {
             let forks = fork_at_every_instruction(how, "alone", call, size);
             assert!(forks >= 30, "{how}, {call} of {size}: {forks} forks");
         }
@@ -303,7 +304,7 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
             let forks = fork_at_every_instruction(how, "alone", call, "100000");
             assert!(forks >= 100, "{how}, a large {call}: {forks} forks");
         }
-        for call in ["malloc", "free", "remote"] {
+        for call in ["malloc", "free", "move", "remote"] {
             let forks = fork_at_every_instruction(how, "threads", call, "40");
             assert!(forks >= 30, "{how} beside a thread, {call}: {forks} forks");
         }

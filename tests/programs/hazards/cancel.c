@@ -205,6 +205,8 @@ static void step_remote_free(void) {
 static void *be_stepped(void *call) {
     void *first = malloc(stepped_size), *kept = malloc(stepped_size);
     free(first);
+    /* What a realloc moves to is at hand. */
+    free(malloc(stepped_size * 3));
     pthread_cleanup_push(free, kept);
     must(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL) == 0);
     ((void (*)(void))call)();
