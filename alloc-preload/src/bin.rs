@@ -40,8 +40,8 @@ const SLOTS: [u32; CLASSES] = {
     while class < CLASSES {
         slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
             few @ ..2 => few as u32 + 1,
-            some @ 2..128 => some as u32,
-            _ => 128,
+            some @ 2..512 => some as u32,
+            _ => 512,
         };
         class += 1;
     }
