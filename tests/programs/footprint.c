@@ -178,6 +178,22 @@ int main(int count, char **arguments) {
             must(blocks[slot] != NULL);
         }
         pause_here("%ld", resident());
+    } else if (strcmp(mode, "replaced") == 0) {
+        /* Blocks of 16 KiB to 4 MiB, replaced at random. Says how many ms that took. */
+        struct timespec from, to;
+        must(clock_gettime(CLOCK_MONOTONIC, &from) == 0);
+        for (unsigned i = 0, seed = 1; i < 6000; i++) {
+            seed = seed * 1103515245 + 12345;
+            size_t base = (size_t)16384 << (seed >> 8) % 8;
+            void **block = &blocks[(seed >> 16) % 24];
+            free(*block);
+            must((*block = malloc(base + (seed >> 4) % base)) != NULL);
+            for (size_t at = 0; at < base; at += 4096) {
+                ((char *)*block)[at] = 1;
+            }
+        }
+        must(clock_gettime(CLOCK_MONOTONIC, &to) == 0);
+        pause_here("%ld", (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
     } else if (strcmp(mode, "zeroed") == 0) {
         /* Of 5 MiB that are live in 16 blocks, one is replaced at a time. Says the most that was resident. */
         long most = 0;

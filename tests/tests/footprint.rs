@@ -92,6 +92,19 @@ fn large_blocks_of_all_sizes_reuse_their_space() {
 }
 
 #[test]
+fn replaced_large_blocks_are_not_given_back_and_faulted_in_again() {
+    let mut running = start("replaced");
+    let milliseconds = number(&mut running);
+    let seen = snapshot(running.pid());
+    assert!(seen.total("cumulative_requested_bytes") > 4 << 30, "{}", seen.0["totals"]);
+    // What is missed is learnt once, and half of it forgotten four times in a second.
+    let enough = (16 << 20) + (24 << 20) * (1 + milliseconds / 250);
+    assert!(seen.total("purged_bytes") < enough, "{} in {milliseconds} ms", seen.0["totals"]);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn zeroed_blocks_do_not_pile_up_beside_what_others_have_used() {
     let (mut running, most) = grown("zeroed");
     assert!(most < 9 << 10, "{most} KiB for 5 MiB that are live");

@@ -19,14 +19,17 @@ const UNFIT_RUNS: usize = 16;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
-/// How much more may lie about: as much as was purged before its time and then wanted back. A program that
-/// replaces large blocks would otherwise fault their pages in again and again; one that frees a large block for good does
-/// not keep it.
+/// So many times the appetite may lie about before a freed run has others purged: who misses some of it is about to miss
+/// more, and what was let go in vain is faulted in page by page.
+const HELPINGS: u64 = 4;
+
+/// How much more may lie about: what was purged before its time and then wanted back tells. A program that replaces large
+/// blocks would otherwise fault their pages in again and again; one that frees a large block for good does not keep it.
 pub(super) struct Appetite {
     bytes: u64,
     /// Bytes purged before their time of which nobody has wanted any back yet.
     purged_early: u64,
-    /// When both were last halved, monotonic ns.
+    /// When both were last halved, monotonic ns; zero before the first look at the clock.
     halved_at: u64,
 }
 
@@ -43,7 +46,9 @@ impl Appetite {
     }
 
     fn fade(&mut self, now: u64) {
-        if now.saturating_sub(self.halved_at) >= HALVES {
+        if self.halved_at == 0 {
+            self.halved_at = now;
+        } else if now.saturating_sub(self.halved_at) >= HALVES {
             self.halved_at = now;
             self.bytes /= 2;
             self.purged_early /= 2;
@@ -69,14 +74,14 @@ impl Spans {
 
     /// Purges the oldest runs until no more than enough lie about.
     pub(super) fn purge_surplus(&mut self) {
-        while self.purge_early(CACHE, usize::MAX).is_some() {}
+        while self.purge_early(CACHE + HELPINGS * self.appetite.bytes, usize::MAX).is_some() {}
     }
 
     /// Gives as many units back as a large block has just been given that were not in use before.
     pub(crate) fn purge_unfit(&mut self, units: usize) {
         let mut left = units;
         for _ in 0..UNFIT_RUNS {
-            let Some(purged) = self.purge_early(UNFIT, left) else { break };
+            let Some(purged) = self.purge_early(UNFIT + self.appetite.bytes, left) else { break };
             left -= purged;
             if left == 0 {
                 break;
@@ -84,10 +89,10 @@ impl Spans {
         }
     }
 
-    /// Purges at most `most` units of the oldest run before its time, if more than `enough` bytes and the appetite lie about.
+    /// Purges at most `most` units of the oldest run before its time, if more than `enough` bytes lie about.
     fn purge_early(&mut self, enough: u64, most: usize) -> Option<usize> {
         let before = globals().cached.get();
-        if before <= enough + self.appetite.bytes || self.oldest == NO_UNIT {
+        if before <= enough || self.oldest == NO_UNIT {
             return None;
         }
         let purged = self.purge_last(self.oldest, most)?;
@@ -213,5 +218,25 @@ fn purge_in_group(first: u32, end: u32) {
         if unit.state() != owner::CLEAN {
             unit.set_free(owner::CLEAN, unit.guard());
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missed_is_forgotten_by_halves_from_the_first_look_on() {
+        let mut appetite = Appetite::new();
+        appetite.purged_early = 100;
+        appetite.miss(60);
+        appetite.miss(60);
+        assert_eq!((appetite.bytes, appetite.purged_early), (100, 0), "no more is missed than was purged");
+        let start = 10 * HALVES;
+        appetite.fade(start);
+        appetite.fade(start + HALVES - 1);
+        assert_eq!(appetite.bytes, 100);
+        appetite.fade(start + HALVES);
+        assert_eq!(appetite.bytes, 50);
     }
 }
