@@ -97,7 +97,7 @@ fn replaced_large_blocks_are_not_given_back_and_faulted_in_again() {
     let milliseconds = number(&mut running);
     let seen = snapshot(running.pid());
     assert!(seen.total("cumulative_requested_bytes") > 4 << 30, "{}", seen.0["totals"]);
-    // What is missed is learnt once, and half of it forgotten four times in a second.
+    // What is missed is learnt once; at worst half of it is forgotten four times in a second.
     let enough = (16 << 20) + (24 << 20) * (1 + milliseconds / 250);
     assert!(seen.total("purged_bytes") < enough, "{} in {milliseconds} ms", seen.0["totals"]);
     running.go();

@@ -208,6 +208,8 @@ impl Slab {
     ///
     /// # Safety
     /// The caller owns the slab and the bin, which is empty.
+    // Within its caller the compiler would keep on the stack what it counts with.
+    #[inline(never)]
     pub(crate) unsafe fn wake(&self, bin: &Bin) -> bool {
         let wanted = self.resting().min(bin.most.get());
         if wanted == 0 {
@@ -251,6 +253,7 @@ impl Slab {
     ///
     /// # Safety
     /// The caller owns the slab and the bin, and `carved < capacity`.
+    #[inline(never)]
     pub(crate) unsafe fn carve(&self, bin: &Bin) -> u32 {
         debug_assert!(self.carved.get() < self.capacity.get());
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);

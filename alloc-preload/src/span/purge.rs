@@ -16,7 +16,7 @@ pub(super) const CACHE: u64 = 4 << 20;
 const UNFIT: u64 = 1 << 20;
 /// Runs purged then at most.
 const UNFIT_RUNS: usize = 16;
-/// The appetite halves in this time, in ns.
+/// The appetite halves in this time, in ns, where half of it is not needed.
 const HALVES: u64 = 250_000_000;
 
 /// So many times the appetite may lie about before a freed run has others purged: who misses some of it is about to miss
@@ -29,13 +29,15 @@ pub(super) struct Appetite {
     bytes: u64,
     /// Bytes purged before their time of which nobody has wanted any back yet.
     purged_early: u64,
+    /// The least that lay about after any of it was taken, since then.
+    least: u64,
     /// When both were last halved, monotonic ns; zero before the first look at the clock.
     halved_at: u64,
 }
 
 impl Appetite {
     pub(super) const fn new() -> Self {
-        Self { bytes: 0, purged_early: 0, halved_at: 0 }
+        Self { bytes: 0, purged_early: 0, least: u64::MAX, halved_at: 0 }
     }
 
     /// Bytes are taken that have no memory behind them.
@@ -45,13 +47,21 @@ impl Appetite {
         self.bytes += back;
     }
 
+    /// Of what lies about some was taken, and so much is left.
+    pub(super) fn serve(&mut self, left: u64) {
+        self.least = self.least.min(left);
+    }
+
     fn fade(&mut self, now: u64) {
         if self.halved_at == 0 {
             self.halved_at = now;
         } else if now.saturating_sub(self.halved_at) >= HALVES {
             self.halved_at = now;
-            self.bytes /= 2;
             self.purged_early /= 2;
+            let least = core::mem::replace(&mut self.least, u64::MAX);
+            if least > CACHE + HELPINGS / 2 * self.bytes {
+                self.bytes /= 2;
+            }
         }
     }
 }
@@ -225,18 +235,38 @@ fn purge_in_group(first: u32, end: u32) {
 mod tests {
     use super::*;
 
+    const START: u64 = 10 * HALVES;
+
+    fn missed(bytes: u64) -> Appetite {
+        let mut appetite = Appetite::new();
+        appetite.purged_early = bytes;
+        appetite.miss(bytes / 2 + 1);
+        appetite.miss(bytes / 2 + 1);
+        assert_eq!((appetite.bytes, appetite.purged_early), (bytes, 0), "no more is missed than was purged");
+        appetite.fade(START);
+        appetite
+    }
+
     #[test]
     fn what_was_missed_is_forgotten_by_halves_from_the_first_look_on() {
-        let mut appetite = Appetite::new();
-        appetite.purged_early = 100;
-        appetite.miss(60);
-        appetite.miss(60);
-        assert_eq!((appetite.bytes, appetite.purged_early), (100, 0), "no more is missed than was purged");
-        let start = 10 * HALVES;
-        appetite.fade(start);
-        appetite.fade(start + HALVES - 1);
+        let mut appetite = missed(100);
+        appetite.fade(START + HALVES - 1);
         assert_eq!(appetite.bytes, 100);
-        appetite.fade(start + HALVES);
+        appetite.fade(START + HALVES);
         assert_eq!(appetite.bytes, 50);
+    }
+
+    #[test]
+    fn what_is_needed_again_and_again_is_not_forgotten() {
+        let mut appetite = missed(100);
+        for turn in 1..10 {
+            appetite.serve(CACHE + HALVES);
+            appetite.serve(CACHE + 100 * HELPINGS / 2);
+            appetite.fade(START + turn * HALVES);
+            assert_eq!(appetite.bytes, 100);
+        }
+        appetite.serve(CACHE + 100 * HELPINGS / 2 + 1);
+        appetite.fade(START + 10 * HALVES);
+        assert_eq!(appetite.bytes, 50, "so much was never taken");
     }
 }
