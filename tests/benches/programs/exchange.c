@@ -13,7 +13,9 @@ typedef struct {
 static void *work(void *argument) {
     Task *task = (Task *)argument;
     Random random = seeded(task->seed);
-    for (uint64_t i = 0; i < task->exchanges; i++) {
+    /* Tasks share lines, and shall not while they are at work. */
+    uint64_t exchanges = task->exchanges, freed = 0;
+    for (uint64_t i = 0; i < exchanges; i++) {
         size_t size = realistic(&random);
         void *fresh = filled(block(size), size, 1);
         /* A few blocks are used up at home before one is given away. */
@@ -23,10 +25,11 @@ static void *work(void *argument) {
         }
         void *old = __atomic_exchange_n(&places[below(&random, PLACES)], fresh, __ATOMIC_ACQ_REL);
         if (old != NULL) {
-            task->freed += word(old);
+            freed += word(old);
             free(old);
         }
     }
+    task->freed = freed;
     return NULL;
 }
 

@@ -11,13 +11,15 @@ typedef struct {
 static void *work(void *argument) {
     Task *task = (Task *)argument;
     Random random = seeded(task->seed);
+    /* Tasks share lines, and shall not while they are at work. */
+    uint64_t replacements = task->replacements, sum = 0;
     void **table = (void **)calloc(SLOTS, sizeof *table);
     must(table != NULL);
-    for (uint64_t i = 0; i < task->replacements; i++) {
+    for (uint64_t i = 0; i < replacements; i++) {
         /* Three of four go into the few places whose blocks die young. */
         uint64_t slot = below(&random, 4) ? below(&random, YOUNG) : below(&random, SLOTS);
         if (table[slot] != NULL) {
-            task->sum += word(table[slot]);
+            sum += word(table[slot]);
             free(table[slot]);
         }
         size_t size = realistic(&random);
@@ -27,6 +29,7 @@ static void *work(void *argument) {
         free(table[i]);
     }
     free(table);
+    task->sum = sum;
     return NULL;
 }
 

@@ -35,7 +35,9 @@ static void *produce(void *argument) {
 
 static void *consume(void *argument) {
     Queue *queue = (Queue *)argument;
-    for (uint64_t got = 0; got < queue->count; got += HAND) {
+    /* The producer uses the queue's lines meanwhile. */
+    uint64_t count = queue->count, sum = 0;
+    for (uint64_t got = 0; got < count; got += HAND) {
         void *hand[HAND];
         pthread_mutex_lock(&queue->lock);
         while (queue->put - queue->taken < HAND) {
@@ -47,10 +49,11 @@ static void *consume(void *argument) {
         pthread_cond_broadcast(&queue->changed);
         pthread_mutex_unlock(&queue->lock);
         for (int i = 0; i < HAND; i++) {
-            queue->sum += word(hand[i]);
+            sum += word(hand[i]);
             free(hand[i]);
         }
     }
+    queue->sum = sum;
     return NULL;
 }
 
