@@ -301,8 +301,9 @@ extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, f
         TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
         core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
     }
-    from.push(pointer);
+    // In this order: a thread that is cancelled in between and frees the old block is told so.
     entry.note(ledger::FREE);
+    from.push(pointer);
     let old = from.block_size().wrapping_sub(slack);
     // SAFETY: bins with blocks and those that a unit names were started; a ready record has a row.
     unsafe {
