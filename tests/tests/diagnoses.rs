@@ -31,7 +31,7 @@ const CASES: [Case; 12] = [
     case("survivors", "leak_suspected", Some(64), Some("culprit")),
     case("sawtooth", "leak_suspected", Some(64), Some("culprit")),
     case("warmup", "warming_up", Some(512), Some("culprit")),
-    case("pinned", "fragmentation", Some(4096), Some("culprit")),
+    case("pinned", "fragmentation", Some(1024), Some("culprit")),
     case("cached", "cache", None, None),
     case("churn", "churn", Some(320), Some("culprit")),
     case("threads", "thread_churn", None, None),
