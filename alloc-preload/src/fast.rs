@@ -1,5 +1,5 @@
-//! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call,
-//! no locked instruction, no system call, and a test holds them to that.
+//! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call
+//! (but `memcpy`, where `realloc` moves a block), no locked instruction, no system call, and a test holds them to that.
 
 pub(crate) mod slow;
 

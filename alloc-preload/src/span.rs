@@ -184,12 +184,6 @@ impl Spans {
         }
     }
 
-    /// So many bytes of what lies about are taken.
-    fn serve(&mut self, bytes: u64) {
-        globals().cached.sub_shared(bytes);
-        self.appetite.serve(globals().cached.get());
-    }
-
     /// Whether there is memory for this that was in use before.
     pub(crate) fn has_dirty(&mut self, wanted: Wanted) -> bool {
         self.find(wanted, [Kind::Dirty; 2], zone::open_to(&wanted.zone())).is_some()
@@ -240,7 +234,7 @@ impl Spans {
             self.link(first + units as u32, length - skip - units, kind, after, stamp);
         }
         match kind {
-            Kind::Dirty => self.serve(taken),
+            Kind::Dirty => globals().cached.sub_shared(taken),
             _ => {
                 globals().retained.sub_shared((units * UNIT) as u64);
                 self.appetite.miss((units * UNIT) as u64);
@@ -327,7 +321,7 @@ impl Spans {
                 self.link(end, (length - taken) as usize, kind, touched - share, stamp);
             }
             match kind {
-                Kind::Dirty => self.serve(share),
+                Kind::Dirty => globals().cached.sub_shared(share),
                 _ => globals().retained.sub_shared(bytes),
             }
             record.touched.set(record.touched.get() + share);

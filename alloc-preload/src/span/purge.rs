@@ -16,7 +16,7 @@ pub(super) const CACHE: u64 = 4 << 20;
 const UNFIT: u64 = 1 << 20;
 /// Runs purged then at most.
 const UNFIT_RUNS: usize = 16;
-/// The appetite halves in this time, in ns, where half of it is not needed.
+/// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
 /// So many times the appetite may lie about before a freed run has others purged: who misses some of it is about to miss
@@ -29,15 +29,13 @@ pub(super) struct Appetite {
     bytes: u64,
     /// Bytes purged before their time of which nobody has wanted any back yet.
     purged_early: u64,
-    /// The least that lay about after any of it was taken, since then.
-    least: u64,
     /// When both were last halved, monotonic ns; zero before the first look at the clock.
     halved_at: u64,
 }
 
 impl Appetite {
     pub(super) const fn new() -> Self {
-        Self { bytes: 0, purged_early: 0, least: u64::MAX, halved_at: 0 }
+        Self { bytes: 0, purged_early: 0, halved_at: 0 }
     }
 
     /// Bytes are taken that have no memory behind them.
@@ -47,21 +45,13 @@ impl Appetite {
         self.bytes += back;
     }
 
-    /// Of what lies about some was taken, and so much is left.
-    pub(super) fn serve(&mut self, left: u64) {
-        self.least = self.least.min(left);
-    }
-
     fn fade(&mut self, now: u64) {
         if self.halved_at == 0 {
             self.halved_at = now;
         } else if now.saturating_sub(self.halved_at) >= HALVES {
             self.halved_at = now;
+            self.bytes /= 2;
             self.purged_early /= 2;
-            let least = core::mem::replace(&mut self.least, u64::MAX);
-            if least > CACHE + HELPINGS / 2 * self.bytes {
-                self.bytes /= 2;
-            }
         }
     }
 }
@@ -254,19 +244,5 @@ mod tests {
         assert_eq!(appetite.bytes, 100);
         appetite.fade(START + HALVES);
         assert_eq!(appetite.bytes, 50);
-    }
-
-    #[test]
-    fn what_is_needed_again_and_again_is_not_forgotten() {
-        let mut appetite = missed(100);
-        for turn in 1..10 {
-            appetite.serve(CACHE + HALVES);
-            appetite.serve(CACHE + 100 * HELPINGS / 2);
-            appetite.fade(START + turn * HALVES);
-            assert_eq!(appetite.bytes, 100);
-        }
-        appetite.serve(CACHE + 100 * HELPINGS / 2 + 1);
-        appetite.fade(START + 10 * HALVES);
-        assert_eq!(appetite.bytes, 50, "so much was never taken");
     }
 }
