@@ -253,6 +253,7 @@ impl Slab {
     ///
     /// # Safety
     /// The caller owns the slab and the bin, and `carved < capacity`.
+    // As `wake`.
     #[inline(never)]
     pub(crate) unsafe fn carve(&self, bin: &Bin) -> u32 {
         debug_assert!(self.carved.get() < self.capacity.get());

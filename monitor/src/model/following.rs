@@ -118,7 +118,9 @@ impl Following {
             if let Some(threads) = &mut process.threads {
                 threads.starts_per_second = rate(threads.started, then.started);
                 threads.ends_per_second = rate(threads.ended, then.ended);
-                threads.ended_lately = threads.ends_per_second.unwrap_or(0.0) * seconds.min(RATE_AGE);
+                let watched = threads.ends_per_second.unwrap_or(0.0) * seconds.min(RATE_AGE);
+                // Until it has been watched for so long, the look by itself may know of more.
+                threads.ended_lately = if seconds < RATE_AGE { watched.max(threads.ended_lately) } else { watched };
                 for row in &mut threads.rows {
                     let before = then.threads.get(&(row.tid, row.start_time)).copied().unwrap_or_default();
                     row.allocations_per_second = rate(row.allocations, before[0]);
@@ -254,6 +256,23 @@ mod tests {
         let threads = last.threads.unwrap();
         assert_eq!((threads.ends_per_second, threads.rows[0].frees_per_second), (Some(12.0), Some(7.0)));
         assert_eq!(threads.ended_lately, 60.0);
+    }
+
+    #[test]
+    fn what_a_first_look_says_of_ended_threads_holds_until_enough_was_watched() {
+        let mut following = Following::new(Rules::default());
+        let lately: Vec<f64> = (0..=6)
+            .map(|second| {
+                let mut process = look(|process| {
+                    let threads = process.threads.as_mut().unwrap();
+                    threads.ended += 15 * second;
+                    threads.ended_lately = 70.0;
+                });
+                following.take(&mut process, CREATED.plus_seconds(20 + second), Detail::Full);
+                process.threads.unwrap().ended_lately
+            })
+            .collect();
+        assert_eq!(lately, [70.0, 70.0, 70.0, 70.0, 70.0, 75.0, 75.0]);
     }
 
     #[test]
