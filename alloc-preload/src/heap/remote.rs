@@ -15,6 +15,7 @@ use crate::slab::Slab;
 use crate::sync::{AtomicPtr, AtomicU32, Cell, Ordering};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::ptr::null_mut;
+use core::sync::atomic::compiler_fence;
 use shm_layout::class::GRANULE;
 
 /// What other threads write, on a line of its own.
@@ -101,9 +102,12 @@ impl Heap {
             set_link(block, chain.first.get());
             set_hint(block, chain.follow(block));
         }
-        if chain.first.replace(block).is_null() {
+        // In this order: a thread that is cancelled in between must not leave a chain without an end.
+        if chain.first.get().is_null() {
             chain.last.set(block);
+            compiler_fence(Ordering::SeqCst);
         }
+        chain.first.set(block);
         let bytes = chain.bytes.get() + size;
         chain.bytes.set(bytes);
         if left.is_null() && bytes >= BATCH { hand_over(chain) } else { left }

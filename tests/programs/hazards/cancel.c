@@ -235,7 +235,7 @@ static void cancel_everywhere(void (*call)(void), size_t size) {
     stepped_size = size;
     last_step = 0;
     for (ended = false; !ended;) {
-        last_step = last_step + (last_step < 80 ? 1 : last_step / 4);
+        last_step = last_step + (last_step < 160 ? 1 : last_step / 4);
         steps = 0;
         block = malloc(size);
         pthread_t thread;
