@@ -226,3 +226,24 @@ fn a_thread_that_comes_by_its_vfork_child_is_listed_under_its_own_number() {
     let listed: Vec<_> = seen.list("/threads/rows").iter().filter_map(|row| row["tid"].as_i64()).collect();
     assert!(listed.contains(&thread) && listed.len() == 2, "{listed:?} without {thread}");
 }
+
+/// Ends a thread at the instructions of a call (see `everycancel.c`); how many there are.
+fn cancel_in_the_middle(call: &str, option: (&str, &str)) -> usize {
+    // Bound at the start and without stubs: nothing of the dynamic linker is stepped through.
+    let mut command = Command::new(compiled("everycancel.c", &["-fno-plt", "-Wl,-z,now"]));
+    command.arg(call).env(option.0, option.1).preload().finish().success().out().trim().parse().unwrap()
+}
+
+#[test]
+fn the_old_block_of_a_cancelled_realloc_is_handed_out_once() {
+    // Where the realloc had got further, the handler's free is one too many, and is told so.
+    let steps = cancel_in_the_middle("move", ("STATSALLOC_MISUSE", "count"));
+    assert!(steps > 100, "{steps} instructions");
+}
+
+#[test]
+fn a_thread_cancelled_while_it_receives_for_an_idle_heap_holds_no_lock() {
+    // Without decay time the heaps of threads that end are idle at once.
+    let steps = cancel_in_the_middle("left", ("STATSALLOC_DECAY_MS", "0"));
+    assert!(steps > 1000, "{steps} instructions");
+}

@@ -8,6 +8,7 @@
 use super::{Heap, slab_at, usage};
 use crate::bin::Bin;
 use crate::bin::prefetch;
+use crate::cancel::Shelter;
 use crate::central::{heap, id_of};
 use crate::harden;
 use crate::misuse;
@@ -69,9 +70,17 @@ impl Heap {
         // SAFETY: the caller's.
         let left = unsafe { self.send(id, block, bin.block_size()) };
         if !left.is_null() {
-            self.receive(left);
+            self.receive_left(left);
         }
         bin
+    }
+
+    /// As `receive`, off the fast path.
+    #[cold]
+    #[inline(never)]
+    fn receive_left(&self, left: *mut u8) {
+        let _shelter = Shelter::enter();
+        self.receive(left);
     }
 
     /// Makes the bin ready for a class that this heap has not used itself.

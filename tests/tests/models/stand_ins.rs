@@ -26,6 +26,17 @@ pub(crate) mod boot {
     }
 }
 
+pub(crate) mod cancel {
+    /// Nobody is cancelled.
+    pub(crate) struct Shelter;
+
+    impl Shelter {
+        pub(crate) fn enter() -> Self {
+            Self
+        }
+    }
+}
+
 pub(crate) mod clock {
     use std::sync::atomic::{AtomicU64, Ordering};
 
