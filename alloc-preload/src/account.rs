@@ -38,12 +38,12 @@ unsafe extern "C" {
     static __libc_single_threaded: core::ffi::c_char;
 }
 
-/// A heap's side of the accounting, requested bytes and allocated ones. `balance = limit - room` is what the heap has
+/// A heap's side of the accounting, requested bytes and allocated ones. `balance = floor + room` is what the heap has
 /// added to the live bytes (negative where it frees others' blocks); `flushed` is the part of it that is in the global
 /// totals.
 #[repr(C)]
 pub(crate) struct Account {
-    limit: [Cell<u64>; 2],
+    floor: [Cell<u64>; 2],
     flushed: [Cell<u64>; 2],
     /// Bytes of the permitted error that this heap may use up.
     lease: Cell<u64>,
@@ -55,8 +55,9 @@ pub(crate) struct Account {
 #[cold]
 pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let (requested, allocated, calls) = room::read(hot.room.get());
+    let top = room::top(hot.room_mask.load(Ordering::Relaxed));
     // Of a large block, every call settles anyway.
-    let rises = calls == 0 && (requested < 0 || allocated < 0) && allocated > -(ALONE.cast_signed());
+    let rises = calls == 0 && (requested > top || allocated > top) && allocated < top + ALONE.cast_signed();
     flush(hot, &heap.account, rises && is_alone(globals()));
 }
 
@@ -75,9 +76,9 @@ fn flush(hot: &Hot, account: &Account, climbing: bool) {
     let alone = is_alone(globals);
     let (requested, allocated, _) = room::read(hot.room.get());
     let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
-        let (Some(limit), Some(flushed)) = (account.limit.get(i), account.flushed.get(i)) else { return 0 };
-        let balance = limit.get().wrapping_sub(room.cast_unsigned());
-        limit.set(balance);
+        let (Some(floor), Some(flushed)) = (account.floor.get(i), account.flushed.get(i)) else { return 0 };
+        let balance = floor.get().wrapping_add(room.cast_unsigned());
+        floor.set(balance);
         let change = balance.wrapping_sub(flushed.replace(balance));
         let now = if alone { total.add_owned(change) } else { total.add_shared(change) };
         let now = now.cast_signed().max(0).cast_unsigned();
@@ -99,13 +100,17 @@ fn flush(hot: &Hot, account: &Account, climbing: bool) {
     // Both ways as much as is leased. Where the peak is nearer, no further than that, and as far in all.
     let lease = account.lease.get();
     let is_near = alone && !climbing && below.iter().any(|&below| below < lease);
-    let [up_requested, up_allocated] = below.map(|below| if is_near { below.min(lease / 2) } else { lease });
-    for (limit, up) in account.limit.iter().zip([up_requested, up_allocated]) {
-        limit.set(limit.get().wrapping_add(up));
+    let mask = room::mask(lease.checked_ilog2().map_or(0, |log2| log2 + u32::from(!is_near)));
+    let down = below.map(|below| {
+        let up = if is_near { below.min(lease / 2) } else { lease };
+        room::top(mask).cast_unsigned().saturating_sub(up)
+    });
+    for (floor, down) in account.floor.iter().zip(down) {
+        floor.set(floor.get().wrapping_sub(down));
     }
-    hot.room.set(room::word(up_requested, up_allocated));
-    let width = lease.checked_ilog2().map_or(0, |log2| log2 + u32::from(!is_near));
-    hot.room_mask.store(room::mask(width), Ordering::Relaxed);
+    let [requested, allocated] = down;
+    hot.room.set(room::word(requested, allocated));
+    hot.room_mask.store(mask, Ordering::Relaxed);
     hot.set_ready(climbing);
 }
 
@@ -179,8 +184,8 @@ pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 }
 
 fn shift(account: &Account, requested: u64, allocated: u64) {
-    for (limit, change) in account.limit.iter().zip([requested, allocated]) {
-        limit.set(limit.get().wrapping_add(change));
+    for (floor, change) in account.floor.iter().zip([requested, allocated]) {
+        floor.set(floor.get().wrapping_add(change));
     }
 }
 
@@ -197,7 +202,7 @@ pub(crate) fn open(hot: &Hot, heap: &Heap) {
 }
 
 fn clear(hot: &Hot, account: &Account, mask: u64) {
-    for cell in account.limit.iter().chain(&account.flushed) {
+    for cell in account.floor.iter().chain(&account.flushed) {
         cell.set(0);
     }
     account.lease.set(0);

@@ -6,6 +6,7 @@ use crate::ledger::NARROW;
 use crate::room;
 use core::arch::asm;
 use core::cell::Cell;
+use core::hint::cold_path;
 use core::ptr::{NonNull, null};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::ClassCounters;
@@ -19,9 +20,8 @@ pub(crate) struct Bin {
     /// Blocks that it takes.
     pub(crate) most: Cell<u32>,
     /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
-    /// count as signed.
-    tag_base: Cell<u32>,
-    block_size: Cell<u32>,
+    /// count as signed. As wide as the sums that it goes into.
+    tag_base: Cell<usize>,
     /// The class's counters in the heap's row.
     line: Cell<*const ClassCounters>,
     /// What one block takes from the room when it is allocated, requested bytes apart.
@@ -93,7 +93,6 @@ impl Bin {
             count: Cell::new(0),
             most: Cell::new(0),
             tag_base: Cell::new(0),
-            block_size: Cell::new(0),
             line: Cell::new(null()),
             charge: Cell::new(0),
             credit: Cell::new(0),
@@ -108,8 +107,7 @@ impl Bin {
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
         let size = class.block_size();
         self.widen(class);
-        self.tag_base.set((size as u32).wrapping_sub(NARROW.into()));
-        self.block_size.set(size as u32);
+        self.tag_base.set(size.wrapping_sub(NARROW.into()));
         self.line.set(line);
         self.charge.set(room::charge(size));
         self.credit.set(room::credit(size));
@@ -146,6 +144,7 @@ impl Bin {
     pub(crate) fn push(&self, block: *mut u8) -> bool {
         let index = self.count.get();
         if index >= self.most.get() {
+            cold_path();
             return false;
         }
         // SAFETY: `index < most`
@@ -187,19 +186,23 @@ impl Bin {
 
     #[inline(always)]
     pub(crate) fn block_size(&self) -> usize {
-        self.block_size.get() as usize
+        self.tag_base.get().wrapping_add(NARROW.into())
     }
 
     /// Tag of a live block of so many requested bytes whose slack is narrow; only the low byte counts.
     #[inline(always)]
     pub(crate) fn tag(&self, requested: usize) -> u32 {
-        self.tag_base.get().wrapping_sub(requested as u32)
+        (self.tag_base.get() as u32).wrapping_sub(requested as u32)
     }
 
     /// Requested bytes of a live block with this narrow tag.
     #[inline(always)]
     pub(crate) fn requested(&self, tag: u8) -> usize {
-        self.tag_base.get().wrapping_sub(i32::from(tag.cast_signed()).cast_unsigned()) as usize
+        let mut negated = isize::from(tag.cast_signed()).cast_unsigned().wrapping_sub(self.tag_base.get());
+        // The compiler would turn the subtraction round, and need another instruction for each sum that this goes into.
+        // SAFETY: touches nothing.
+        unsafe { asm!("/* {} */", inout(reg) negated, options(pure, nomem, nostack, preserves_flags)) };
+        negated.wrapping_neg()
     }
 
     /// The counters.

@@ -13,6 +13,7 @@ use crate::slab::Slab;
 use crate::thread::{self, hot, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
+use core::hint::cold_path;
 use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
 use slow::{allocate_slow, allocate_zeroed_large, free_slow, reallocate_slow, usable_size_slow};
 
@@ -112,11 +113,13 @@ pub(crate) fn free(pointer: *mut u8) {
     let tag = entry.check();
     let owner = unit.owner();
     if !hot.takes(owner) {
+        cold_path();
         return free_elsewhere(pointer, hot, place);
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
     if !ledger::is_narrow(tag) {
+        cold_path();
         return free_wide(pointer, hot, place);
     }
     if !bin.push(pointer) {

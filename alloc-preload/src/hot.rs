@@ -233,7 +233,7 @@ impl Hot {
     /// As `charge`, for any block whose bytes fit.
     #[inline(always)]
     pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {
-        self.is_outside(self.set_room(self.room.get().wrapping_sub(room::requested(requested).wrapping_add(charge))))
+        self.is_outside(self.move_room((requested as u64).wrapping_add(charge)))
     }
 
     /// As `credit`, for any block whose bytes fit.
@@ -245,22 +245,21 @@ impl Hot {
     /// As `give_room`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
     #[inline(always)]
     pub(crate) fn hand_back(&self, requested: usize, credit: u64) -> u64 {
-        self.set_room(room::requested(requested).wrapping_add(credit).wrapping_add(self.room.get()))
+        self.move_room(credit.wrapping_sub(requested as u64))
     }
 
     /// Room after a live block of `old` requested bytes has become one of `new`; as `credit`.
     #[inline(always)]
     pub(crate) fn exchange_room(&self, old: usize, new: usize) -> bool {
-        let change = room::requested(old).wrapping_sub(room::requested(new));
-        self.is_outside(self.set_room(self.room.get().wrapping_add(change).wrapping_add(1)))
+        self.is_outside(self.move_room((new as u64).wrapping_sub(old as u64).wrapping_add(room::CALL)))
     }
 
     /// Room after a live block in one bin's class has become one in another's; as `credit`.
     #[inline(always)]
     pub(crate) fn replace(&self, old: usize, from: &Bin, new: usize, to: &Bin) -> bool {
-        let given = room::requested(old).wrapping_add(from.credit.get());
-        let taken = room::requested(new).wrapping_add(to.charge.get());
-        self.is_outside(self.set_room(self.room.get().wrapping_add(given).wrapping_sub(taken)))
+        let given = from.credit.get().wrapping_sub(old as u64);
+        let taken = to.charge.get().wrapping_add(new as u64);
+        self.is_outside(self.move_room(given.wrapping_add(taken)))
     }
 
     /// Whether the account has to be settled.
@@ -290,7 +289,8 @@ impl Hot {
     }
 
     #[inline(always)]
-    fn set_room(&self, room: u64) -> u64 {
+    fn move_room(&self, change: u64) -> u64 {
+        let room = change.wrapping_add(self.room.get());
         if !BARE {
             self.room.set(room);
         }
