@@ -25,7 +25,7 @@ use crate::segment;
 use crate::stats::globals;
 use crate::thread;
 use crate::window::{self, WINDOW, huge};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use recount::{go_on, recount};
 use shm_layout::class::UNIT;
 use shm_layout::layout::{Row, SHARED_ROW};
@@ -33,6 +33,8 @@ use snapshot::{SNAPSHOT, carried, counters, live};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static BY_HAND: AtomicBool = AtomicBool::new(false);
+/// Whose fork the copy of the counters is for: the thread's pointer; 0 between forks.
+static COPIES: AtomicUsize = AtomicUsize::new(0);
 /// What lies in the segment's place.
 static PLACE: AtomicU32 = AtomicU32::new(OWN);
 
@@ -69,7 +71,8 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Copies the counters. Takes no lock: other handlers and libc hold theirs.
+/// Copies the counters. Takes no lock: other handlers and libc hold theirs. From glibc 2.36 on the handlers of several
+/// threads' forks run at the same time: then one of them has the copy, and the others' children make their own.
 unsafe extern "C" fn prepare() {
     // A child that has not come to `recover` yet has counted nothing: what it was given is right for its children too.
     if !wiped().ready.get() {
@@ -78,15 +81,25 @@ unsafe extern "C" fn prepare() {
     let Some(segment) = boot::segment() else { return };
     background::pause();
     huge::forked();
-    // SAFETY: glibc runs one fork's handlers at a time.
-    unsafe { SNAPSHOT.sums().take(segment) };
+    if COPIES.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
+        // SAFETY: whoever finds the word zero has the copy to itself.
+        unsafe { SNAPSHOT.sums().take(segment) };
+    }
+}
+
+/// The calling thread's pointer, which is that of the only thread in the child as well.
+fn this_thread() -> usize {
+    misuse::pointers().1
 }
 
 unsafe extern "C" fn parent() {
     if wiped().ready.get() {
         background::resume();
-        // SAFETY: as in `prepare`. A later raw fork must not find it.
-        unsafe { SNAPSHOT.sums().taken = false };
+        if COPIES.load(Ordering::Relaxed) == this_thread() {
+            // SAFETY: as in `prepare`. A later raw fork must not find it.
+            unsafe { SNAPSHOT.sums().taken = false };
+            COPIES.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -98,6 +111,11 @@ unsafe extern "C" fn child() {
     }
     // A child that has left its parent's segment already may have counted something since.
     if !wiped().ready.get() && PLACE.load(Ordering::Relaxed) == OWN {
+        // SAFETY: the child's only thread.
+        let snapshot = unsafe { SNAPSHOT.sums() };
+        if COPIES.swap(0, Ordering::Relaxed) != this_thread() || !snapshot.taken {
+            snapshot.take(segment);
+        }
         PLACE.store(if segment.leave() { SCRATCH } else { NOTHING }, Ordering::Relaxed);
     }
 }

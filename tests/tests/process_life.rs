@@ -310,3 +310,8 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
         }
     }
 }
+
+#[test]
+fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
+    Command::new(program("manyforks.c")).args(["4", "100"]).preload().finish().success();
+}

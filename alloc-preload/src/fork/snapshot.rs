@@ -23,7 +23,7 @@ pub(super) struct Sums {
 
 pub(super) struct Snapshot(UnsafeCell<Sums>);
 
-// SAFETY: written by the `prepare` handler, one fork at a time (glibc's lock), read by the child's only thread.
+// SAFETY: written by the `prepare` handler of one fork at a time, read by the child's only thread.
 unsafe impl Sync for Snapshot {}
 
 pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
