@@ -270,16 +270,26 @@ fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
     account::charge(hot, heap, size, class.block_size());
 }
 
+/// Another thread has freed the block while a call was at it.
+const FREED_MEANWHILE: Wrong = Wrong::NotLive(ledger::FREE);
+
 /// Frees a block. `Err` if the pointer is no live block.
 pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong> {
     let block = Block::sealed_at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
     if !block.give(heap) {
-        return Err(Wrong::NotLive(ledger::FREE));
+        return Err(FREED_MEANWHILE);
     }
     block.count_out(hot, heap, size);
     Ok(())
+}
+
+/// Gives back a live block that was not counted.
+fn give_uncounted(heap: &Heap, pointer: *mut u8) {
+    if let Ok(block) = Block::at(pointer) {
+        block.give(heap);
+    }
 }
 
 /// Resizes a live block, in place where its class or span allows. `Err` if the pointer is no live block; null, with
@@ -320,9 +330,11 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
             }
             let taken = take_or_reclaim(heap, size, || Large::take_grown(heap, old, size));
             let Some(new) = taken.filter(|&new| large.move_to(new, size)) else { return Ok(core::ptr::null_mut()) };
-            if large::claim(large.unit, block.tag) {
-                large.give();
+            if !large::claim(large.unit, block.tag) {
+                give_uncounted(heap, new.address());
+                return Err(FREED_MEANWHILE);
             }
+            large.give();
             large::count_out(hot, heap, old, old_size);
             large::count_in(hot, heap, size, new.allocated());
             return counted(new.address());
@@ -338,8 +350,11 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     let used = if harden::is_on() { old } else { old_size };
     // SAFETY: two different live blocks of at least that many bytes.
     unsafe { core::ptr::copy_nonoverlapping(pointer, new, used.min(size)) };
+    if !block.give(heap) {
+        give_uncounted(heap, new);
+        return Err(FREED_MEANWHILE);
+    }
     block.count_out(hot, heap, old_size);
-    block.give(heap);
     match (class, new_large) {
         (Some(class), _) => count_small(hot, heap, class, size),
         (None, Some(large)) => large::count_in(hot, heap, size, large.allocated()),

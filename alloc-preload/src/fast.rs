@@ -19,9 +19,8 @@ use slow::{allocate_slow, allocate_zeroed_large, free_slow, reallocate_slow, usa
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
 ///
-/// Plainly: find the class, take its current slab's first free block, note the slack, count. Deviations: 1. large
-/// classes, threads without a heap, exhausted slabs and damaged lists all look like an empty list; 2. one comparison
-/// tells whether the accounts have to be settled.
+/// Plainly: find the class's bin, take its topmost block, note the slack, count. Deviations: 1. threads without a heap
+/// have empty bins; 2. one comparison tells whether the accounts have to be settled.
 #[inline(always)]
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     allocate_or::<OrNull>(size)
@@ -290,8 +289,9 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
 extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, from: &Bin, to: &Bin) -> *mut u8 {
     // SAFETY: `place_of` answered with it.
     let entry = unsafe { TABLES.entry(place) };
+    let tag = entry.check();
     // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return reallocate_slow(pointer, size) };
+    let Some(slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
     let Some((_, lines)) = hot.ready() else { return reallocate_slow(pointer, size) };
     if from.is_full() {
         return reallocate_slow(pointer, size);
@@ -303,6 +303,13 @@ extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, f
     unsafe {
         TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
         core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
+    }
+    if entry.check() != tag {
+        // Another thread has freed the old block meanwhile. The slow path says so.
+        // SAFETY: what lies in a bin is a block of the window.
+        unsafe { TABLES.entry_of(block) }.note(ledger::FREE);
+        to.push(block);
+        return reallocate_slow(pointer, size);
     }
     // In this order: a thread that is cancelled in between and frees the old block is told so.
     entry.note(ledger::FREE);

@@ -30,7 +30,7 @@ pub(crate) struct MisuseActions {
     pub(crate) wild: MisuseAction,
     /// A pointer that may be another allocator's block. A warning comes once for each caller.
     pub(crate) foreign: MisuseAction,
-    /// A free list that does not hold together.
+    /// Memory of the heap that was overwritten: a block on its way to its owner, or what a hardened heap finds.
     pub(crate) list: MisuseAction,
 }
 
@@ -239,7 +239,7 @@ fn huge(value: &[u8]) -> Option<Huge> {
 
 fn decay(value: &[u8]) -> Option<Option<u32>> {
     match value {
-        b"never" | b"-1" => Some(None),
+        b"never" => Some(None),
         _ => number(value).map(Some),
     }
 }

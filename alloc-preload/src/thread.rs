@@ -228,7 +228,7 @@ const ROUNDS: usize = 2;
 /// the dynamic linker lets it: there are 1,024 keys, and where none is left, threads end unseen (see [`gone`]).
 pub(crate) fn watch_exits() {
     let mut key = 0;
-    // SAFETY: `key` is writable and `thread_ends` stays loaded: a preloaded library is never unloaded.
+    // SAFETY: `key` is writable and `thread_ends` stays loaded: the library is linked so that it is never unloaded.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0 {
         EXIT_KEY.store(key, Ordering::Relaxed);
         if hot().is_ready() {

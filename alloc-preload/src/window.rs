@@ -65,7 +65,7 @@ pub(crate) struct Window {
     heap_count: AtomicUsize,
     /// Units whose ledger is accessible, and whose records in each table are.
     ledger_ready: AtomicUsize,
-    records_ready: [AtomicUsize; growth::RECORDS],
+    records_ready: [AtomicUsize; growth::RECORD_TABLES],
     chunked: AtomicUsize,
     /// Not zero once unused address space has been given up: then the tables, too, have to be mapped as they grow.
     released: AtomicUsize,
@@ -88,7 +88,7 @@ pub(crate) static WINDOW: Window = Window {
     heaps: AtomicUsize::new(0),
     heap_count: AtomicUsize::new(0),
     ledger_ready: AtomicUsize::new(0),
-    records_ready: [const { AtomicUsize::new(0) }; growth::RECORDS],
+    records_ready: [const { AtomicUsize::new(0) }; growth::RECORD_TABLES],
     chunked: AtomicUsize::new(0),
     released: AtomicUsize::new(0),
     over_limit: AtomicUsize::new(0),

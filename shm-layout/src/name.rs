@@ -5,7 +5,7 @@
 pub const PREFIX: &str = "statsalloc.";
 /// Where POSIX shared-memory objects appear.
 pub const DIRECTORY: &str = "/dev/shm/";
-/// How many names a process tries: `n` runs from 1 to this.
+/// Where the plain name is taken, `n` runs from 1 to this.
 pub const MAX_SUFFIX: u32 = 63;
 /// Longest name in bytes.
 pub const MAX_LEN: usize = PREFIX.len() + 10 + 1 + 10;

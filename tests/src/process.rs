@@ -1,7 +1,7 @@
 //! Commands with a deadline, and the handshake with a test program.
 //!
 //! A test program writes one line when it has come to a point of interest and waits for one byte to go on
-//! (`programs/handshake.h`); no test sleeps.
+//! (`programs/handshake.h`), so that neither waits for a time.
 
 use crate::artefacts::library;
 use std::io::{Read, Write};

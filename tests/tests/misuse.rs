@@ -304,3 +304,22 @@ fn a_free_with_another_size_than_was_asked_for_is_told() {
     let finished = misuse("wrong-size", Some("interior=count")).success();
     assert_eq!(finished.err(), "");
 }
+
+#[test]
+fn a_block_that_is_freed_while_a_realloc_copies_it_is_freed_once() {
+    // Small to large, to another class from the bin, likewise larger; large to small.
+    for [size, new_size] in [["20000", "100000"], ["20000", "5000"], ["20000", "30000"], ["100000", "20000"]] {
+        let mut command = Command::new(program("freedmeanwhile.c"));
+        let mut running = command.args([size, new_size]).env("STATSALLOC_MISUSE", "warn").preload().begin();
+        assert_eq!(running.line(), "0", "{size} to {new_size} is handed out");
+        let seen = snapshot(running.pid());
+        assert_eq!(seen.number("/misuse/double_frees"), 1, "{}", seen.0["misuse"]);
+        for class in seen.list("/size_classes").iter().filter(|class| class["block_size"].as_i64() >= Some(5000)) {
+            assert_eq!(class["allocations"], class["frees"], "{size} to {new_size}: {class}");
+        }
+        running.go();
+        let finished = running.finish();
+        assert!(finished.err().starts_with("statsalloc: use after free: realloc("), "{finished:?}");
+        assert_eq!(finished.err().lines().count(), 1, "{finished:?}");
+    }
+}

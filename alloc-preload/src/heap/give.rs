@@ -41,6 +41,9 @@ impl Heap {
             }
             return true;
         }
+        if entry.check() != tag {
+            return false;
+        }
         if harden::is_on() {
             // SAFETY: a block of ours that was just freed.
             unsafe { harden::spoil(block, class.block_size()) };

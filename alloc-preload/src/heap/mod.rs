@@ -1,6 +1,6 @@
 //! Heaps: one thread's slabs, and how they come, change hands and go.
 //!
-//! A heap hands out and takes back blocks by its bins (see `hot`). Behind them lie the slabs: an empty bin is filled from
+//! A heap hands out and takes back blocks by its bins (see `bin`). Behind them lie the slabs: an empty bin is filled from
 //! one, and what a full bin cannot take returns to its slab.
 //!
 //! Every slab of a heap is in one state: *current* (the class takes blocks from it), *partial* (on the class's list),

@@ -5,7 +5,7 @@
 //! | `0`         | no block starts here (also what fresh and purged memory reads as) |
 //! | `0x10..=0x4F` | a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
-//! | [`PENDING`] | freed by another thread, not yet back on its slab's free list |
+//! | [`PENDING`] | freed by another thread, not yet back with its owner |
 //! | [`CONFINED`] | freed, in its heap's quarantine |
 //! | [`FREE`]    | a block starts here that was live once |
 //! | [`FRESH`]   | a carved block starts here that was never live |
@@ -101,7 +101,8 @@ impl Entry {
         BARE || self.get() == PENDING
     }
 
-    /// What becomes of a block, for the one thread that owns its slab, or holds the central lock for spans.
+    /// What becomes of a block, for the one thread that may say: that of its slab, whoever holds the central lock where
+    /// nobody owns it, the holder of a span.
     #[inline(always)]
     pub(crate) fn note(&self, tag: u8) {
         if !BARE {

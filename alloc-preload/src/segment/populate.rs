@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use shm_layout::layout::*;
 
-/// Header, globals and class table.
+/// Header, globals, class table, and the ring of foreign callers.
 const START_BYTES: usize = TOTALS_OFFSET;
 /// Rows become accessible in steps of this many bytes.
 const ACCESS_STEP: usize = 128 << 10;

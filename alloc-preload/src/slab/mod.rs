@@ -54,7 +54,7 @@ pub(crate) enum State {
     Partial = 1,
     /// Has none; on its heap's list of full slabs.
     Full = i32::MAX,
-    /// Wholly free, kept for the next need; on no list.
+    /// Wholly free, kept for the next need; on its heap's list of those.
     Spare = -2,
     /// Its thread has ended; on the central list for the class.
     Abandoned = -3,

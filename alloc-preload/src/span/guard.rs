@@ -58,10 +58,12 @@ pub(crate) unsafe fn install(page: *mut u8) -> bool {
     }
     // SAFETY: the caller's.
     match unsafe { os::guard(page, PAGE) } {
-        Ok(()) => {
-            KIND.store(MARK, Ordering::Relaxed);
-            true
-        }
+        Ok(()) => match KIND.compare_exchange(UNKNOWN, MARK, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) | Err(MARK) => true,
+            // Another thread's page was refused just now, and kinds are never mixed. One that stays is for `remove`.
+            // SAFETY: the caller's.
+            Err(_) => unsafe { os::unguard(page, PAGE).or_else(|_| os::map_over(page, PAGE)) }.is_err(),
+        },
         Err(Errno(libc::ENOMEM)) => false,
         Err(_) => {
             // Kinds are never mixed. A kernel that knew the advice refuses it for memory that was locked since.

@@ -8,12 +8,11 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::UNIT;
 
 /// Tables of records.
-pub(super) const RECORDS: usize = 5;
+pub(super) const RECORD_TABLES: usize = 5;
 /// Records become accessible for this many units at a time.
 const RECORD_STEP: usize = 1024;
 
-/// Adds the next `chunks` chunks to the window: their number of units, or an error with nothing changed but tables made
-/// accessible. In chunked mode they are vacant: each part is mapped by [`occupy`] when it is wanted. Under the central
+/// Adds the next `chunks` chunks to the window: their units, or an error with nothing changed but tables made accessible. In chunked mode they are vacant: each part is mapped by [`occupy`] when it is wanted. Under the central
 /// lock.
 pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     let window = &WINDOW;
@@ -148,7 +147,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// The tables of records, which grow together.
-    const RECORDS: [Self; RECORDS] = [Self::Units, Self::Heads, Self::Slabs, Self::Runs, Self::Chunks];
+    const RECORDS: [Self; RECORD_TABLES] = [Self::Units, Self::Heads, Self::Slabs, Self::Runs, Self::Chunks];
 
     const fn bit(self) -> usize {
         1 << self as usize

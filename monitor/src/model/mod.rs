@@ -225,13 +225,13 @@ pub(crate) struct Rates {
 /// Wrong frees since the start.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Misuse {
-    /// Pointers outside the window.
+    /// Other allocators' blocks.
     pub(crate) foreign_frees: u64,
     /// Blocks freed twice.
     pub(crate) double_frees: u64,
-    /// Pointers into the window at which no live block starts.
+    /// Pointers at which no live block starts, and frees with a wrong size.
     pub(crate) invalid_frees: u64,
-    /// Free lists found overwritten.
+    /// Memory found overwritten.
     pub(crate) corruptions: u64,
     /// The last events, and the last callers of foreign frees, oldest first.
     pub(crate) last: Vec<MisuseEvent>,

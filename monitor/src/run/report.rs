@@ -19,10 +19,13 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
     let follower = Follower::start(std::process::id())?;
     command.env(KEEP.0, KEEP.1);
     let started = Instant::now();
-    let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
+    let mut child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
     let pid = Pid::from_child(&child);
-    let handle =
-        pidfd_open(pid, PidfdFlags::empty()).map_err(|cause| failure(format!("following the program: {cause}")))?;
+    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|cause| {
+        // It would run on without anybody who waits for it.
+        let _ = child.kill().and_then(|()| child.wait());
+        failure(format!("following the program: {cause}"))
+    })?;
     caught.forward_to(handle);
     // The program has its own limit by now.
     raise_descriptor_limit();

@@ -72,9 +72,9 @@ pub(crate) fn run(
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
     let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
     let watched = Watched { child, log: path.clone(), command: program.line() };
-    let code = tui::watch(watched, interval, terminal)?;
+    let code = tui::watch(watched, interval, terminal);
     eprintln!("statsmon: the output of {} is in {}", program.name(), path.display());
-    Ok(code)
+    code
 }
 
 /// A new file that only this user may read.

@@ -177,7 +177,7 @@ static FAMILIES: &[Family] = &[
     counter("malloc_threads_ended_total", "Threads that have ended.", |process| {
         one(process.threads.as_ref().map(|threads| threads.ended))
     }),
-    counter("malloc_misuses_total", "Wrong frees and damaged free lists.", |process| {
+    counter("malloc_misuses_total", "Wrong frees, and memory of the heap found overwritten.", |process| {
         let Some(misuse) = &process.misuse else { return Vec::new() };
         let kinds = [
             ("double", misuse.double_frees),

@@ -118,7 +118,7 @@ fn describe_misuse(misuse: &Misuse) -> Option<String> {
         (misuse.double_frees, "double frees"),
         (misuse.invalid_frees, "invalid frees"),
         (misuse.foreign_frees, "foreign frees"),
-        (misuse.corruptions, "corrupted free lists"),
+        (misuse.corruptions, "corruptions"),
     ];
     let kinds = kinds.iter().filter(|(number, _)| *number > 0);
     let found: Vec<String> = kinds.map(|(number, kind)| format!("{kind} {}", count(*number))).collect();

@@ -231,7 +231,7 @@ pub(crate) fn code(caller: &str, module: Option<&str>, offset: Option<&str>) -> 
     }
 }
 
-/// All wrong frees and damaged lists.
+/// All wrong frees and corruptions.
 pub(crate) fn misuse_count(misuse: &Misuse) -> u64 {
     [misuse.foreign_frees, misuse.double_frees, misuse.invalid_frees, misuse.corruptions]
         .into_iter()

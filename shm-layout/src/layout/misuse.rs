@@ -13,9 +13,9 @@ pub enum MisuseKind {
     InteriorFree = 2,
     /// No block ever started there, or its memory has long been given back.
     NeverAllocated = 3,
-    /// The pointer lies outside the window.
+    /// The block is another allocator's.
     Foreign = 4,
-    /// A free list had been overwritten, by a write after free or an overflow.
+    /// A freed block on its way to its owner had been overwritten, by a write after free or an overflow.
     CorruptFreeList = 5,
     /// A block was written to beyond its end (hardened heaps).
     Overrun = 6,

@@ -169,13 +169,14 @@ pub struct Globals {
     pub adopted: Counter,
     /// Times a large block's pages were moved instead of copied.
     pub page_moves: Counter,
-    /// Pointers outside the window given to free or realloc.
+    /// Frees and reallocs of other allocators' blocks.
     pub foreign_frees: Counter,
     /// Blocks freed twice.
     pub double_frees: Counter,
-    /// Pointers into the window at which no live block starts.
+    /// Pointers at which no live block starts, in the window or outside, and frees with a wrong size.
     pub invalid_frees: Counter,
-    /// Free lists found overwritten.
+    /// Memory found overwritten: blocks on their way to their owner and, in a hardened heap, what lies behind blocks and
+    /// in freed ones.
     pub corruptions: Counter,
     /// Misuse events ever recorded, foreign frees not among them; event `n` lies in slot `n % MISUSES`.
     pub misuse_events: Counter,
@@ -251,7 +252,8 @@ pub struct ClassCounters {
     pub requested_in: Counter,
     /// Size class: blocks carved, plus blocks in slabs taken back into use. Bucket: allocated bytes.
     pub capacity_in: Counter,
-    /// Size class: carved blocks of slabs that became wholly free. Bucket: allocated bytes freed.
+    /// Size class: carved blocks of slabs that became wholly free, and blocks whose pages were given back. Bucket:
+    /// allocated bytes freed.
     pub capacity_out: Counter,
     /// Slabs taken into use. Bucket: unused.
     pub slabs_in: Counter,

@@ -29,7 +29,8 @@ pub struct LineTotals {
     pub requested_out: u64,
     /// Size class: blocks carved or taken back into use. Bucket: bytes allocated.
     pub capacity_in: u64,
-    /// Size class: carved blocks of slabs that became wholly free. Bucket: allocated bytes freed.
+    /// Size class: carved blocks of slabs that became wholly free, and blocks whose pages were given back. Bucket:
+    /// allocated bytes freed.
     pub capacity_out: u64,
     /// Slabs taken into use.
     pub slabs_in: u64,
@@ -63,7 +64,7 @@ impl LineTotals {
         self.free_list_length().saturating_mul(self.block_size)
     }
 
-    /// Slabs with at least one live block.
+    /// Slabs in use: with a live block, or current.
     pub fn slabs(&self) -> u64 {
         self.slabs_in.saturating_sub(self.slabs_out)
     }

@@ -40,11 +40,11 @@ pub(crate) mod cancel {
 pub(crate) mod clock {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Never stands still.
     pub(crate) fn last() -> u64 {
         0
     }
 
+    /// Never stands still.
     pub(crate) fn read() -> u64 {
         static NOW: AtomicU64 = AtomicU64::new(1);
         NOW.fetch_add(1, Ordering::Relaxed)

@@ -210,7 +210,7 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         let kinds = [
             (misuse.double_frees, "double"),
             (misuse.invalid_frees, "invalid"),
-            (misuse.corruptions, "damaged list"),
+            (misuse.corruptions, "corrupt"),
             (misuse.foreign_frees, "foreign"),
         ];
         let seen = kinds.iter().filter(|(times, _)| *times != 0);

@@ -99,7 +99,7 @@ fn lines(process: &Process) -> Vec<(String, bool)> {
         let mark = if bugs { "! " } else { "" };
         lines.push((
             format!(
-                "{mark}misuse: {} double, {} invalid, {} damaged lists, {} foreign",
+                "{mark}misuse: {} double, {} invalid, {} corrupt, {} foreign",
                 count(misuse.double_frees),
                 count(misuse.invalid_frees),
                 count(misuse.corruptions),
