@@ -16,6 +16,8 @@ pub(crate) enum Error {
     NoSuchPid(u32),
     /// No preloaded process has this name.
     NoSuchName(String),
+    /// What was asked for does not go together.
+    Usage(String),
     /// Several processes have this name.
     Ambiguous { name: String, pids: Vec<u32> },
     /// The process runs without the library.
@@ -55,7 +57,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::Unreadable { .. } => 1,
-            Self::Ambiguous { .. } => 2,
+            Self::Usage(_) | Self::Ambiguous { .. } => 2,
             Self::NoSuchPid(_) | Self::NoSuchName(_) => 3,
             Self::NotPreloaded { .. } | Self::Unpublished { .. } => 4,
             Self::NotPermitted { .. } => 5,
@@ -70,6 +72,7 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { what, cause } => write!(out, "{what}: {cause}"),
+            Self::Usage(message) => out.write_str(message),
             Self::Unreadable { pid, cause } => {
                 write!(out, "process {pid}: its statistics cannot be read: {cause}; if this lasts, restart the program")
             }

@@ -10,6 +10,14 @@ pub const MAX_SUFFIX: u32 = 63;
 /// Longest name in bytes.
 pub const MAX_LEN: usize = PREFIX.len() + 10 + 1 + 10;
 
+/// How long a dead process's object is kept from when a sweep found it dead, in seconds. Library and monitor both sweep.
+pub const DEAD_SECONDS: u64 = 300;
+/// How many of them are kept at most.
+pub const DEAD_KEPT: usize = 16;
+/// Permission bit set on an object that was found dead (the sticky bit): it means nothing for a file, and setting it dates
+/// the file's status. Nothing else says when its process died.
+pub const DEAD_MARK: u32 = 0o1000;
+
 /// A segment's name, without directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentName {

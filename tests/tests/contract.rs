@@ -1,4 +1,4 @@
-//! The JSON contract: every field, its type, and how derived figures fit together.
+//! The JSON contract: the fields it began with, their types, and how derived figures fit together.
 
 use serde_json::Value;
 use std::process::Command;

@@ -170,7 +170,9 @@ impl Segment {
     fn open_up(&self, row: usize) -> Result<(), Refusal> {
         const WHAT: &str = "no room in /dev/shm";
         populate::reset();
-        populate::start(*self).map_err(Refusal::failed(WHAT))?;
+        // Of a full file system the kernel says that the address is bad.
+        let known = |errno: Errno| Some(errno).filter(|errno| errno.0 != libc::EFAULT);
+        populate::start(*self).map_err(|errno| Refusal { what: WHAT, errno: known(errno) })?;
         if populate::row(*self, row) { Ok(()) } else { Err(Refusal { what: WHAT, errno: None }) }
     }
 

@@ -2,18 +2,11 @@
 //!
 //! The last state of a crashed process stays readable for a while. Since nothing touches the object when its process
 //! dies, the first sweeper that finds it dead marks it (the sticky bit, which means nothing for a file, and which
-//! dates its status); [`KEPT_NS`] later it is removed. Where more than [`KEPT`] dead ones lie about, the oldest go.
+//! dates its status); [`DEAD_SECONDS`] later it is removed. Where more than [`DEAD_KEPT`] dead ones lie about, the oldest go.
 
 use super::object::{self, Dead, MODE, Path, is_own_object};
 use crate::os;
-use shm_layout::name::SegmentName;
-
-/// How long a dead process's object is kept from when it was found dead.
-const KEPT_NS: u64 = 300 * 1_000_000_000;
-/// How many of them are kept at most.
-const KEPT: usize = 16;
-/// Set on an object that was found dead.
-const MARK: u32 = libc::S_ISVTX;
+use shm_layout::name::{DEAD_KEPT, DEAD_MARK, DEAD_SECONDS, SegmentName};
 
 /// Most pieces of the directory read in one sweep, of some 25 names each.
 const READS: usize = 8;
@@ -67,11 +60,11 @@ impl Sweep {
         if !is_own_object(&status) {
             return;
         }
-        let marked = status.mode & MARK != 0;
+        let marked = status.mode & DEAD_MARK != 0;
         if self.now == 0 {
             self.now = os::clock_ns(libc::CLOCK_REALTIME);
         }
-        let expired = marked && self.now.saturating_sub(status.changed_ns) > KEPT_NS;
+        let expired = marked && self.now.saturating_sub(status.changed_ns) > DEAD_SECONDS * 1_000_000_000;
         if marked && !expired {
             self.keep((status.changed_ns, pid, suffix));
             return;
@@ -83,7 +76,7 @@ impl Sweep {
             dead.unlink(path.as_c_str());
             self.removed += 1;
         } else {
-            dead.set_mode(MODE | MARK);
+            dead.set_mode(MODE | DEAD_MARK);
             self.keep((self.now, pid, suffix));
         }
     }
@@ -100,7 +93,7 @@ impl Sweep {
 
     /// Removes the oldest where too many are kept.
     fn thin_out(&self) {
-        for &(found, pid, suffix) in self.oldest.iter().take(self.dead.saturating_sub(KEPT)) {
+        for &(found, pid, suffix) in self.oldest.iter().take(self.dead.saturating_sub(DEAD_KEPT)) {
             let path = Path::of(pid, suffix);
             if found != u64::MAX
                 && let Some(dead) = Dead::open(path.as_c_str())

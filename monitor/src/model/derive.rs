@@ -4,7 +4,7 @@ mod misuse;
 mod threads;
 
 use super::history::ClassSeries;
-use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Scale, Slot};
+use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Slot};
 use super::rates::{self, Sample};
 use super::time::Time;
 use super::{ClassHistory, History, Large, LargeClass, Limits, Line, Point, Process, SizeClass, State, Totals};
@@ -310,22 +310,37 @@ pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
 
 /// The three series, and the seconds' slots as they were written.
 ///
-/// Rings that were never due belong to a program that has gone idle in its first moments: it has been since what it is
-/// at `present`.
+/// What a slot holds is older than the end of its period, by some time that the program has let pass. The last one of a
+/// ring has nothing behind it that would say more: at the end of its period the program was what it is at `present`, or a
+/// dead one was at its end. Rings that were never due belong to a program that has gone idle in its first moments: it has
+/// been that since.
 fn history(reader: &Reader<'_>, now: Time, dead: bool, present: Option<Point>) -> (History, Vec<Slot>) {
     let created = Time(reader.identity().created_realtime_ns);
     let idle = present.filter(|_| !dead && reader.globals().last_second == 0);
-    let slots = |ring| -> Vec<Slot> {
-        let written: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
-        if written.is_empty() { idle.map(|point| (0, point)).into_iter().collect() } else { written }
+    // Nobody knows when a dead process died: its history ends with the second in which it last wrote.
+    let end = if dead { created.plus_seconds(reader.globals().last_second).min(now) } else { now };
+    let written = |ring| -> Vec<Slot> {
+        let mut slots: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
+        if slots.is_empty() {
+            slots.extend(idle.map(|point| (0, point)));
+        }
+        slots
     };
-    let rings: [(Vec<Slot>, Scale); 3] =
-        [(slots(Ring::Seconds), EVERY_SECOND), (slots(Ring::Minutes), EVERY_MINUTE), (slots(Ring::Hours), EVERY_HOUR)];
-    // Nobody knows when a dead process died: its history ends with the last thing it wrote.
-    let end = rings.iter().flat_map(|(slots, scale)| slots.last().map(|slot| history::end_of(slot.0, *scale, created)));
-    let end = if dead { end.max().unwrap_or(created).min(now) } else { now };
-    let [seconds, minutes, hours] = rings.map(|(slots, scale)| (history::fill(&slots, scale, created, end), slots));
-    (History { seconds: seconds.0, minutes: minutes.0, hours: hours.0 }, seconds.1)
+    let series = |mut slots: Vec<Slot>, scale| {
+        if let (Some(last), Some(point)) = (slots.last_mut(), present)
+            && history::end_of(last.0, scale, created) <= end
+        {
+            last.1 = point;
+        }
+        history::fill(&slots, scale, created, end)
+    };
+    let seconds = written(Ring::Seconds);
+    let history = History {
+        seconds: series(seconds.clone(), EVERY_SECOND),
+        minutes: series(written(Ring::Minutes), EVERY_MINUTE),
+        hours: series(written(Ring::Hours), EVERY_HOUR),
+    };
+    (history, seconds)
 }
 
 fn point(totals: &shm_layout::reader::TotalsCopy) -> Point {

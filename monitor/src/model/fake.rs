@@ -119,6 +119,7 @@ impl Fake {
     /// Writes the seconds' slot of period `number`.
     pub(crate) fn second(&mut self, number: u64, requested: u64, allocations: u64) {
         let start = TOTALS_OFFSET + (number as usize % SECONDS) * size_of::<TotalsSlot>();
+        self.global(offset_of!(Globals, last_second), number + 1);
         let values = [number + 1, requested, requested + 8, 16, 32, allocations, 0, requested];
         for (position, value) in values.into_iter().enumerate() {
             self.word(start + 8 * position, value);

@@ -5,7 +5,7 @@ use super::diagnosis::Kind;
 use super::diagnosis::rules::Rules;
 use super::fake::{CREATED, Fake, about, busy};
 use super::following::Following;
-use super::{History, Line, Process, State};
+use super::{History, Line, Point, Process, State};
 use shm_layout::class::{BUCKETS, CLASSES};
 use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals, Row};
 use std::mem::offset_of;
@@ -51,12 +51,19 @@ fn a_thread_shows_only_what_it_did_itself() {
 
 #[test]
 fn the_history_of_the_dead_ends_with_their_last_sign() {
-    let live = busy().process(about(State::Live), 12).history.unwrap();
-    let dead = busy().process(about(State::Crashed), 12);
+    let mut fake = busy();
+    // Of a minute that had not ended.
+    fake.minute(0, 3, 100, 7);
+    let live = fake.process(about(State::Live), 12).history.unwrap();
+    let dead = fake.process(about(State::Crashed), 12);
     assert_eq!(live.seconds.len(), 12);
     let dead_history = dead.history.unwrap();
     assert_eq!(dead_history.seconds.len(), 8);
     assert_eq!(dead_history.seconds[2].requested_bytes, 1_000);
+    // What came after the last slot was written has been since its end.
+    let requested = |seconds: &[Point]| seconds[6..].iter().map(|point| point.requested_bytes).collect::<Vec<_>>();
+    assert_eq!(requested(&dead_history.seconds), [60_000, 103_500]);
+    assert_eq!(requested(&live.seconds), [60_000, 103_500, 103_500, 103_500, 103_500, 103_500]);
     assert_eq!((dead.uptime_seconds, dead.rates.allocations_per_second), (None, None));
 }
 

@@ -16,7 +16,8 @@ use std::time::Instant;
 /// Starts the program, waits for its end and reports. Returns its exit code.
 pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> {
     let caught = Caught::start()?;
-    let follower = Follower::start(std::process::id())?;
+    // Where nothing is published, the program runs all the same.
+    let follower = Follower::start(std::process::id()).inspect_err(|error| eprintln!("statsmon: {error}")).ok();
     command.env(KEEP.0, KEEP.1);
     let started = Instant::now();
     let mut child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
@@ -31,7 +32,7 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
     raise_descriptor_limit();
     let status = wait(pid)?;
     let seconds = started.elapsed().as_secs_f64();
-    let followed = follower.finish();
+    let followed = follower.map(Follower::finish).unwrap_or_default();
     let ending = Ending { command: program.line(), how: describe(status), seconds, pid: child.id() };
     let mut out = BufWriter::new(io::stderr().lock());
     // A report that nobody reads is no reason to change the program's status.

@@ -207,7 +207,8 @@ impl Attached {
             // It may have become another program meanwhile, and that was said of the other one.
             && !self.segment.is_orphaned()
         {
-            let resident = self.residency.of(proc, &heap_ranges(&reader), self.segment.bytes(), context.among);
+            let (ranges, published) = (heap_ranges(&reader), self.segment.bytes());
+            let resident = self.residency.of(proc, &ranges, published, present.memory.rss, context.among);
             update(&mut self.about, proc, present, resident);
             if detail == Detail::Full {
                 self.about.cgroup = self.cgroup.of(proc);

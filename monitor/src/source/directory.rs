@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::model::Time;
 use crate::model::time::NANOS;
 use rustix::fs::{FlockOperation, Mode, flock};
-use shm_layout::name::{DIRECTORY, SegmentName};
+use shm_layout::name::{DEAD_KEPT, DEAD_MARK, DEAD_SECONDS, DIRECTORY, SegmentName};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -49,21 +49,13 @@ pub(crate) fn entry(name: &[u8]) -> Option<Entry> {
     Some(Entry { pid, suffix, name: SegmentName::new(pid, suffix).as_str().to_owned() })
 }
 
-/// A dead process's segment stays readable for so long after it was found dead.
-const KEEP_SECONDS: f64 = 300.0;
-/// And at most so many stay.
-const KEEP: usize = 16;
-/// Set on an object that was found dead, by the library's sweep too: it means nothing for a file, and setting it dates
-/// the file's status. Nothing else says when its process died.
-const MARK: Mode = Mode::SVTX;
-
 /// Removes segments that dead processes left behind: old ones, and the oldest where there are many. Those of other
 /// users stay: the directory is sticky.
 pub(crate) fn sweep(entries: &[Entry], now: Time) {
     let mut dead: Vec<LeftOver<'_>> = entries.iter().filter_map(|entry| LeftOver::examine(entry, now)).collect();
     dead.sort_by_key(|left_over| std::cmp::Reverse((left_over.found, left_over.made)));
     for (position, left_over) in dead.iter().enumerate() {
-        if position >= KEEP || now.seconds_since(left_over.found) > KEEP_SECONDS {
+        if position >= DEAD_KEPT || now.seconds_since(left_over.found) > DEAD_SECONDS as f64 {
             left_over.remove();
         }
     }
@@ -86,12 +78,12 @@ impl<'a> LeftOver<'a> {
             Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(NANOS).saturating_add(nanoseconds.unsigned_abs()))
         };
         let mode = Mode::from_raw_mode(about.mode());
-        let found = if mode.contains(MARK) {
+        let found = if mode.contains(Mode::from_raw_mode(DEAD_MARK)) {
             time(about.ctime(), about.ctime_nsec())
         } else {
             // Of another user's nothing can be changed, and nothing removed.
             let permissions = mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
-            let _ = rustix::fs::fchmod(&file, permissions | MARK);
+            let _ = rustix::fs::fchmod(&file, permissions | Mode::from_raw_mode(DEAD_MARK));
             now
         };
         Some(Self { entry, found, made: time(about.mtime(), about.mtime_nsec()), file })

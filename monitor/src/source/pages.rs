@@ -131,7 +131,7 @@ mod tests {
         assert!(resident(&File::open("/proc/self/maps").unwrap(), &[own.range()]).is_err());
         match resident(&pagemap, &[own.range()]) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTTY) => {
-                tests::require::skipped("needs a kernel with PAGEMAP_SCAN");
+                ::tests::require::skipped("needs a kernel with PAGEMAP_SCAN");
                 return;
             }
             nothing => assert_eq!(nothing.unwrap(), 0),

@@ -8,14 +8,19 @@ use std::io::BufRead;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The share of a core that measuring may take, for all processes together.
+/// The share of a core that measuring may take, for all processes together,
 const SHARE: f64 = 0.001;
+/// and while a process's memory moves: what was measured is then soon wrong.
+const SHARE_MOVING: f64 = 0.01;
+/// It moves when its RSS has changed by so large a part of what was measured.
+const MOVED: f64 = 1.0 / 64.0;
 
 /// The last measurement, and when the next is due.
 #[derive(Default)]
 pub(crate) struct Residency {
     last: Option<Measurement>,
-    due: Option<Instant>,
+    /// When the next is due, and when if the RSS, which then was so high, moves.
+    due: Option<(Instant, Instant, u64)>,
 }
 
 struct Measurement {
@@ -25,25 +30,35 @@ struct Measurement {
 
 impl Residency {
     /// Resident bytes of the address ranges and of the segment, which has `published` bytes, and the seconds since they
-    /// were measured. Unknown where this user may not know. `among` is the number of processes that share the time.
+    /// were measured. Unknown where this user may not know. `rss` is that of the process, `among` the number of
+    /// processes that share the time.
     pub(crate) fn of(
         &mut self,
         proc: &Proc,
         ranges: &[Range<u64>],
         published: u64,
+        rss: Option<u64>,
         among: usize,
     ) -> Option<(u64, f64)> {
-        if self.due.is_none_or(|due| Instant::now() >= due) {
+        let rss = rss.unwrap_or(0);
+        if self.due.is_none_or(|due| self.is_due(due, rss)) {
             let started = thread_cpu_time();
             let by_pages = || pages::resident(&proc.pagemap().ok()?, ranges).ok()?.checked_add(published);
             let by_mappings = || resident(proc.smaps().ok()?, ranges);
             let measured = by_pages().or_else(by_mappings);
             let when = Instant::now();
             let cost = thread_cpu_time().saturating_sub(started);
-            self.due = Some(when + cost.div_f64(SHARE) * u32::try_from(among).unwrap_or(u32::MAX));
+            let after = |share| when + cost.div_f64(share) * u32::try_from(among).unwrap_or(u32::MAX);
+            self.due = Some((after(SHARE), after(SHARE_MOVING), rss));
             self.last = measured.map(|bytes| Measurement { bytes, when });
         }
         self.last.as_ref().map(|last| (last.bytes, last.when.elapsed().as_secs_f64()))
+    }
+
+    fn is_due(&self, (still, moving, rss_then): (Instant, Instant, u64), rss: u64) -> bool {
+        let measured = self.last.as_ref().map_or(0, |last| last.bytes);
+        let has_moved = rss.abs_diff(rss_then) as f64 > MOVED * measured as f64;
+        Instant::now() >= if has_moved { moving } else { still }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The figures that the diagnosis goes by, all of them. README lists the same.
+//! The thresholds that the diagnosis goes by. README lists the same.
 
 /// A size is worth a word from so many bytes,
 const SIZE_BYTES: f64 = 8.0 * MIB;

@@ -10,7 +10,7 @@ const WORDS: [(&str, &str); 13] = [
     ("requested", "bytes the program asked for, live"),
     ("rounding", "what its blocks have beyond that"),
     ("allocated", "bytes of the blocks that hold them"),
-    ("pinned", "free blocks in slabs that still hold live ones"),
+    ("pinned", "free blocks in slabs that are in use"),
     ("cached", "free memory kept for reuse; given back after a while"),
     ("tables", "the allocator's own records"),
     ("other", "resident memory that none of these explains"),

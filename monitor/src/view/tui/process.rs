@@ -5,7 +5,7 @@ use super::app::App;
 use super::table::{Value, put};
 use super::theme::Theme;
 use crate::model::{Chain, Process, State};
-use crate::view::format::{bytes, count, short, signed_bytes, signed_change};
+use crate::view::format::{bytes, count, duration, short, signed_bytes, signed_change};
 use crate::view::verdict::{self, clock, misuse_count, span, verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,6 +16,8 @@ const NAME: u16 = 15;
 const NOW: u16 = 9;
 const CHANGE: u16 = 11;
 const SHARE: u16 = 5;
+/// Seconds after which the resident memory was measured long ago.
+const OLD: f64 = 2.0;
 /// Columns from which changes since the mark are shown.
 const WITH_MARK: u16 = 72;
 
@@ -190,6 +192,10 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         known(totals.peak_rss_bytes),
     );
     rows.push(row(105, 30, "peaks", peaks, Style::new()));
+    if let Some(age) = totals.resident_age_seconds.filter(|&age| age >= OLD) {
+        let text = format!("measured {} ago: what has changed since is in other and not heap", duration(age));
+        rows.push(row(55, 29, "resident", text, Style::new()));
+    }
     if let Some(limits) = &process.limits {
         let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}", span(left)));
         let (limit, used) = (limits.cgroup_limit_bytes, limits.cgroup_used_bytes);
