@@ -14,10 +14,10 @@ use std::time::Instant;
 pub(crate) fn snapshots(print: Print) -> Result<u8, Error> {
     let all = print.selection == Selection::All;
     let two = matches!(&print.selection, Selection::Targets(targets) if targets.len() == 2);
-    let against = print.against.as_deref().map(Against::read).transpose()?;
-    if against.is_some() && matches!(print.form, Form::Csv | Form::OpenMetrics) {
+    if print.against.is_some() && matches!(print.form, Form::Csv | Form::OpenMetrics) {
         return Err(Error::Usage("--against compares in text and JSON only".to_owned()));
     }
+    let against = print.against.as_deref().map(Against::read).transpose()?;
     let mut watcher = Watcher::new(print.selection.clone());
     let mut printed = 0;
     let mut next = Instant::now();

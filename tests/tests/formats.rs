@@ -132,6 +132,9 @@ fn two_processes_and_an_earlier_look_are_compared() {
         assert_eq!(refused.code(), 1);
         assert!(refused.err().contains(reason), "{}", refused.err());
     }
+    for form in ["csv", "openmetrics"] {
+        assert_eq!(ask(&["--format", form, &right, "--against", path]).code(), 2);
+    }
 }
 
 #[test]

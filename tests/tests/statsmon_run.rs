@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use tests::artefacts::{Folder, compiled};
+use tests::sandbox::{Sandbox, Shm};
 use tests::{Finished, Run, library, missing_privilege, program, snapshot, statsmon};
 
 fn run(arguments: &[&str]) -> Finished {
@@ -161,6 +162,22 @@ fn a_report_keeps_the_status_and_goes_to_stderr() {
     assert_eq!(run(&["--report", "--", "sh", "-c", "kill -KILL $$"]).code(), 128 + 9);
     assert_eq!(run(&["--report", "--", "sh", "-c", "kill -SEGV $$"]).code(), 128 + 11);
     assert_eq!(run(&["--report", "--", "true"]).code(), 0);
+}
+
+#[test]
+fn a_program_runs_under_a_report_that_nobody_can_publish_for() {
+    if missing_privilege() {
+        return;
+    }
+    for shm in [Shm::Absent, Shm::Small(8 << 10)] {
+        let mut command = Command::new(statsmon());
+        command.args(["run", "--report", "--", "sh", "-c", "echo out; exit 3"]).env("STATSALLOC_VERBOSE", "1");
+        let finished = command.with_shm(shm).finish();
+        assert_eq!((finished.code(), finished.out().as_str()), (3, "out\n"), "{finished:?}");
+        assert!(finished.err().contains("no statistics: it published none"), "{finished:?}");
+        // The number that the kernel has for a full file system there is that of a bad address.
+        assert!(!finished.err().contains("(error 14)"), "{finished:?}");
+    }
 }
 
 #[test]
