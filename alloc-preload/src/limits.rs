@@ -14,13 +14,27 @@ use core::ffi::{c_int, c_uint};
 /// What `prlimit` does, after giving up unused address space if that is about to be limited.
 pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
     let ours = pid == 0 || pid as u32 == os::pid();
-    // SAFETY: the interface requires `new` to be null or readable.
-    let limited = unsafe { new.as_ref() }.is_some_and(|limit| limit.rlim_cur != libc::RLIM64_INFINITY);
-    if ours && limited && resource == libc::RLIMIT_AS {
+    if ours && resource == libc::RLIMIT_AS && soft(new).is_some_and(|limit| limit != libc::RLIM64_INFINITY) {
         release();
     }
     // SAFETY: the caller's pointers, as the interface requires.
     answer(unsafe { os::set_limit(pid, resource, new, old) }.map(|()| 0))
+}
+
+/// The soft limit that is asked for; `None` where none is, or it cannot be read, which the system call then says.
+fn soft(new: *const libc::rlimit64) -> Option<libc::rlim64_t> {
+    let mut bytes = [0; size_of::<libc::rlim64_t>()];
+    const _: () = assert!(core::mem::offset_of!(libc::rlimit64, rlim_cur) == 0);
+    if new.is_null() {
+        return None;
+    }
+    let denied = Err(os::Errno(libc::EPERM));
+    match if segment::is_filtered() { denied } else { os::read_memory(new as usize, &mut bytes) } {
+        Ok(read) => (read == bytes.len()).then(|| libc::rlim64_t::from_ne_bytes(bytes)),
+        Err(os::Errno(libc::EFAULT)) => None,
+        // SAFETY: the interface requires it to be readable.
+        Err(_) => Some(unsafe { (*new).rlim_cur }),
+    }
 }
 
 /// What `mlockall` does. A part of the reservation that becomes accessible later is no new mapping, and would stay unlocked

@@ -19,10 +19,15 @@ pub(crate) use place::pointers;
 
 use crate::options::{MisuseAction, options};
 use crate::os;
+use crate::segment;
 use crate::stats::globals;
 use core::sync::atomic::{Ordering, fence};
 use message::Told;
-use shm_layout::layout::{Globals, MISUSES, MisuseKind};
+use place::Module;
+use shm_layout::layout::{Globals, MISUSES, MisuseKind, MisuseModule};
+
+/// Where the callers of the misuse events are from.
+type Modules = [MisuseModule; MISUSES];
 
 /// The call that was given a bad pointer, or that met the damage: an index into `CALLS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +74,6 @@ pub(crate) fn report(event: &Event) {
         }
         (place, module) = (Some(found), caller);
     }
-    record(globals(), event, kind);
     let actions = options().misuse;
     let action = match kind {
         MisuseKind::DoubleFree => actions.double,
@@ -78,11 +82,14 @@ pub(crate) fn report(event: &Event) {
         MisuseKind::Foreign => actions.foreign,
         MisuseKind::CorruptFreeList | MisuseKind::Overrun | MisuseKind::WrittenAfterFree => actions.list,
     };
-    if action == MisuseAction::Count || (action == MisuseAction::Warn && was_told) {
-        return;
-    }
-    if place.is_none() {
+    let is_silent = action == MisuseAction::Count || (action == MisuseAction::Warn && was_told);
+    // To look it up takes a while, and a program that goes on may do the same wrong thing very often.
+    if place.is_none() && !(is_silent && is_recorded(globals(), event.caller)) {
         module = place::look_up(event.address, event.caller).1;
+    }
+    record(globals(), event, kind, module.as_ref());
+    if is_silent {
+        return;
     }
     Told { event, place, module: module.as_ref() }.describe().print();
     if action == MisuseAction::Abort {
@@ -114,7 +121,7 @@ pub(crate) fn written_after_free(address: usize, block_size: usize, call: Call) 
 }
 
 /// Counts and records all but foreign pointers, which have a record of their own.
-fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
+fn record(globals: &Globals, event: &Event, kind: MisuseKind, module: Option<&Module>) {
     let counter = match kind {
         MisuseKind::DoubleFree => &globals.double_frees,
         MisuseKind::InteriorFree | MisuseKind::NeverAllocated | MisuseKind::WrongSize => &globals.invalid_frees,
@@ -123,7 +130,10 @@ fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     };
     counter.add_shared(1);
     let number = globals.misuse_events.add_shared(1);
-    let Some(slot) = globals.misuse.get((number % MISUSES as u64) as usize) else { return };
+    let index = (number % MISUSES as u64) as usize;
+    let Some(slot) = globals.misuse.get(index) else { return };
+    let modules = segment::misuse_modules();
+    let same = modules.and_then(|modules| slot_of(globals, modules, event.caller));
     slot.stamp.set(0);
     fence(Ordering::Release);
     slot.kind.store(kind as u32, Ordering::Relaxed);
@@ -134,7 +144,51 @@ fn record(globals: &Globals, event: &Event, kind: MisuseKind) {
     slot.requested_plus_one.set(event.block.and_then(|(_, requested)| requested).map_or(0, |bytes| bytes as u64 + 1));
     slot.time_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
     slot.tid.store(os::tid(), Ordering::Relaxed);
+    if let Some(modules) = modules
+        && let Some(from) = modules.get(index)
+    {
+        match (module, same) {
+            (Some(Module { path, offset }), _) => write(from, *offset, path.len() as u32, path.end().iter().copied()),
+            (None, Some(same)) if same == index => {}
+            (None, Some(same)) => copy(globals, modules, same, from),
+            (None, None) => from.len.store(0, Ordering::Relaxed),
+        }
+    }
     slot.stamp.set(number);
+}
+
+/// Whether it is recorded, with an event that is kept, where this caller is from.
+fn is_recorded(globals: &Globals, caller: usize) -> bool {
+    segment::misuse_modules().is_some_and(|modules| slot_of(globals, modules, caller).is_some())
+}
+
+/// The slot of an event from that caller whose module is known.
+fn slot_of(globals: &Globals, modules: &Modules, caller: usize) -> Option<usize> {
+    let mut slots = globals.misuse.iter().zip(modules);
+    slots.position(|(slot, module)| {
+        slot.stamp.get() != 0 && slot.caller.get() == caller as u64 && module.len.load(Ordering::Relaxed) != 0
+    })
+}
+
+/// Copies the module of slot `same`, unless another thread writes to that meanwhile.
+fn copy(globals: &Globals, modules: &Modules, same: usize, to: &MisuseModule) {
+    let (Some(slot), Some(module)) = (globals.misuse.get(same), modules.get(same)) else { return };
+    let stamp = slot.stamp.get();
+    fence(Ordering::Acquire);
+    let path = module.path.iter().map(|byte| byte.load(Ordering::Relaxed));
+    write(to, module.offset.get() as usize, module.len.load(Ordering::Relaxed), path);
+    fence(Ordering::Acquire);
+    if stamp == 0 || slot.stamp.get() != stamp {
+        to.len.store(0, Ordering::Relaxed);
+    }
+}
+
+fn write(to: &MisuseModule, offset: usize, length: u32, path: impl Iterator<Item = u8>) {
+    to.offset.set(offset as u64);
+    to.len.store(length, Ordering::Relaxed);
+    for (place, byte) in to.path.iter().zip(path) {
+        place.store(byte, Ordering::Relaxed);
+    }
 }
 
 /// Ends the program as `abort(3)` does: a handler of the program's runs first, a blocked or ignored signal does not

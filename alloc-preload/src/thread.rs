@@ -95,7 +95,7 @@ fn set_state(state: usize) {
 }
 
 /// Runs `work` with the calling thread's heap, or with the shared one. `None` when there is no memory even for that. Every
-/// slow path comes here, so no lock is ever held by a thread that can be cancelled.
+/// slow path comes here, and the end of a thread does likewise, so no lock is ever held by a thread that can be cancelled.
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
     let _shelter = Shelter::enter();
@@ -253,7 +253,9 @@ fn rearm(round: usize) {
     }
 }
 
+/// The thread may be cancelled here, too, and then is not seen again.
 unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
+    let _shelter = Shelter::enter();
     let round = round as usize;
     if round < ROUNDS { rearm(round + 1) } else { detach() }
 }

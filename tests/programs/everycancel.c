@@ -1,9 +1,10 @@
 /* A call of the allocator, and the end of its thread at any instruction: the handler of the trap that follows each
    cancels the thread there and then (PTHREAD_CANCEL_ASYNCHRONOUS). The calls:
    move  a realloc into another class, whose old block the cleanup handler frees, since the call has not returned;
+   end   what the allocator does at a thread's end, of one that may be cancelled only then (every 29th);
    left  frees of other threads' blocks, by which those of threads that have ended come along (every thirteenth).
    After each, no block is handed out twice, and nobody waits for what the thread held.
-   Usage: everycancel move|left. Prints the number of instructions. */
+   Usage: everycancel move|left|end. Prints the number of instructions, and waits. */
 #include "handshake.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,7 +15,7 @@
 
 #define MARK() __asm__ volatile("int3" ::: "memory")
 
-enum { TRAP_FLAG = 0x100, SIZE = 40, OTHER = 120, OWNERS = 8, BLOCKS = 600 };
+enum { TRAP_FLAG = 0x100, SIZE = 40, OTHER = 120, OWNERS = 8, BLOCKS = 600, HELD = 20, HELD_SIZE = 30000 };
 
 static volatile int steps, last_step;
 static atomic_bool ended;
@@ -62,6 +63,42 @@ static void *move(void *unused) {
     pthread_cleanup_pop(1);
     free(kept);
     return unused;
+}
+
+/* ---- end ---- */
+
+static pthread_key_t key;
+static void *volatile held[HELD];
+
+/* Made after the allocator's key, so it is called after that in each round; the allocator waits for the second one. */
+static void end_round(void *round) {
+    if (steps == last_step) {
+        return; /* cancelled, with the signal blocked */
+    }
+    MARK();
+    if (round == &held[0]) {
+        must(pthread_setspecific(key, (void *)&held[1]) == 0);
+    } else {
+        ended = true;
+    }
+}
+
+static void *hold_until_the_end(void *unused) {
+    for (int i = 0; i < HELD; i++) {
+        must((held[i] = malloc(HELD_SIZE)) != NULL);
+    }
+    must(pthread_setspecific(key, (void *)&held[0]) == 0);
+    must(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL) == 0);
+    return unused;
+}
+
+static void once_end(void) {
+    pthread_t thread;
+    start(&thread, hold_until_the_end, NULL);
+    join(thread);
+    for (int i = 0; i < HELD; i++) {
+        free(held[i]);
+    }
 }
 
 /* ---- left ---- */
@@ -142,28 +179,31 @@ static void *until_cancelled(void *unused) {
 
 int main(int count, char **arguments) {
     must(count == 2);
-    bool moves = strcmp(arguments[1], "move") == 0;
+    bool moves = strcmp(arguments[1], "move") == 0, ends = strcmp(arguments[1], "end") == 0;
     struct sigaction action = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO};
     pthread_t thread;
     /* The first cancellation of a process loads a library. */
     start(&thread, until_cancelled, NULL);
     must(pthread_cancel(thread) == 0);
     join(thread);
+    must(pthread_key_create(&key, end_round) == 0);
     must(sigaction(SIGTRAP, &action, NULL) == 0);
     must(sem_init(&ready, 0, 0) == 0 && sem_init(&freed, 0, 0) == 0 && sem_init(&gone, 0, 0) == 0);
     must(sem_init(&go[0], 0, 0) == 0 && sem_init(&go[1], 0, 0) == 0);
     for (ended = false; !ended;) {
-        last_step = last_step + (moves ? 1 : 13);
+        last_step = last_step + (moves ? 1 : ends ? 29 : 13);
         steps = 0;
         if (moves) {
             start(&thread, move, NULL);
             join(thread);
+        } else if (ends) {
+            once_end();
         } else {
             once_left();
         }
         start(&thread, check_blocks, NULL);
         join(thread);
     }
-    say("%d", steps);
+    pause_here("%d", steps);
     return 0;
 }

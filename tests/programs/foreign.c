@@ -1,7 +1,7 @@
 /* Blocks of the C library's own allocator, which a deeply bound library has reached past the preloaded one, are freed by
    twenty callers in two modules. Usage: foreign MODE DEEP CALLERS, with the paths of hazards/deep.c and callers.c
      once    caller n of 1 to 20 frees n blocks, one caller after the other
-     graver  as once, after a block of ours was freed twice
+     graver  as once, after a block of ours was freed, and freed twenty times more by the same place
      race    four threads have every caller free 500 blocks, all at the same time
      fork    as once, by a child as well, which caller 1 alone gives a second block
    It says "before", waits, does it, says "after" and a child's PID, and waits again. */
@@ -69,8 +69,9 @@ int main(int count, char **arguments) {
     pause_here("before");
     if (strcmp(arguments[1], "graver") == 0) {
         void *volatile block = malloc(100);
-        free(block);
-        free(block);
+        for (int i = 0; i < 21; i++) {
+            free(block);
+        }
     }
     if (strcmp(arguments[1], "race") == 0) {
         free_at_once();

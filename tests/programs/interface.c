@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 static int failures, checks;
 
@@ -285,6 +286,19 @@ static void aliases(void) {
     free1(strdup("from within the C library"));
 }
 
+/* Limits that the library looks at first. */
+static void limits(void) {
+    struct rlimit before, after, *volatile bad = (struct rlimit *)8;
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    errno = 0;
+    CHECK(setrlimit(RLIMIT_AS, bad) == -1 && errno == EFAULT);
+    errno = 0;
+    CHECK(prlimit(0, RLIMIT_AS, bad, NULL) == -1 && errno == EFAULT);
+    CHECK(prlimit(0, RLIMIT_AS, NULL, &after) == 0);
+    CHECK(after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+}
+
 static void not_in_glibc(void) {
     release cfree = symbol("cfree");
     void (*free_sized)(void *, size_t) = symbol("free_sized");
@@ -310,6 +324,7 @@ int main(int count, char **arguments) {
     questions();
     reports();
     aliases();
+    limits();
     if (preloaded) {
         not_in_glibc();
     }

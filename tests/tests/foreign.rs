@@ -167,15 +167,23 @@ fn a_child_counts_for_itself_and_tells_nothing_anew() {
 
 #[test]
 fn many_callers_push_no_graver_misuse_out() {
-    let mut running = begun(&program("foreign.c"), "graver");
+    if missing(&["addr2line"]) {
+        return;
+    }
+    let binary = program("foreign.c");
+    let mut running = begun(&binary, "graver");
     let seen = freed(&mut running);
     let pid = running.pid();
     let text_form = Command::new(statsmon()).arg("--once").arg(pid.to_string()).finish().success().out();
     let lines: Vec<_> = text_form.lines().filter(|line| line.contains("foreign: free(0x")).collect();
     assert_eq!(lines.len(), KEPT, "{text_form}");
-    let (graver, callers) = records(&seen).split_first().unwrap();
-    assert!(graver["kind"] == "double_free" && text_form.contains("  double free: free("), "{text_form}");
-    assert!(graver["frees"].is_null() && graver["module"].is_null(), "{graver}");
+    let (graver, callers) = records(&seen).split_at(KEPT);
+    assert!(text_form.contains("  double free: free("), "{text_form}");
+    for record in graver {
+        // Nothing was told of any of them; the place was looked up once.
+        assert!(record["kind"] == "double_free" && record["frees"].is_null(), "{record}");
+        assert_eq!(function(record, &binary), "main", "{record}");
+    }
     for (line, record) in lines.iter().zip(callers) {
         let place = format!("({}+{})", text(record, "module"), text(record, "module_offset"));
         assert!(line.contains(&place) && line.ends_with(" more from there"), "{line}");

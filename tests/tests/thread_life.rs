@@ -227,23 +227,39 @@ fn a_thread_that_comes_by_its_vfork_child_is_listed_under_its_own_number() {
     assert!(listed.contains(&thread) && listed.len() == 2, "{listed:?} without {thread}");
 }
 
-/// Ends a thread at the instructions of a call (see `everycancel.c`); how many there are.
-fn cancel_in_the_middle(call: &str, option: (&str, &str)) -> usize {
+/// Ends a thread at the instructions of a call (see `everycancel.c`): how many there are, and what is left.
+fn cancel_in_the_middle(call: &str, option: (&str, &str)) -> (usize, Snapshot) {
     // Bound at the start and without stubs: nothing of the dynamic linker is stepped through.
     let mut command = Command::new(compiled("everycancel.c", &["-fno-plt", "-Wl,-z,now"]));
-    command.arg(call).env(option.0, option.1).preload().finish().success().out().trim().parse().unwrap()
+    let mut running = command.arg(call).env(option.0, option.1).preload().begin();
+    let steps = running.line().parse().unwrap();
+    let seen = snapshot(running.pid());
+    running.go();
+    running.finish().success();
+    (steps, seen)
 }
 
 #[test]
 fn the_old_block_of_a_cancelled_realloc_is_handed_out_once() {
     // Where the realloc had got further, the handler's free is one too many, and is told so.
-    let steps = cancel_in_the_middle("move", ("STATSALLOC_MISUSE", "count"));
+    let (steps, _) = cancel_in_the_middle("move", ("STATSALLOC_MISUSE", "count"));
     assert!(steps > 100, "{steps} instructions");
 }
 
 #[test]
 fn a_thread_cancelled_while_it_receives_for_an_idle_heap_holds_no_lock() {
     // Without decay time the heaps of threads that end are idle at once.
-    let steps = cancel_in_the_middle("left", ("STATSALLOC_DECAY_MS", "0"));
+    let (steps, _) = cancel_in_the_middle("left", ("STATSALLOC_DECAY_MS", "0"));
     assert!(steps > 1000, "{steps} instructions");
+}
+
+#[test]
+fn a_thread_cancelled_at_its_end_holds_no_lock_and_is_seen_to_end() {
+    for option in [("STATSALLOC_DECAY_MS", "0"), ("STATSALLOC_DECAY_MS", "1000")] {
+        let (steps, seen) = cancel_in_the_middle("end", option);
+        assert!(steps > 500, "{steps} instructions");
+        // Between glibc's forgetting that there is anything to do and our being safe lie a hundred instructions at most.
+        let (live, ended) = (seen.number("/threads/live"), seen.number("/threads/ended"));
+        assert!(live <= 1 + 100 / 29 + 1 && ended > 50, "{live} live, {ended} ended");
+    }
 }

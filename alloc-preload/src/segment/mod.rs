@@ -286,9 +286,20 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
 
 /// The callers of foreign frees in this process's present segment; `None` before there is one.
 pub(crate) fn foreign_slots() -> Option<&'static [ForeignSlot; FOREIGNERS]> {
+    // SAFETY: they lie there; all atomics.
+    start().map(|base| unsafe { &*((base + FOREIGN_OFFSET) as *const _) })
+}
+
+/// Where the callers of the misuse events are from; as `foreign_slots`.
+pub(crate) fn misuse_modules() -> Option<&'static [MisuseModule; MISUSES]> {
+    // SAFETY: they lie there; all atomics.
+    start().map(|base| unsafe { &*((base + MODULES_OFFSET) as *const _) })
+}
+
+/// Where the present segment starts, with memory behind all that comes before the rings.
+fn start() -> Option<usize> {
     let base = PLACE[0].load(Ordering::Relaxed);
-    // SAFETY: as long as there are rows there is the start of the segment, which has memory behind it; all atomics.
-    (base != 0 && populate::rows_end() != 0).then(|| unsafe { &*((base + FOREIGN_OFFSET) as *const _) })
+    (base != 0 && populate::rows_end() != 0).then_some(base)
 }
 
 impl Refusal {

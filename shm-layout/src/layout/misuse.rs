@@ -57,6 +57,19 @@ pub const CALLS: [&str; 7] =
 /// Bytes kept of a module's path: its last.
 pub const MODULE_BYTES: usize = 96;
 
+/// Where the caller of a misuse event is from, where that is known. Written together with the event's slot, under its stamp.
+#[repr(C)]
+pub struct MisuseModule {
+    /// The caller's address in the terms of the module's file, as symbolisers take it.
+    pub offset: Counter,
+    /// Length of the module's path in bytes; 0 if the module is not known.
+    pub len: AtomicU32,
+    /// Reserved, zero.
+    pub reserved: AtomicU32,
+    /// The path, or where it is longer its end; any bytes.
+    pub path: [AtomicU8; MODULE_BYTES],
+}
+
 /// Somebody who gives the heap pointers that it did not hand out. Each is recorded once, at the first such pointer, and
 /// only `frees` changes afterwards. A writer first takes the slot, by storing its number with [`Self::WRITING`] set;
 /// where another is still writing, or has come later, it leaves the slot alone.

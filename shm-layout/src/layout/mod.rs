@@ -4,6 +4,7 @@
 //! ```text
 //! 0          Header   identity, sizes and offsets; written once, `magic` last
 //! GLOBALS    Globals  process-wide counters, peaks, the misuse ring
+//! MODULES    MisuseModule x MISUSES, to the end of their page
 //! CLASSES    ClassInfo x LINES, written once
 //! FOREIGN    ForeignSlot x FOREIGNERS, to the end of their page
 //! TOTALS     TotalsSlot x (seconds, minutes, hours)
@@ -20,7 +21,7 @@ use crate::sync::{AtomicU8, AtomicU32};
 
 mod misuse;
 
-pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseSlot};
+pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseModule, MisuseSlot};
 
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
@@ -46,6 +47,8 @@ pub const FOREIGNERS: usize = 16;
 
 /// Offset of [`Globals`].
 pub const GLOBALS_OFFSET: usize = 1024;
+/// The [`MisuseModule`]s of the misuse events, in the same places.
+pub const MODULES_OFFSET: usize = GLOBALS_OFFSET + size_of::<Globals>();
 /// Offset of the [`ClassInfo`] table.
 pub const CLASSES_OFFSET: usize = 4096;
 /// Offset of the [`ForeignSlot`] ring.
@@ -321,7 +324,9 @@ const _: () = {
     use crate::class::CLASSES;
     assert!(size_of::<Header>() == 440 && size_of::<Header>() <= GLOBALS_OFFSET);
     assert!(size_of::<MisuseSlot>() == 64);
+    assert!(size_of::<MisuseModule>() == 112);
     assert!(size_of::<Globals>() == 32 * 8 + MISUSES * 64);
+    assert!(MODULES_OFFSET + MISUSES * size_of::<MisuseModule>() <= CLASSES_OFFSET);
     assert!(GLOBALS_OFFSET + size_of::<Globals>() <= CLASSES_OFFSET);
     assert!(size_of::<ClassInfo>() == 16 && size_of::<ForeignSlot>() == 160);
     assert!(FOREIGN_OFFSET + FOREIGNERS * size_of::<ForeignSlot>() <= TOTALS_OFFSET);

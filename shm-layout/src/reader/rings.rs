@@ -76,7 +76,7 @@ pub struct TotalsCopy {
 
 /// One misuse event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Misuse {
+pub struct Misuse<'a> {
     /// Number of the event, counted from 1.
     pub number: u64,
     /// What it was.
@@ -87,6 +87,8 @@ pub struct Misuse {
     pub address: u64,
     /// Return address of the call.
     pub caller: u64,
+    /// Where the caller's code is from, if that is known.
+    pub module: Option<ModuleCopy<'a>>,
     /// Size of the block it meant, in bytes.
     pub block_size: Option<u64>,
     /// Bytes requested for that block.
@@ -151,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The recorded misuse events, oldest first.
-    pub fn misuses(&self) -> impl Iterator<Item = Misuse> + use<'a> {
+    pub fn misuses(&self) -> impl Iterator<Item = Misuse<'a>> + use<'a> {
         let reader = *self;
         let newest = (0..MISUSES)
             .map(|slot| (slot, u64_at(reader.second, misuse_offset(slot))))
@@ -192,17 +194,15 @@ impl<'a> Reader<'a> {
         let word = |offset| u64_at(self.first, start + offset);
         let half = |offset| u32_at(self.first, start + offset);
         let frees = |copy| ForeignSlot::frees_of(number, u64_at(copy, start + offset_of!(ForeignSlot, frees)));
-        let length = half(offset_of!(ForeignSlot, module_len)) as usize;
+        let length = half(offset_of!(ForeignSlot, module_len));
         let path = start + offset_of!(ForeignSlot, module);
-        let path = self.first.get(path..path + length.min(MODULE_BYTES)).unwrap_or_default();
-        let offset = word(offset_of!(ForeignSlot, module_offset));
         Some(ForeignCaller {
             number,
             call: call_name(half(offset_of!(ForeignSlot, call))),
             address: word(offset_of!(ForeignSlot, address)),
             caller: word(offset_of!(ForeignSlot, caller)),
             frees: frees(self.second).or(frees(self.first)).unwrap_or(0),
-            module: (length != 0).then_some(ModuleCopy { path, is_cut: length > MODULE_BYTES, offset }),
+            module: module(self.first, path, length, word(offset_of!(ForeignSlot, module_offset))),
             time_ns: word(offset_of!(ForeignSlot, time_ns)),
             tid: half(offset_of!(ForeignSlot, tid)),
         })
@@ -246,20 +246,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn misuse(&self, number: u64) -> Option<Misuse> {
-        let start = misuse_offset((number % MISUSES as u64) as usize);
+    fn misuse(&self, number: u64) -> Option<Misuse<'a>> {
+        let slot = (number % MISUSES as u64) as usize;
+        let start = misuse_offset(slot);
         if u64_at(self.second, start + offset_of!(MisuseSlot, stamp)) != number {
             return None;
         }
         let copy = self.settled(start);
         let word = |offset| u64_at(copy, start + offset);
         let half = |offset| u32_at(copy, start + offset);
+        let from = MODULES_OFFSET + slot * size_of::<MisuseModule>();
+        let length = u32_at(copy, from + offset_of!(MisuseModule, len));
+        let offset = u64_at(copy, from + offset_of!(MisuseModule, offset));
         Some(Misuse {
             number,
             kind: kind_of(half(offset_of!(MisuseSlot, kind)))?,
             call: call_name(half(offset_of!(MisuseSlot, call))),
             address: word(offset_of!(MisuseSlot, address)),
             caller: word(offset_of!(MisuseSlot, caller)),
+            module: module(copy, from + offset_of!(MisuseModule, path), length, offset),
             block_size: Some(word(offset_of!(MisuseSlot, block_size))).filter(|&size| size != 0),
             requested: word(offset_of!(MisuseSlot, requested_plus_one)).checked_sub(1),
             time_ns: word(offset_of!(MisuseSlot, time_ns)),
@@ -274,6 +279,13 @@ const fn misuse_offset(slot: usize) -> usize {
 
 const fn foreign_offset(slot: usize) -> usize {
     FOREIGN_OFFSET + slot * size_of::<ForeignSlot>()
+}
+
+/// The module whose path begins at `path`; `None` if it has no length.
+fn module(copy: &[u8], path: usize, length: u32, offset: u64) -> Option<ModuleCopy<'_>> {
+    let length = length as usize;
+    let path = copy.get(path..path + length.min(MODULE_BYTES)).unwrap_or_default();
+    (length != 0).then_some(ModuleCopy { path, is_cut: length > MODULE_BYTES, offset })
 }
 
 fn call_name(call: u32) -> &'static str {

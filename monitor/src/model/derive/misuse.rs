@@ -3,7 +3,7 @@
 use super::Clock;
 use crate::model::{Misuse, MisuseEvent};
 use shm_layout::layout::MisuseKind;
-use shm_layout::reader::{ForeignCaller, Reader};
+use shm_layout::reader::{ForeignCaller, ModuleCopy, Reader};
 
 pub(super) fn misuse(reader: &Reader<'_>, clock: &Clock) -> Misuse {
     let globals = reader.globals();
@@ -13,8 +13,8 @@ pub(super) fn misuse(reader: &Reader<'_>, clock: &Clock) -> Misuse {
         call: event.call,
         address: format!("{:#x}", event.address),
         caller: format!("{:#x}", event.caller),
-        module: None,
-        module_offset: None,
+        module: event.module.map(path),
+        module_offset: event.module.map(offset),
         frees: None,
         block_size: event.block_size,
         requested_bytes: event.requested,
@@ -39,17 +39,23 @@ fn foreign(caller: &ForeignCaller<'_>, clock: &Clock) -> MisuseEvent {
         call: caller.call,
         address: format!("{:#x}", caller.address),
         caller: format!("{:#x}", caller.caller),
-        module: caller.module.map(|module| {
-            let path = String::from_utf8_lossy(module.path);
-            if module.is_cut { format!("…{path}") } else { path.into_owned() }
-        }),
-        module_offset: caller.module.map(|module| format!("{:#x}", module.offset)),
+        module: caller.module.map(path),
+        module_offset: caller.module.map(offset),
         frees: Some(caller.frees),
         block_size: None,
         requested_bytes: None,
         tid: caller.tid,
         time: clock.time_of_day(caller.time_ns),
     }
+}
+
+fn path(module: ModuleCopy<'_>) -> String {
+    let path = String::from_utf8_lossy(module.path);
+    if module.is_cut { format!("…{path}") } else { path.into_owned() }
+}
+
+fn offset(module: ModuleCopy<'_>) -> String {
+    format!("{:#x}", module.offset)
 }
 
 fn kind_name(kind: MisuseKind) -> &'static str {
