@@ -289,9 +289,8 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
 extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, from: &Bin, to: &Bin) -> *mut u8 {
     // SAFETY: `place_of` answered with it.
     let entry = unsafe { TABLES.entry(place) };
-    let tag = entry.check();
     // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
+    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return reallocate_slow(pointer, size) };
     let Some((_, lines)) = hot.ready() else { return reallocate_slow(pointer, size) };
     if from.is_full() {
         return reallocate_slow(pointer, size);
@@ -304,7 +303,7 @@ extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, f
         TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
         core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
     }
-    if entry.check() != tag {
+    if entry.check() == ledger::PENDING {
         // Another thread has freed the old block meanwhile. The slow path says so.
         // SAFETY: what lies in a bin is a block of the window.
         unsafe { TABLES.entry_of(block) }.note(ledger::FREE);
