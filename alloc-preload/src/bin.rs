@@ -186,7 +186,7 @@ impl Bin {
 
     #[inline(always)]
     pub(crate) fn block_size(&self) -> usize {
-        self.tag_base.get().wrapping_add(NARROW.into())
+        opaque(self.tag_base.get().wrapping_add(NARROW.into()))
     }
 
     /// Tag of a live block of so many requested bytes whose slack is narrow; only the low byte counts.
@@ -198,11 +198,8 @@ impl Bin {
     /// Requested bytes of a live block with this narrow tag.
     #[inline(always)]
     pub(crate) fn requested(&self, tag: u8) -> usize {
-        let mut negated = isize::from(tag.cast_signed()).cast_unsigned().wrapping_sub(self.tag_base.get());
-        // The compiler would turn the subtraction round, and need another instruction for each sum that this goes into.
-        // SAFETY: touches nothing.
-        unsafe { asm!("/* {} */", inout(reg) negated, options(pure, nomem, nostack, preserves_flags)) };
-        negated.wrapping_neg()
+        // Negated, since it goes into sums with either sign.
+        opaque(isize::from(tag.cast_signed()).cast_unsigned().wrapping_sub(self.tag_base.get())).wrapping_neg()
     }
 
     /// The counters.
@@ -214,6 +211,15 @@ impl Bin {
         // SAFETY: rows are never unmapped.
         unsafe { &*self.line.get() }
     }
+}
+
+/// A number of whose origin the compiler knows nothing. It would take a difference apart and add its terms to a counter
+/// one after the other: that takes an instruction more, and a fork may come between the counter's load and its store.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: touches nothing.
+    unsafe { asm!("/* {} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
 }
 
 /// Has a line fetched, to be written.

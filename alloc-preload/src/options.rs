@@ -146,7 +146,7 @@ pub(crate) static OPTIONS: [Opt; 8] = [
     Opt {
         name: "STATSALLOC_DECAY_MS",
         default: "1000",
-        values: "milliseconds, 0 (at once) or never",
+        values: "milliseconds, 0 (at once) or never (-1)",
         help: "how long freed memory is kept before it goes back to the system",
         set: |options, value| store(&mut options.decay_ms, decay(value)),
     },
@@ -239,7 +239,7 @@ fn huge(value: &[u8]) -> Option<Huge> {
 
 fn decay(value: &[u8]) -> Option<Option<u32>> {
     match value {
-        b"never" => Some(None),
+        b"never" | b"-1" => Some(None),
         _ => number(value).map(Some),
     }
 }

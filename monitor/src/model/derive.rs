@@ -80,7 +80,6 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         log: Vec::new(),
         unread: about.unread,
         children: about.children,
-        history_written: None,
     }
 }
 
@@ -118,11 +117,9 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let present = Point::of(&totals, look.now);
     let (history, slots) = history(reader, look.now, dead, present);
     let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
-    let written = slots.last().map(|slot| history::end_of(slot.0, EVERY_SECOND, clock.created));
     let decay_ms = reader.identity().decay_ms;
     Process {
         class_history: look.class_history.cloned(),
-        history_written: written,
         decay_seconds: (decay_ms != u32::MAX).then(|| f64::from(decay_ms) / 1000.0),
         forked_from: Some(reader.identity().forked_from).filter(|&pid| pid != 0),
         rates,

@@ -109,9 +109,6 @@ pub(crate) struct Process {
     /// Its children at present, where known.
     #[serde(skip)]
     pub(crate) children: Vec<u32>,
-    /// The end of the last period that is in the history as it was written.
-    #[serde(skip)]
-    pub(crate) history_written: Option<Time>,
 }
 
 /// What can be said about a process.

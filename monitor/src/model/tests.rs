@@ -68,6 +68,21 @@ fn the_history_of_the_dead_ends_with_their_last_sign() {
 }
 
 #[test]
+fn a_program_that_freed_all_and_went_idle_has_a_cache_although_its_last_slot_says_otherwise() {
+    let mut fake = Fake::new(77, 1);
+    fake.line(0, 3, [1_000_000, 64_000_000, 1_000_000, 64_000_000, 64_000_000, 64_000_000, 1, 1]);
+    fake.global(offset_of!(Globals, cached), 64_000_000);
+    fake.global(offset_of!(Globals, last_second), 41);
+    (1..=40).for_each(|second| fake.second(second, 64_000_000, 1_000_000));
+    let mut process = fake.process(about(State::Live), 60);
+    process.totals.resident_bytes = Some(70_000_000);
+    process.decay_seconds = Some(1.0);
+    let mut following = Following::new(Rules::default());
+    following.take(&mut process, CREATED.plus_seconds(60), Detail::Full);
+    assert_eq!(process.diagnosis.unwrap().finding.kind, Kind::Cache);
+}
+
+#[test]
 fn a_program_idle_since_its_first_moments_has_been_what_it_is() {
     let mut fake = Fake::new(77, 1);
     fake.line(0, 3, [0, 0, 100, 5_000, 102_400, 0, 1, 0]);

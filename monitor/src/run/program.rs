@@ -47,8 +47,13 @@ impl Program {
 
     /// The error for a start that failed.
     pub(crate) fn cannot_start(&self, cause: &io::Error) -> Error {
-        let exit_code = if cause.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-        Error::CannotRun { exit_code, message: format!("{}: {cause}", self.path.display()) }
+        let path = self.path.display();
+        let (exit_code, message) = match cause.kind() {
+            // The file itself was found before.
+            ErrorKind::NotFound => (NOT_FOUND, format!("{path}: the interpreter that it names is not there")),
+            _ => (NOT_EXECUTABLE, format!("{path}: {cause}")),
+        };
+        Error::CannotRun { exit_code, message }
     }
 }
 

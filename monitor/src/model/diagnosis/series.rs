@@ -17,18 +17,11 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// The history of a process.
-    ///
-    /// The rings are written in the program's passing. Where the last slot is old, the program has since been idle, or
-    /// has met no slow path: then the present says more about the time between than the slot does.
+    /// The history of a process, and the present.
     pub(super) fn of(process: &Process, now: Time) -> Option<Self> {
         let (history, present) = (process.history.as_ref()?, Point::of(&process.totals, now)?);
-        let written = process.history_written.unwrap_or(now);
-        let truly = |point: &Point| {
-            if point.time > written { Point { time: point.time, ..present } } else { *point }
-        };
         let past =
-            |points: &[Point]| -> Vec<Point> { points.iter().filter(|point| point.time < now).map(truly).collect() };
+            |points: &[Point]| -> Vec<Point> { points.iter().filter(|point| point.time < now).copied().collect() };
         let (minutes, seconds) = (past(&history.minutes), past(&history.seconds));
         let fine_from = seconds.first().map_or(now, |point| before(point.time, 1));
         let begin = minutes.first().map_or(fine_from, |point| before(point.time, 60).min(fine_from));

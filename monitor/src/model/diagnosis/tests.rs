@@ -33,7 +33,6 @@ fn grown(age: u64, curve: impl Fn(f64) -> f64) -> Process {
             .collect(),
         hours: Vec::new(),
     });
-    process.history_written = None;
     process.class_history = None;
     process.threads.as_mut().unwrap().ended_lately = 0.0;
     let totals = &mut process.totals;
@@ -221,16 +220,6 @@ fn free_memory_is_cache_only_once_it_has_stayed_for_twice_its_time() {
     seconds[many - 15..].iter_mut().for_each(|point| point.cached_bytes = 100 * MIB);
     assert_ne!(kind(&process), Some(Kind::Cache));
     process.decay_seconds = Some(5.0);
-    assert_eq!(kind(&process), Some(Kind::Cache));
-}
-
-#[test]
-fn a_program_that_freed_all_and_went_idle_has_a_cache_although_its_last_slot_says_otherwise() {
-    let mut process = grown(60, |_| mib(100.0));
-    process.history_written = Some(CREATED.plus_seconds(40));
-    let totals = &mut process.totals;
-    (totals.requested_bytes, totals.allocated_bytes) = (Some(0), Some(0));
-    (totals.cached_bytes, totals.resident_bytes) = (Some(100 * MIB), Some(104 * MIB));
     assert_eq!(kind(&process), Some(Kind::Cache));
 }
 

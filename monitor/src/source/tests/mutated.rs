@@ -242,7 +242,7 @@ fn undamaged_segments_are_shown_whole() {
         assert!(looks.iter().all(|look| look.state == State::Live && look.totals.allocations > Some(0)));
     }
     let misuse = shown(0)[1].misuse.clone().unwrap();
-    assert_eq!((misuse.last.len(), misuse.foreign_frees, misuse.double_frees), (17, 210, 1));
+    assert_eq!((misuse.last.len(), misuse.foreign_frees, misuse.double_frees), (32, 210, 20));
 }
 
 #[test]

@@ -106,7 +106,6 @@ pub(super) fn process() -> Process {
         log: log(),
         unread: vec!["the thread names: a test".into()],
         children: vec![],
-        history_written: None,
     }
 }
 
