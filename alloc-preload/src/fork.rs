@@ -127,6 +127,8 @@ unsafe extern "C" fn child() {
 /// Only in a forked child, by its only thread, while `ready` is zero.
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     huge::forked();
+    // Of a fork that another thread of the parent's was at.
+    COPIES.store(0, Ordering::Relaxed);
     let own_id = id_of(own);
     let cut_off = central::was_cut_off();
     // SAFETY: nobody else runs.
