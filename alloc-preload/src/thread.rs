@@ -253,7 +253,8 @@ fn rearm(round: usize) {
     }
 }
 
-/// The thread may be cancelled here, too, and then is not seen again.
+/// A thread that may be cancelled at any instruction may be so here as well. Its key has been cleared by then: what is not
+/// done now is never done.
 unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
     let _shelter = Shelter::enter();
     let round = round as usize;

@@ -17,7 +17,7 @@ pub(crate) enum Error {
     /// No preloaded process has this name.
     NoSuchName(String),
     /// What was asked for does not go together.
-    Usage(String),
+    Usage(&'static str),
     /// Several processes have this name.
     Ambiguous { name: String, pids: Vec<u32> },
     /// The process runs without the library.

@@ -15,7 +15,7 @@ pub(crate) fn snapshots(print: Print) -> Result<u8, Error> {
     let all = print.selection == Selection::All;
     let two = matches!(&print.selection, Selection::Targets(targets) if targets.len() == 2);
     if print.against.is_some() && matches!(print.form, Form::Csv | Form::OpenMetrics) {
-        return Err(Error::Usage("--against compares in text and JSON only".to_owned()));
+        return Err(Error::Usage("--against compares in text and JSON only"));
     }
     let against = print.against.as_deref().map(Against::read).transpose()?;
     let mut watcher = Watcher::new(print.selection.clone());

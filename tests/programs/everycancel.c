@@ -5,32 +5,14 @@
    left  frees of other threads' blocks, by which those of threads that have ended come along (every thirteenth).
    After each, no block is handed out twice, and nobody waits for what the thread held.
    Usage: everycancel move|left|end. Prints the number of instructions, and waits. */
-#include "handshake.h"
-#include <pthread.h>
+#include "cancelled.h"
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <ucontext.h>
 
-#define MARK() __asm__ volatile("int3" ::: "memory")
+enum { SIZE = 40, OTHER = 120, OWNERS = 8, BLOCKS = 600, HELD = 20, HELD_SIZE = 30000 };
 
-enum { TRAP_FLAG = 0x100, SIZE = 40, OTHER = 120, OWNERS = 8, BLOCKS = 600, HELD = 20, HELD_SIZE = 30000 };
-
-static volatile int steps, last_step;
 static atomic_bool ended;
-
-/* A mark starts or ends the stepping, every other trap is a step. */
-static void trapped(int signal, siginfo_t *info, void *context) {
-    (void)signal;
-    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
-    if (info->si_code != TRAP_TRACE) {
-        *flags ^= TRAP_FLAG;
-    } else if (++steps == last_step) {
-        *flags &= ~TRAP_FLAG;
-        must(pthread_cancel(pthread_self()) == 0);
-    }
-}
 
 static void start(pthread_t *thread, void *(*work)(void *), void *argument) {
     must(pthread_create(thread, NULL, work, argument) == 0);

@@ -1,4 +1,5 @@
 /* The test's side is tests/src/process.rs. Nothing here allocates. */
+#pragma once
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>

@@ -2,7 +2,8 @@
 //!
 //! The last state of a crashed process stays readable for a while. Since nothing touches the object when its process
 //! dies, the first sweeper that finds it dead marks it (the sticky bit, which means nothing for a file, and which
-//! dates its status); [`DEAD_SECONDS`] later it is removed. Where more than [`DEAD_KEPT`] dead ones lie about, the oldest go.
+//! dates its status); [`DEAD_SECONDS`] later it is removed. Where more than [`DEAD_KEPT`] dead ones lie about, the oldest
+//! go.
 
 use super::object::{self, Dead, MODE, Path, is_own_object};
 use crate::os;

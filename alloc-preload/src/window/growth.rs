@@ -12,7 +12,8 @@ pub(super) const RECORD_TABLES: usize = 5;
 /// Records become accessible for this many units at a time.
 const RECORD_STEP: usize = 1024;
 
-/// Adds the next `chunks` chunks to the window: their units, or an error with nothing changed but tables made accessible. In chunked mode they are vacant: each part is mapped by [`occupy`] when it is wanted. Under the central
+/// Adds the next `chunks` chunks to the window: their units, or an error with nothing changed but tables made
+/// accessible. In chunked mode they are vacant: each part is mapped by [`occupy`] when it is wanted. Under the central
 /// lock.
 pub(crate) fn grow(chunks: usize) -> os::Result<Grown> {
     let window = &WINDOW;

@@ -72,7 +72,6 @@ fn a_program_that_freed_all_and_went_idle_has_a_cache_although_its_last_slot_say
     let mut fake = Fake::new(77, 1);
     fake.line(0, 3, [1_000_000, 64_000_000, 1_000_000, 64_000_000, 64_000_000, 64_000_000, 1, 1]);
     fake.global(offset_of!(Globals, cached), 64_000_000);
-    fake.global(offset_of!(Globals, last_second), 41);
     (1..=40).for_each(|second| fake.second(second, 64_000_000, 1_000_000));
     let mut process = fake.process(about(State::Live), 60);
     process.totals.resident_bytes = Some(70_000_000);

@@ -49,6 +49,9 @@ pub(crate) fn entry(name: &[u8]) -> Option<Entry> {
     Some(Entry { pid, suffix, name: SegmentName::new(pid, suffix).as_str().to_owned() })
 }
 
+/// Set on an object that was found dead.
+const MARK: Mode = Mode::from_bits_retain(DEAD_MARK);
+
 /// Removes segments that dead processes left behind: old ones, and the oldest where there are many. Those of other
 /// users stay: the directory is sticky.
 pub(crate) fn sweep(entries: &[Entry], now: Time) {
@@ -78,12 +81,12 @@ impl<'a> LeftOver<'a> {
             Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(NANOS).saturating_add(nanoseconds.unsigned_abs()))
         };
         let mode = Mode::from_raw_mode(about.mode());
-        let found = if mode.contains(Mode::from_raw_mode(DEAD_MARK)) {
+        let found = if mode.contains(MARK) {
             time(about.ctime(), about.ctime_nsec())
         } else {
             // Of another user's nothing can be changed, and nothing removed.
             let permissions = mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
-            let _ = rustix::fs::fchmod(&file, permissions | Mode::from_raw_mode(DEAD_MARK));
+            let _ = rustix::fs::fchmod(&file, permissions | MARK);
             now
         };
         Some(Self { entry, found, made: time(about.mtime(), about.mtime_nsec()), file })

@@ -15,17 +15,18 @@ const SHARE_MOVING: f64 = 0.01;
 /// It moves when its RSS has changed by so large a part of what was measured.
 const MOVED: f64 = 1.0 / 64.0;
 
-/// The last measurement, and when the next is due.
+/// The last measurement, if there was one.
 #[derive(Default)]
-pub(crate) struct Residency {
-    last: Option<Measurement>,
-    /// When the next is due, and when if the RSS, which then was so high, moves.
-    due: Option<(Instant, Instant, u64)>,
-}
+pub(crate) struct Residency(Option<Measurement>);
 
 struct Measurement {
-    bytes: u64,
+    /// `None` where this user may not know.
+    bytes: Option<u64>,
+    /// The process's RSS at that time.
+    rss: Option<u64>,
     when: Instant,
+    /// The processor time that it took.
+    cost: Duration,
 }
 
 impl Residency {
@@ -40,25 +41,26 @@ impl Residency {
         rss: Option<u64>,
         among: usize,
     ) -> Option<(u64, f64)> {
-        let rss = rss.unwrap_or(0);
-        if self.due.is_none_or(|due| self.is_due(due, rss)) {
+        if self.0.as_ref().is_none_or(|last| last.when.elapsed() >= last.rest(rss, among)) {
             let started = thread_cpu_time();
             let by_pages = || pages::resident(&proc.pagemap().ok()?, ranges).ok()?.checked_add(published);
             let by_mappings = || resident(proc.smaps().ok()?, ranges);
-            let measured = by_pages().or_else(by_mappings);
-            let when = Instant::now();
+            let bytes = by_pages().or_else(by_mappings);
             let cost = thread_cpu_time().saturating_sub(started);
-            let after = |share| when + cost.div_f64(share) * u32::try_from(among).unwrap_or(u32::MAX);
-            self.due = Some((after(SHARE), after(SHARE_MOVING), rss));
-            self.last = measured.map(|bytes| Measurement { bytes, when });
+            self.0 = Some(Measurement { bytes, rss, when: Instant::now(), cost });
         }
-        self.last.as_ref().map(|last| (last.bytes, last.when.elapsed().as_secs_f64()))
+        let last = self.0.as_ref()?;
+        Some((last.bytes?, last.when.elapsed().as_secs_f64()))
     }
+}
 
-    fn is_due(&self, (still, moving, rss_then): (Instant, Instant, u64), rss: u64) -> bool {
-        let measured = self.last.as_ref().map_or(0, |last| last.bytes);
-        let has_moved = rss.abs_diff(rss_then) as f64 > MOVED * measured as f64;
-        Instant::now() >= if has_moved { moving } else { still }
+impl Measurement {
+    /// How long it has to do, where the RSS is such now and so many processes share the time.
+    fn rest(&self, rss: Option<u64>, among: usize) -> Duration {
+        let moved = rss.zip(self.rss).map_or(0, |(now, then)| now.abs_diff(then));
+        let has_moved = moved as f64 > MOVED * self.bytes.unwrap_or(u64::MAX) as f64;
+        let share = if has_moved { SHARE_MOVING } else { SHARE };
+        self.cost.div_f64(share) * u32::try_from(among).unwrap_or(u32::MAX)
     }
 }
 
@@ -117,6 +119,16 @@ Rss:                  40 kB
 7f2000000000-7f2000100000 rw-p 00000000 00:00 0 
 Rss:                  16 kB
 ";
+
+    #[test]
+    fn what_moves_is_measured_ten_times_as_often() {
+        let cost = Duration::from_millis(2);
+        let last = Measurement { bytes: Some(640 << 20), rss: Some(700 << 20), when: Instant::now(), cost };
+        let seconds = |rss_mib: u64, among| last.rest(Some(rss_mib << 20), among).as_secs_f64();
+        assert_eq!([seconds(700, 1), seconds(710, 1), seconds(690, 1)], [2.0; 3]);
+        assert_eq!([seconds(711, 1), seconds(689, 1)], [0.2; 2]);
+        assert_eq!([seconds(700, 5), last.rest(None, 1).as_secs_f64()], [10.0, 2.0]);
+    }
 
     #[test]
     fn only_the_heap_its_tables_and_the_segment_count() {

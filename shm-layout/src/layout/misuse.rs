@@ -57,7 +57,7 @@ pub const CALLS: [&str; 7] =
 /// Bytes kept of a module's path: its last.
 pub const MODULE_BYTES: usize = 96;
 
-/// Where the caller of a misuse event is from, where that is known. Written together with the event's slot, under its stamp.
+/// Where the caller of a misuse event is from, if that is known. Written together with the event's slot, under its stamp.
 #[repr(C)]
 pub struct MisuseModule {
     /// The caller's address in the terms of the module's file, as symbolisers take it.

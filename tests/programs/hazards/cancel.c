@@ -1,7 +1,7 @@
 /* Threads that are cancelled, at points of cancellation and between them. */
+#include "../cancelled.h"
 #include "storm.h"
 #include <sched.h>
-#include <ucontext.h>
 
 /* glibc 2.36 loses the result of a thread that is cancelled when it allows it again. */
 static void cancel_and_join(pthread_t thread) { must(pthread_cancel(thread) == 0 && pthread_join(thread, NULL) == 0); }
@@ -151,25 +151,7 @@ HAZARD(life, cancelled_inside_malloc, "") {
     end_storm();
 }
 
-/* A call of the allocator, and the caller's cancellation after a chosen number of its instructions: a trap follows each.
-   The first and the last are marked. */
-#define MARK() __asm__ volatile("int3" ::: "memory")
-enum { TRAP_FLAG = 0x100 };
-
-static volatile int steps, last_step;
 static atomic_bool ended;
-
-static void trapped(int signal, siginfo_t *info, void *context) {
-    (void)signal;
-    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
-    if (info->si_code != TRAP_TRACE) {
-        *flags ^= TRAP_FLAG;
-    } else if (++steps == last_step) {
-        *flags &= ~TRAP_FLAG;
-        must(pthread_cancel(pthread_self()) == 0);
-    }
-}
-
 static size_t stepped_size;
 static void *volatile block;
 
