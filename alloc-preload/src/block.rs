@@ -251,10 +251,7 @@ pub(crate) fn allocate_zeroed_large(hot: &Hot, heap: &Heap, size: usize) -> *mut
     let Some((block, zero)) = take_or_reclaim(heap, size, || Large::take(heap, demand)) else {
         return core::ptr::null_mut();
     };
-    if !zero {
-        // SAFETY: a fresh block of that size.
-        unsafe { core::ptr::write_bytes(block.address(), 0, size) };
-    }
+    block.make_zero(size, zero);
     large::count_in(hot, heap, size, block.allocated());
     block.address()
 }

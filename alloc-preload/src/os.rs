@@ -267,6 +267,12 @@ pub(crate) fn is_mapped(address: usize) -> bool {
     result != Err(Errno(libc::ENOMEM))
 }
 
+/// Which pages from `address` on have memory behind them, one for each entry: the lowest bit tells.
+pub(crate) fn are_resident(address: *const u8, pages: &mut [u8]) -> Result<()> {
+    // SAFETY: writes one byte for each page that is asked about.
+    unsafe { call!(SYS_mincore, address, pages.len() * PAGE, pages.as_mut_ptr()) }.map(drop)
+}
+
 // ---- waiting ---------------------------------------------------------------------------------------------------
 
 /// Sleeps while `word` holds `expected`. May wake early.
@@ -321,6 +327,13 @@ pub(crate) fn thread_name() -> [u8; 16] {
     // SAFETY: PR_GET_NAME writes at most 16 bytes.
     let _ = unsafe { call!(SYS_prctl, libc::PR_GET_NAME, name.as_mut_ptr()) };
     name
+}
+
+/// Whether a filter of system calls is in force.
+pub(crate) fn is_filtered() -> bool {
+    // SAFETY: no pointers.
+    let mode = unsafe { call!(SYS_prctl, libc::PR_GET_SECCOMP) };
+    mode != Ok(0)
 }
 
 /// Whether a process with this PID exists in our PID namespace.

@@ -1,0 +1,100 @@
+/* Zeroed blocks of 256 KiB to 1 MiB, 16 at a time, replaced in turn. Usage: zeros USE [USE]; says how many KiB more than at the
+   start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
+   USE: sparse (a byte in 64 KiB is written), filled, beside (sparse, and every other block is not zeroed and filled), locked
+   (sparse, in locked memory). With two, the second comes after the first. With "forbidden" before them, a filter of system
+   calls that ends the program at a mincore is in force from its beginning. */
+#include "handshake.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+enum { BLOCKS = 16, ROUNDS = 4000, LAST = 1000 };
+static char *blocks[BLOCKS];
+
+static long resident(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    long size, pages;
+    must(file != NULL && fscanf(file, "%ld %ld", &size, &pages) == 2);
+    fclose(file);
+    return pages * 4;
+}
+
+static long faults(void) {
+    struct rusage usage;
+    must(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_minflt;
+}
+
+static void is_zero(const char *block, size_t size) {
+    must(block[0] == 0 && memcmp(block, block + 1, size - 1) == 0);
+}
+
+static char *used(const char *use, int round) {
+    size_t size = (size_t)(256 + round * 37 % 768) << 10;
+    if (strcmp(use, "beside") == 0 && round % 2 != 0) {
+        char *filled = malloc(size);
+        must(filled != NULL);
+        return memset(filled, 1, size);
+    }
+    char *block = calloc(1, size);
+    must(block != NULL);
+    if (strcmp(use, "filled") == 0) {
+        if (round % 16 == 0) {
+            is_zero(block, size);
+        }
+        return memset(block, 1, size);
+    }
+    if (strcmp(use, "locked") == 0) {
+        is_zero(block, size);
+    }
+    for (size_t at = 0; at < size; at += 64 << 10) {
+        must(block[at] == 0);
+        block[at] = 1;
+    }
+    return block;
+}
+
+static void forbid(int number) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+int main(int argc, char **argv) {
+    must(argc >= 2);
+    if (strcmp(argv[1], "forbidden") == 0) {
+        forbid(SYS_mincore);
+        argv[1] = argv[0];
+        execv(argv[0], argv + 1);
+        must(false);
+    }
+    if (strcmp(argv[1], "locked") == 0) {
+        must(mlockall(MCL_CURRENT | MCL_FUTURE) == 0 || errno == EPERM || errno == ENOMEM);
+    }
+    long before = resident(), start = 0;
+    for (int use = 1; use < argc; use++) {
+        int rounds = strcmp(argv[use], "locked") == 0 ? LAST : ROUNDS;
+        for (int round = 0; round < rounds; round++) {
+            start = round == rounds - LAST ? faults() : start;
+            char **slot = &blocks[round * 5 % BLOCKS];
+            free(*slot);
+            *slot = used(argv[use], round);
+        }
+    }
+    long each = (faults() - start) / LAST;
+    say("%ld", resident() - before);
+    pause_here("%ld", each);
+    return 0;
+}

@@ -1,0 +1,52 @@
+//! Zeroed blocks: their memory costs what is touched of it, and no page faults where all of it is.
+
+use std::process::Command;
+use tests::{Run, program};
+
+/// How many KiB 16 blocks of 640 KiB on average make resident, and the page faults that one takes.
+fn zeros(uses: &[&str]) -> (i64, i64) {
+    let mut running = Command::new(program("zeros.c")).args(uses).preload().begin();
+    let resident = running.line().parse().unwrap();
+    let faults = running.line().parse().unwrap();
+    running.go();
+    running.finish().success();
+    (resident, faults)
+}
+
+#[test]
+fn sparse_tables_keep_no_memory_that_is_not_touched() {
+    let (resident, faults) = zeros(&["sparse"]);
+    assert!(resident < 2 << 10, "{resident} KiB for 10 pages in each of 16 blocks");
+    assert!(faults < 25, "{faults} page faults for 10 pages");
+}
+
+#[test]
+fn buffers_that_are_filled_are_not_faulted_in_again_and_again() {
+    let (resident, faults) = zeros(&["filled"]);
+    assert!(resident < 30 << 10, "{resident} KiB for 10 MiB that are live");
+    assert!(faults < 16, "{faults} page faults for 160 pages");
+}
+
+#[test]
+fn what_others_fill_is_not_faulted_in_again_for_sparse_tables_beside_it() {
+    let (_, faults) = zeros(&["beside"]);
+    assert!(faults < 16, "{faults} page faults for 160 pages");
+}
+
+#[test]
+fn buffers_are_not_faulted_in_again_where_sparse_tables_were() {
+    let (_, faults) = zeros(&["sparse", "filled"]);
+    assert!(faults < 16, "{faults} page faults for 160 pages");
+}
+
+#[test]
+fn memory_that_cannot_be_given_back_is_cleared_by_hand() {
+    // The program looks at every byte.
+    zeros(&["locked"]);
+}
+
+#[test]
+fn a_filter_from_before_the_program_is_not_tried() {
+    let (resident, _) = zeros(&["forbidden", "sparse"]);
+    assert!(resident > 8 << 10, "{resident} KiB for 10 MiB cleared by hand");
+}
