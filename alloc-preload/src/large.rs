@@ -108,7 +108,7 @@ impl Large {
         }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
-        run.fresh.set(false);
+        run.unbacked.set(false);
         if may_guard && (taken.guard == Guard::Due || harden::is_on()) {
             block.install_guard();
         }
@@ -185,7 +185,7 @@ impl Large {
 
     /// As [`give`](Self::give), for a block that is expected to be followed by another of its size.
     pub(crate) fn park(self, heap: &Heap) {
-        self.see();
+        self.observe();
         if !heap.park(self.unit) {
             self.give();
         }
@@ -245,7 +245,7 @@ impl Large {
         }
         run.allocated.set(allocated as u64);
         run.touched.set(run.touched.get().max(allocated as u64));
-        run.fresh.set(false);
+        run.unbacked.set(false);
         if cut {
             central().spans.cut_tail(self.unit);
         }

@@ -58,8 +58,8 @@ mod limits;
 pub(crate) mod thread;
 
 pub(crate) use files::{
-    Status, close, duplicate, entries, flock, lines, open, path_status, read, read_link, resize, set_mode, status,
-    target_status, unlink, write,
+    Status, close, duplicate, entries, flock, is_filtered, lines, open, path_status, read, read_link, resize, set_mode,
+    status, target_status, unlink, write,
 };
 pub(crate) use limits::{control, limit, lock_all, set_limit};
 
@@ -268,7 +268,7 @@ pub(crate) fn is_mapped(address: usize) -> bool {
 }
 
 /// Which pages from `address` on have memory behind them, one for each entry: the lowest bit tells.
-pub(crate) fn are_resident(address: *const u8, pages: &mut [u8]) -> Result<()> {
+pub(crate) fn residency(address: *const u8, pages: &mut [u8]) -> Result<()> {
     // SAFETY: writes one byte for each page that is asked about.
     unsafe { call!(SYS_mincore, address, pages.len() * PAGE, pages.as_mut_ptr()) }.map(drop)
 }
@@ -327,13 +327,6 @@ pub(crate) fn thread_name() -> [u8; 16] {
     // SAFETY: PR_GET_NAME writes at most 16 bytes.
     let _ = unsafe { call!(SYS_prctl, libc::PR_GET_NAME, name.as_mut_ptr()) };
     name
-}
-
-/// Whether a filter of system calls is in force.
-pub(crate) fn is_filtered() -> bool {
-    // SAFETY: no pointers.
-    let mode = unsafe { call!(SYS_prctl, libc::PR_GET_SECCOMP) };
-    mode != Ok(0)
 }
 
 /// Whether a process with this PID exists in our PID namespace.

@@ -68,7 +68,7 @@ pub(crate) struct Run {
     /// Used: it was dirty when taken, so what lies beyond `touched` need not read as zero.
     pub(crate) unclean: Cell<bool>,
     /// Used by a large block that had no memory behind it when it was handed out, to be zero.
-    pub(crate) fresh: Cell<bool>,
+    pub(crate) unbacked: Cell<bool>,
     /// Used: who may cut its tail off.
     tail: Tail,
     /// Used by a large block: the page of the run that is a guard; 0 where there is none.

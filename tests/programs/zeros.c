@@ -1,10 +1,9 @@
 /* Zeroed blocks of 256 KiB to 1 MiB, 16 at a time, replaced in turn. Usage: zeros USE [USE]; says how many KiB more than at the
    start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
-   USE: sparse (a byte in 64 KiB is written), filled, beside (sparse, and every other block is not zeroed and filled), locked
-   (sparse, in locked memory). With two, the second comes after the first. With "forbidden" before them, a filter of system
-   calls that ends the program at a mincore is in force from its beginning. */
+   USE: sparse (a byte in 64 KiB is written), filled, most (three fifths of blocks a little smaller than a power of two), beside
+   (sparse, and every other block is not zeroed and filled), locked (sparse, with a page that is locked and stays so). With two, the second comes after the first. With "forbidden" before them, a filter of system
+   calls that ends the program at a mincore, or at the question whether there is a filter, is in force from its beginning. */
 #include "handshake.h"
-#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
@@ -42,8 +41,15 @@ static char *used(const char *use, int round) {
         must(filled != NULL);
         return memset(filled, 1, size);
     }
+    if (strcmp(use, "most") == 0) {
+        size = (round % 2 == 0 ? 256 << 10 : 1 << 20) - 64;
+    }
     char *block = calloc(1, size);
     must(block != NULL);
+    if (strcmp(use, "most") == 0) {
+        memset(block, 1, size / 5 * 3);
+        return block;
+    }
     if (strcmp(use, "filled") == 0) {
         if (round % 16 == 0) {
             is_zero(block, size);
@@ -51,7 +57,9 @@ static char *used(const char *use, int round) {
         return memset(block, 1, size);
     }
     if (strcmp(use, "locked") == 0) {
-        is_zero(block, size);
+        /* Only here, so that nothing else becomes resident. */
+        must(block[5000] == 0 && mlock(block + 5000, 1) == 0);
+        block[5000] = 1;
     }
     for (size_t at = 0; at < size; at += 64 << 10) {
         must(block[at] == 0);
@@ -60,10 +68,13 @@ static char *used(const char *use, int round) {
     return block;
 }
 
-static void forbid(int number) {
+static void forbid_to_ask(void) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_GET_SECCOMP, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -75,13 +86,10 @@ static void forbid(int number) {
 int main(int argc, char **argv) {
     must(argc >= 2);
     if (strcmp(argv[1], "forbidden") == 0) {
-        forbid(SYS_mincore);
+        forbid_to_ask();
         argv[1] = argv[0];
         execv(argv[0], argv + 1);
         must(false);
-    }
-    if (strcmp(argv[1], "locked") == 0) {
-        must(mlockall(MCL_CURRENT | MCL_FUTURE) == 0 || errno == EPERM || errno == ENOMEM);
     }
     long before = resident(), start = 0;
     for (int use = 1; use < argc; use++) {

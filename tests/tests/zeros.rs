@@ -1,4 +1,5 @@
-//! Zeroed blocks: their memory costs what is touched of it, and no page faults where all of it is.
+//! Zeroed blocks of memory that was in use before: sparse tables cost what is touched of them, and buffers that are filled no page
+//! faults.
 
 use std::process::Command;
 use tests::{Run, program};
@@ -13,11 +14,19 @@ fn zeros(uses: &[&str]) -> (i64, i64) {
     (resident, faults)
 }
 
+/// Whether a filter of system calls is in force, under which all are cleared.
+fn is_filtered() -> bool {
+    !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nSeccomp:\t0\n")
+}
+
 #[test]
 fn sparse_tables_keep_no_memory_that_is_not_touched() {
     let (resident, faults) = zeros(&["sparse"]);
+    if is_filtered() {
+        return assert!(resident > 8 << 10, "{resident} KiB for 10 MiB that are cleared");
+    }
     assert!(resident < 2 << 10, "{resident} KiB for 10 pages in each of 16 blocks");
-    assert!(faults < 25, "{faults} page faults for 10 pages");
+    assert!(faults < 30, "{faults} page faults for 10 pages");
 }
 
 #[test]
@@ -25,6 +34,12 @@ fn buffers_that_are_filled_are_not_faulted_in_again_and_again() {
     let (resident, faults) = zeros(&["filled"]);
     assert!(resident < 30 << 10, "{resident} KiB for 10 MiB that are live");
     assert!(faults < 16, "{faults} page faults for 160 pages");
+}
+
+#[test]
+fn buffers_just_below_a_power_of_two_that_are_filled_in_part_are_not_either() {
+    let (_, faults) = zeros(&["most"]);
+    assert!(faults < 10, "{faults} page faults for 96 pages");
 }
 
 #[test]
@@ -40,13 +55,13 @@ fn buffers_are_not_faulted_in_again_where_sparse_tables_were() {
 }
 
 #[test]
-fn memory_that_cannot_be_given_back_is_cleared_by_hand() {
-    // The program looks at every byte.
+fn memory_that_cannot_be_given_back_is_cleared() {
+    // The program looks at the page that was locked.
     zeros(&["locked"]);
 }
 
 #[test]
 fn a_filter_from_before_the_program_is_not_tried() {
     let (resident, _) = zeros(&["forbidden", "sparse"]);
-    assert!(resident > 8 << 10, "{resident} KiB for 10 MiB cleared by hand");
+    assert!(resident > 8 << 10, "{resident} KiB for 10 MiB that are cleared");
 }

@@ -1,7 +1,7 @@
-//! How a block gets its zeros. Where its memory was in use before, it can be cleared by hand, and then all of it has memory
-//! behind it; or given back to the kernel, which clears what is touched, at the price of a page fault for each page of that. A
-//! buffer that is filled wants the one, a sparse table the other. So it is looked at how much of zeroed blocks their users
-//! touch: of those that had no memory behind them when they were handed out, all that has some when they come back.
+//! How a block gets its zeros whose memory was in use before. Cleared by `memset`, every page of it is resident from then on.
+//! Given back to the kernel, those pages are that the user touches, at the price of a page fault each. Which of them is cheaper
+//! depends on how much that is: it is estimated from blocks that had no memory behind them when they were handed out. When one
+//! comes back, what is resident of it is what its user has touched.
 
 use super::Large;
 use crate::central::decay_ns;
@@ -11,77 +11,82 @@ use crate::os::{self, PAGE};
 use crate::segment;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// Smaller blocks are cleared by hand: the kernel would not have answered before that is done.
+/// Smaller blocks are always cleared: that takes less time than the system calls.
 const FROM_LOG2: u32 = 17;
 const SIZES: usize = (usize::BITS - FROM_LOG2) as usize;
 
 /// What the users of zeroed blocks of one size, up to the double, do with them.
 struct Habit {
-    /// How much of one they touch, in 1/[`ALL`], on average of late.
+    /// The part of a block that they touch, in 1/[`ALL`], on average of late.
     touched: AtomicU32,
     /// Blocks that came back, of those that had no memory behind them.
-    seen: AtomicU32,
-    /// Blocks that were cleared by hand.
+    returned: AtomicU32,
+    /// Blocks that were cleared.
     cleared: AtomicU32,
 }
 
 static HABITS: [Habit; SIZES] = [const { Habit::new() }; SIZES];
 
 const ALL: u32 = 256;
-/// So many pages are cleared by hand in the time of a page fault.
-const FAULT: u32 = 8;
-/// Once this many have been seen, one in so many is enough.
-const SEEN: u32 = 4;
-/// Of so many blocks that would be cleared by hand one is not, to see.
+/// So many pages are cleared in the time of a page fault: measured, on a virtual machine.
+const FAULT: usize = 8;
+/// With more than this resident, a block is cleared in any case.
+const MUCH: u32 = ALL / 2;
+/// Once so many blocks have been looked at, one in so many is enough.
+const SAMPLE: u32 = 4;
+/// Of so many blocks that would be cleared one is not, to see whether users have changed.
 const TRIAL: u32 = 1024;
+/// Blocks from one trial to the next, if it finds less than was expected.
+const SOON: u32 = 32;
 
 impl Habit {
     const fn new() -> Self {
-        Self { touched: AtomicU32::new(0), seen: AtomicU32::new(0), cleared: AtomicU32::new(0) }
+        Self { touched: AtomicU32::new(0), returned: AtomicU32::new(0), cleared: AtomicU32::new(0) }
     }
 
-    fn of(size: usize) -> Option<&'static Self> {
-        HABITS.get(size.checked_ilog2()?.checked_sub(FROM_LOG2)? as usize)
+    fn of(allocated: usize) -> Option<&'static Self> {
+        HABITS.get(allocated.checked_ilog2()?.checked_sub(FROM_LOG2)? as usize)
     }
 
-    /// How much of a block is touched, in 1/[`ALL`].
-    fn touched(&self) -> u32 {
-        self.touched.load(Ordering::Relaxed)
+    /// Whether to give the next block's memory back to the kernel: so many pages, of which this part is `resident` still.
+    fn prefers_kernel(&self, pages: usize, resident: impl FnOnce() -> Option<u32>) -> bool {
+        let of = |part: u32| pages.saturating_mul(part as usize) / ALL as usize;
+        let touched = of(self.touched.load(Ordering::Relaxed));
+        let pays_off = |faults: usize| faults.saturating_add(1).saturating_mul(FAULT) <= pages;
+        // Where much is resident, whoever filled it would fault it in anew.
+        pays_off(touched) && resident().is_some_and(|resident| resident <= MUCH) || self.is_trial()
     }
 
-    /// Whether the page faults of the next block, of so many pages, are expected to take less time than to clear it.
-    fn is_sparse(&self, pages: usize) -> bool {
-        let touched = pages.saturating_mul(self.touched() as usize) / ALL as usize;
-        touched.saturating_add(1).saturating_mul(FAULT as usize) <= pages
-    }
-
-    /// Whether it is time to see whether users have changed.
     fn is_trial(&self) -> bool {
         let is_trial = self.cleared.fetch_add(1, Ordering::Relaxed) % TRIAL == TRIAL - 1;
         if is_trial {
-            self.seen.store(0, Ordering::Relaxed);
+            // What comes of it must not be missed.
+            self.returned.store(0, Ordering::Relaxed);
         }
         is_trial
     }
 
     /// Whether to look at a block that comes back.
-    fn is_curious(&self) -> bool {
-        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
-        seen < SEEN || seen.is_multiple_of(SEEN)
+    fn should_sample(&self) -> bool {
+        let returned = self.returned.fetch_add(1, Ordering::Relaxed);
+        returned < SAMPLE || returned.is_multiple_of(SAMPLE)
     }
 
+    /// A user has touched this part of a block.
     fn learn(&self, touched: u32) {
-        let before = self.touched();
-        self.touched.store((before * 3 + touched) / 4, Ordering::Relaxed);
+        let before = self.touched.load(Ordering::Relaxed);
+        // A block too many that is given back costs more than one too many that is cleared.
+        let now = if touched > before { before.midpoint(touched) } else { (before * 7 + touched) / 8 };
+        self.touched.store(now, Ordering::Relaxed);
         if touched < before / 2 {
-            // Users have changed, it seems: the next one is looked at as well.
-            self.cleared.store(TRIAL - 1, Ordering::Relaxed);
+            // Users may have changed: the next trial comes soon.
+            self.cleared.store(TRIAL - SOON, Ordering::Relaxed);
         }
     }
 }
 
-/// Whether the kernel may be asked what has memory: a filter of system calls that was in force before the program began may
-/// end it for the question.
+/// Whether the kernel may be asked what is resident: a filter of system calls that was in force before the program began may end
+/// it for the question. One that comes later is seen to come.
 static MAY_ASK: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
@@ -97,44 +102,42 @@ fn may_ask() -> bool {
     MAY_ASK.load(Ordering::Relaxed) == YES
 }
 
-/// The habit of blocks whose memory may be given back: not what seals lie in, nor what huge pages would be put behind at once.
-fn habit_of(size: usize) -> Option<&'static Habit> {
-    let habit = Habit::of(size)?;
-    (!harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()).then_some(habit)
-}
-
 impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
-        let habit = habit_of(size);
-        let fresh = reads_zero || habit.is_some_and(|habit| self.is_given_back(habit));
-        self.run().fresh.set(fresh && habit.is_some());
-        if !fresh {
+        let habit = self.habit();
+        let unbacked = reads_zero || habit.is_some_and(|habit| self.is_given_back(habit));
+        self.run().unbacked.set(unbacked && habit.is_some());
+        if !unbacked {
             // SAFETY: a new block of that size.
             unsafe { core::ptr::write_bytes(self.address(), 0, size) };
         }
     }
 
-    /// Gives the memory of a new block back to the kernel if that is worth it. Not where nearly all is there: whoever filled it
-    /// is going to miss it.
-    fn is_given_back(self, habit: &Habit) -> bool {
-        let is_sparse = || self.resident().is_some_and(|there| there <= ALL / 4 * 3);
-        let is_worth = habit.is_sparse(self.allocated() / PAGE) && is_sparse() || habit.is_trial();
-        // SAFETY: our block, which nobody has seen yet.
-        is_worth && unsafe { os::purge(self.address(), self.allocated()) }.is_ok()
-    }
-
-    /// Sees what has been touched of a block that comes back.
-    pub(super) fn see(self) {
-        if self.run().fresh.replace(false)
-            && let Some(habit) = habit_of(self.allocated()).filter(|habit| habit.is_curious())
+    /// Looks at what has been touched of a block that comes back.
+    pub(super) fn observe(self) {
+        if self.run().unbacked.replace(false)
+            && let Some(habit) = self.habit().filter(|habit| habit.should_sample())
             && let Some(touched) = self.resident()
         {
             habit.learn(touched);
         }
     }
 
-    /// How much of the block has memory behind it, in 1/[`ALL`]; of a very large one, by samples.
+    /// What users of such blocks do, if the block's memory may be given back: not what seals lie in, nor what the kernel would put
+    /// huge pages behind at once.
+    fn habit(self) -> Option<&'static Habit> {
+        let habit = Habit::of(self.allocated())?;
+        (!harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()).then_some(habit)
+    }
+
+    fn is_given_back(self, habit: &Habit) -> bool {
+        // SAFETY: our block, which nobody has seen yet.
+        habit.prefers_kernel(self.allocated() / PAGE, || self.resident())
+            && unsafe { os::purge(self.address(), self.allocated()) }.is_ok()
+    }
+
+    /// The part of the block that is resident, in 1/[`ALL`]; of a very large one, by samples.
     fn resident(self) -> Option<u32> {
         let pages = self.allocated() / PAGE;
         let (samples, each) = samples(pages);
@@ -143,7 +146,7 @@ impl Large {
             let first = (pages - each) * sample / (samples - 1).max(1);
             let mut resident = [0; MOST];
             let resident = resident.get_mut(..each)?;
-            os::are_resident(self.address().wrapping_add(first * PAGE), resident).ok()?;
+            os::residency(self.address().wrapping_add(first * PAGE), resident).ok()?;
             there += resident.iter().filter(|&page| page & 1 != 0).count();
         }
         Some((there * ALL as usize).checked_div(samples * each)? as u32)
@@ -156,7 +159,7 @@ const MOST: usize = 256;
 /// How often to ask about a block of so many pages, and about how many of them each time.
 const fn samples(pages: usize) -> (usize, usize) {
     match pages.div_ceil(MOST) {
-        1 => (1, pages),
+        0 | 1 => (1, pages),
         few @ 2..=4 => (few, MOST),
         _ => (16, MOST / 4),
     }
@@ -169,13 +172,14 @@ mod tests {
 
     const PAGES: usize = 128;
 
-    /// What becomes of so many blocks whose users touch this much: how many of them were cleared by hand.
-    fn cleared(habit: &Habit, blocks: u32, touched: u32) -> u32 {
+    /// What becomes of so many blocks, this part of which is resident when they are handed out, and whose users touch that
+    /// much: how many of them are cleared.
+    fn cleared(habit: &Habit, blocks: u32, resident: u32, touched: u32) -> u32 {
         let mut cleared = 0;
         for _ in 0..blocks {
-            if !habit.is_sparse(PAGES) && !habit.is_trial() {
+            if !habit.prefers_kernel(PAGES, || Some(resident)) {
                 cleared += 1;
-            } else if habit.is_curious() {
+            } else if habit.should_sample() {
                 habit.learn(touched);
             }
         }
@@ -183,21 +187,37 @@ mod tests {
     }
 
     #[test]
-    fn sparse_tables_are_never_cleared_by_hand() {
-        assert_eq!(cleared(&Habit::new(), 10_000, ALL / 16), 0);
+    fn sparse_tables_are_never_cleared() {
+        assert_eq!(cleared(&Habit::new(), 10_000, ALL / 3, ALL / 16), 0);
     }
 
     #[test]
-    fn buffers_that_are_filled_are_cleared_by_hand_but_for_a_few() {
-        assert!(cleared(&Habit::new(), 10_000, ALL) > 9_980);
+    fn buffers_that_are_filled_in_part_are_cleared_but_for_a_few() {
+        for touched in [ALL / 5, ALL / 2, ALL] {
+            assert!(cleared(&Habit::new(), 10_000, ALL / 5, touched) > 9_980, "{touched}");
+        }
+    }
+
+    #[test]
+    fn what_others_have_filled_is_left_to_them_but_for_a_few() {
+        assert!(cleared(&Habit::new(), 10_000, ALL / 4 * 3, ALL / 16) > 9_980);
+    }
+
+    #[test]
+    fn a_buffer_among_many_sparse_tables_is_not_outvoted() {
+        let habit = Habit::new();
+        (0..5).for_each(|_| habit.learn(ALL / 100));
+        habit.learn(ALL / 4 * 3);
+        (0..5).for_each(|_| habit.learn(ALL / 100));
+        assert!(!habit.prefers_kernel(PAGES, || Some(0)));
     }
 
     #[test]
     fn users_that_change_are_noticed() {
         let habit = Habit::new();
-        cleared(&habit, 10_000, ALL);
-        assert!(cleared(&habit, 10_000, ALL / 16) < 2 * TRIAL);
-        assert!(cleared(&habit, 10_000, ALL) > 9_900);
+        cleared(&habit, 10_000, ALL / 3, ALL);
+        assert!(cleared(&habit, 10_000, ALL / 3, ALL / 16) < 2 * TRIAL);
+        assert!(cleared(&habit, 10_000, ALL / 3, ALL) > 9_980);
     }
 
     #[test]
@@ -208,11 +228,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn samples_lie_in_the_block(pages in 32_usize..1 << 40) {
+        fn samples_lie_in_the_block(pages in 0_usize..1 << 40) {
             let (samples, each) = samples(pages);
-            prop_assert!(each <= MOST && each <= pages && (samples == 1) == (each == pages));
-            prop_assert!(pages <= 4 * MOST || samples * each <= 4 * MOST);
-            prop_assert!(samples * each >= pages.min(4 * MOST));
+            prop_assert!(samples >= 1 && each <= MOST && each <= pages && (samples == 1) == (each == pages));
+            prop_assert_eq!(samples * each >= pages, pages <= 4 * MOST);
         }
     }
 }

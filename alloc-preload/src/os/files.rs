@@ -35,6 +35,17 @@ pub(crate) fn lines(path: &CStr) -> Result<usize> {
     end
 }
 
+/// Whether a filter of system calls is in force, or cannot be told. The call that tells (`PR_GET_SECCOMP`) may be one that it
+/// ends the process for; a file can be opened, as the loader has done.
+pub(crate) fn is_filtered() -> bool {
+    const NONE: &[u8] = b"\nSeccomp:\t0\n";
+    let Ok(fd) = open(c"/proc/self/status", libc::O_RDONLY, 0) else { return true };
+    let mut buffer = [0; PAGE];
+    let length = read(fd, &mut buffer).unwrap_or(0);
+    close(fd);
+    !buffer.get(..length).is_some_and(|status| status.windows(NONE.len()).any(|line| line == NONE))
+}
+
 /// One write, without retry.
 pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
     // SAFETY: `bytes` is readable for its length.
