@@ -54,7 +54,8 @@ Examples:
   statsmon 4711 4712              two, side by side
   statsmon --json 4711 > before   a snapshot; later: statsmon 4711 --against before
   statsmon --format openmetrics   for Prometheus
-  statsmon man | man -l -         the manual
+  statsmon man | man -l -         the manual; of run: statsmon man run
+  statsmon completions bash       completions for a shell
 
 Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted, \
 6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all \
@@ -131,14 +132,21 @@ pub(crate) enum Page {
 
 /// Prints the manual's page about everything, or about a subcommand.
 pub(crate) fn print_manual(page: Option<Page>) -> io::Result<()> {
-    let whole = Cli::command();
+    print(&manual(page)?)
+}
+
+fn manual(page: Option<Page>) -> io::Result<Vec<u8>> {
     let command = match page {
-        None => whole,
+        // It names a page for every subcommand that is not hidden.
+        None => ["man", "completions"]
+            .into_iter()
+            .fold(Cli::command(), |whole, name| whole.mut_subcommand(name, |subcommand| subcommand.hide(true)))
+            .disable_help_subcommand(true),
         Some(Page::Run) => RunArgs::augment_args(clap::Command::new("statsmon-run")),
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(command).render(&mut text)?;
-    print(&text)
+    Ok(text)
 }
 
 /// Prints completions.
@@ -349,6 +357,18 @@ mod tests {
             assert_eq!(run.command, ["ls", "--json", "-n"]);
         }
         assert!(Cli::try_parse_from(["statsmon", "run"]).is_err());
+    }
+
+    #[test]
+    fn the_manual_names_no_page_that_cannot_be_printed() {
+        let text = String::from_utf8(manual(None).unwrap()).unwrap().replace("\\-", "-");
+        let named = text.split("statsmon-").skip(1).filter_map(|rest| rest.split_once("(1)").map(|(name, _)| name));
+        let named: Vec<&str> = named.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric())).collect();
+        let printable: Vec<String> = Page::value_variants()
+            .iter()
+            .filter_map(|page| Some(page.to_possible_value()?.get_name().into()))
+            .collect();
+        assert_eq!(named, printable, "{text}");
     }
 
     #[test]
