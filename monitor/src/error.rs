@@ -18,8 +18,8 @@ pub(crate) enum Error {
     NoSuchName(String),
     /// What was asked for does not go together.
     Usage(&'static str),
-    /// Several processes have this name.
-    Ambiguous { name: String, pids: Vec<u32> },
+    /// Several processes have this name; all of them are dead, or all alive.
+    Ambiguous { name: String, pids: Vec<u32>, dead: bool },
     /// The process runs without the library.
     NotPreloaded { pid: u32, name: String },
     /// The library is in the process, but there is no segment, or none any more.
@@ -86,12 +86,13 @@ impl fmt::Display for Error {
                     name.escape_debug()
                 )
             }
-            Self::Ambiguous { name, pids } => {
+            Self::Ambiguous { name, pids, dead } => {
                 let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
                 write!(
                     out,
-                    "several processes are called \"{}\": name one by its PID: {}",
+                    "several processes are called \"{}\"{}: name one by its PID: {}",
                     name.escape_debug(),
+                    if *dead { ", all of them dead" } else { "" },
                     pids.join(", ")
                 )
             }

@@ -191,7 +191,8 @@ impl Watcher {
         let matching: Vec<&Process> = processes.iter().filter(named).collect();
         let alive = matching.iter().filter(|process| !process.state.is_dead());
         let mut pids: Vec<u32> = alive.map(|process| process.pid).collect();
-        if pids.is_empty() {
+        let dead = pids.is_empty();
+        if dead {
             pids = matching.iter().map(|process| process.pid).collect();
         }
         match pids[..] {
@@ -200,7 +201,7 @@ impl Watcher {
                 self.resolved.insert(name.clone(), pid);
                 Ok(pid)
             }
-            _ => Err(Error::Ambiguous { name: name.clone(), pids }),
+            _ => Err(Error::Ambiguous { name: name.clone(), pids, dead }),
         }
     }
 

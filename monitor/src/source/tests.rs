@@ -174,6 +174,22 @@ fn a_name_must_be_unique_among_the_living() {
 }
 
 #[test]
+fn a_name_that_only_dead_processes_have_says_that_they_are_dead() {
+    let name = format!("deceased-{}", std::process::id());
+    let path = format!("/usr/bin/{name}");
+    let message = || {
+        let look = Watcher::new(Selection::Targets(vec![Target::Name(name.clone())])).look().unwrap();
+        assert_eq!(exit_codes(&look), [2]);
+        look.problems[0].to_string()
+    };
+    let both: [Published; 2] = std::array::from_fn(|_| Published::new(|fake| fake.executable(&path)));
+    let pids = format!("name one by its PID: {}, {}", both[0].pid, both[1].pid);
+    assert_eq!(message(), format!("several processes are called \"{name}\": {pids}"));
+    both.iter().for_each(Published::dies);
+    assert_eq!(message(), format!("several processes are called \"{name}\", all of them dead: {pids}"));
+}
+
+#[test]
 fn another_processes_segment_is_not_taken_for_ours() {
     // The name is this process's, the start time is not.
     let published = Published::called(std::process::id(), 7, |fake| fake.word(offset_of!(Header, start_ticks), 1));
