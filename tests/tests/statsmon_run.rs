@@ -1,7 +1,7 @@
 //! `statsmon run` adds nothing to a program but the library.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::artefacts::{Folder, compiled};
 use tests::sandbox::{Sandbox, Shm};
@@ -147,6 +147,24 @@ fn a_missing_library_is_125_and_the_message_says_where_it_looked() {
     let finished = nowhere.args(show).env("STATSMON_PRELOAD", folder.path().join("nothing.so")).finish();
     assert_eq!(finished.code(), 125, "{finished:?}");
     assert!(finished.err().contains("nothing.so"), "{}", finished.err());
+}
+
+#[test]
+fn a_preload_variable_that_names_another_file_is_125_and_one_line() {
+    let folder = Folder::new();
+    let text = folder.path().join("text.so");
+    std::fs::write(&text, "no library\n").unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libc =
+        maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..])).find(|path| path.contains("libc"));
+    for other in [text.as_path(), Path::new(libc.unwrap()), statsmon()] {
+        let other = other.canonicalize().unwrap();
+        let finished = Command::new(statsmon()).args(["run", "--", "true"]).env("STATSMON_PRELOAD", &other).finish();
+        assert_eq!((finished.code(), finished.out().as_str()), (125, ""), "{finished:?}");
+        let said = finished.err();
+        assert!(said.contains(&format!("{} is not libstatsalloc.so", other.display())), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 #[test]

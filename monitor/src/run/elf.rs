@@ -3,6 +3,7 @@
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
 const X86_64: u16 = 62;
+const ET_DYN: u64 = 3;
 const PT_INTERP: u32 = 3;
 
 /// Whether these are the first bytes of an ELF file.
@@ -24,6 +25,13 @@ pub(crate) fn refusal(bytes: &[u8]) -> Option<String> {
     // Some systems have other names for glibc's; musl's is the one known to fail.
     let musl = interpreter.windows(7).any(|window| window == b"ld-musl");
     musl.then(|| "it uses the C library musl; the library needs glibc".into())
+}
+
+/// Whether the file `bytes` is a shared library that a program of this architecture can load, and no program itself.
+pub(crate) fn is_library(bytes: &[u8]) -> bool {
+    let start = is_elf(bytes).then(|| (byte(bytes, 4), byte(bytes, 5), number(bytes, 16, 2), number(bytes, 18, 2)));
+    start == Some((Some(CLASS_64), Some(LITTLE_ENDIAN), Some(ET_DYN), Some(u64::from(X86_64))))
+        && interpreter(bytes).is_none()
 }
 
 /// The path of the dynamic linker the file asks for.
@@ -104,10 +112,24 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_not_taken_for_libraries() {
+        let mut bytes = file(2, 62, 1, b"");
+        assert!(!is_library(&bytes), "it has no type");
+        bytes[16] = 3;
+        assert!(is_library(&bytes));
+        let mut program = file(2, 62, 3, b"/lib64/ld-linux-x86-64.so.2\0");
+        program[16] = 3;
+        assert!(!is_library(&program));
+        bytes[18] = 183;
+        assert!(!is_library(&bytes), "it is of another architecture");
+    }
+
+    #[test]
     fn damaged_files_are_no_danger() {
-        let whole = file(2, 62, 3, b"/lib64/ld-linux-x86-64.so.2\0");
+        let mut whole = file(2, 62, 3, b"/lib64/ld-linux-x86-64.so.2\0");
+        whole[16] = 3;
         for length in 0..whole.len() {
-            let _ = refusal(&whole[..length]);
+            let _ = (refusal(&whole[..length]), is_library(&whole[..length]));
         }
         let mut wild = whole;
         wild[32..64].fill(0xff);

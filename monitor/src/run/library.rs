@@ -1,9 +1,11 @@
 //! Where the library is, and how it gets into the program.
 
-use super::failure;
+use super::{elf, failure};
 use crate::error::Error;
 use crate::source::proc::LIBRARY;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,11 @@ pub(crate) fn find() -> Result<PathBuf, Error> {
         let looked = looked.concat();
         return Err(failure(format!("{LIBRARY} was not found; looked at{looked}\nset {VARIABLE} to its path")));
     };
+    match is_ours(&path) {
+        Ok(true) => {}
+        Ok(false) => return Err(failure(format!("{} is not {LIBRARY}; set {VARIABLE} to its path", path.display()))),
+        Err(cause) => return Err(failure(format!("reading {}: {cause}", path.display()))),
+    }
     // The dynamic linker takes both for separators, and nothing quotes them.
     if path.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b' ' | b':')) {
         return Err(failure(format!(
@@ -29,6 +36,19 @@ pub(crate) fn find() -> Result<PathBuf, Error> {
         )));
     }
     Ok(path)
+}
+
+/// How the library begins its answer to `malloc_info`. This program has it too, and is no library.
+const OURS: &[u8] = b"<malloc version=\"statsalloc-";
+
+/// Whether a file is the library, by what stands in it: the dynamic linker passes over what it cannot load, and takes
+/// any other library without a word.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    // Several times its size, debugging information included.
+    const ENOUGH: u64 = 16 << 20;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(ENOUGH).read_to_end(&mut bytes)?;
+    Ok(elf::is_library(&bytes) && bytes.windows(OURS.len()).any(|window| window == OURS))
 }
 
 fn candidates(variable: Option<&OsStr>, own_directory: Option<&Path>) -> Vec<PathBuf> {
@@ -63,6 +83,19 @@ mod tests {
         assert_eq!(preload(ours, None), "/lib/ours.so");
         assert_eq!(preload(ours, Some("".into())), "/lib/ours.so");
         assert_eq!(preload(ours, Some("a.so b.so:/lib/ours.so".into())), "/lib/ours.so:a.so:b.so");
+    }
+
+    #[test]
+    fn programs_and_other_libraries_are_not_taken_for_the_library() {
+        let own = std::env::current_exe().unwrap();
+        assert!(std::fs::read(&own).unwrap().windows(OURS.len()).any(|window| window == OURS), "the words are in here");
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mapped = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
+        let libraries: Vec<&Path> = mapped.filter(|path| path.to_string_lossy().contains(".so")).collect();
+        assert!(!libraries.is_empty(), "{maps}");
+        for other in libraries.into_iter().chain([own.as_path(), Path::new("/dev/null")]) {
+            assert!(!is_ours(other).unwrap(), "{other:?}");
+        }
     }
 
     #[test]
