@@ -22,11 +22,15 @@ const WORDS: [(&str, &str); 13] = [
     ("stranded", "bytes left by ended threads that nobody has taken over"),
 ];
 
+/// In the list alone: the states as a narrow one has them.
+const STATES: [(&str, &str); 2] = [("S: L, E, C", "live, exited, crashed"), ("S: N, U", "no access, unpublished")];
+
 /// The help's lines: keys or a word, and what they mean.
 fn lines(context: Context) -> Vec<(String, &'static str)> {
     let keys = keys::in_context(context).filter(|binding| !binding.shown.is_empty());
     let keys = keys.map(|binding| (binding.shown.to_owned(), binding.help));
-    let words = WORDS.iter().map(|&(word, meaning)| (word.to_owned(), meaning));
+    let states = if context == Context::List { &STATES[..] } else { &[] };
+    let words = states.iter().chain(&WORDS).map(|&(word, meaning)| (word.to_owned(), meaning));
     keys.chain([(String::new(), "")]).chain(words).collect()
 }
 

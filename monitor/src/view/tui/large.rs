@@ -19,7 +19,7 @@ pub(super) struct Row {
 pub(super) const SORT: (usize, bool) = (0, false);
 
 const fn number(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
-    Column { title, width, right: true, from_width, mode: Mode::Both, descending: true, value }
+    Column { title, width, right: true, from_width, below_width: u16::MAX, mode: Mode::Both, descending: true, value }
 }
 
 /// The columns.

@@ -26,20 +26,24 @@ pub(super) struct Row {
 }
 
 /// Sorted at first by allocated bytes, the most on top.
-pub(super) const SORT: (usize, bool) = (4, true);
+pub(super) const SORT: (usize, bool) = (5, true);
 
 const fn number(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
-    Column { title, width, right: true, from_width, mode: Mode::Both, descending: true, value }
+    Column { title, width, right: true, from_width, below_width: u16::MAX, mode: Mode::Both, descending: true, value }
 }
 
 const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
-    Column { title, width, right: false, from_width, mode: Mode::Both, descending: false, value }
+    Column { title, width, right: false, from_width, below_width: u16::MAX, mode: Mode::Both, descending: false, value }
 }
 
+/// From this width on there is room for a state's name; where there is less, for its first letter.
+const STATE_FROM: u16 = 48;
+
 /// The columns.
-pub(super) static COLUMNS: [Column<Row>; 11] = [
+pub(super) static COLUMNS: [Column<Row>; 12] = [
     Column { descending: false, ..number("PID", 7, 0, |row| Value::Id(Some(u64::from(row.pid)))) },
-    words("STATE", 9, 48, |row| Value::Text(state_in_words(row.state).to_owned())),
+    Column { below_width: STATE_FROM, ..words("S", 1, 0, |row| Value::Text(initial(row.state))) },
+    words("STATE", 9, STATE_FROM, |row| Value::Text(state_in_words(row.state).to_owned())),
     words("DIAGNOSIS", 10, 0, |row| Value::Text(row.diagnosis.to_owned())),
     Column { mode: Mode::Amounts, ..number("REQUESTED", 10, 76, |row| Value::Bytes(row.requested)) },
     number("ALLOCATED", 10, 0, |row| Value::Bytes(row.allocated)),
@@ -60,6 +64,11 @@ pub(super) fn state_in_words(state: State) -> &'static str {
         State::NoAccess => "NO ACCESS",
         State::Unpublished => "UNPUBLSHD",
     }
+}
+
+/// The first letter of [`state_in_words`], by which no two are confused.
+fn initial(state: State) -> String {
+    state_in_words(state).chars().take(1).collect()
 }
 
 /// The processes, arranged: the dead below the living, whatever the order.

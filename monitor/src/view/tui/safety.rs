@@ -22,7 +22,7 @@ pub(super) struct Row {
 pub(super) const SORT: (usize, bool) = (0, true);
 
 const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row) -> Value) -> Column<Row> {
-    Column { title, width, right: false, from_width, mode: Mode::Both, descending: false, value }
+    Column { title, width, right: false, from_width, below_width: u16::MAX, mode: Mode::Both, descending: false, value }
 }
 
 /// The columns.

@@ -16,6 +16,8 @@ pub(super) struct Column<R> {
     pub(super) right: bool,
     /// Shown only where the table is at least this wide.
     pub(super) from_width: u16,
+    /// Shown only where it is narrower than this.
+    pub(super) below_width: u16,
     /// Whether it belongs to amounts, to rates, or to both.
     pub(super) mode: Mode,
     /// Sorted by this column, the largest stand on top at first.
@@ -129,7 +131,7 @@ fn first_visible(offset: usize, position: usize, rows: usize, page: usize) -> us
 fn visible<R>(columns: &[Column<R>], room: Room) -> impl Iterator<Item = (usize, &Column<R>)> {
     let wanted = if room.rates { Mode::Rates } else { Mode::Amounts };
     let fits = move |column: &Column<R>| {
-        column.from_width <= room.width
+        (column.from_width..column.below_width).contains(&room.width)
             && (column.mode == Mode::Both || column.mode == wanted || room.width >= ROOM_FOR_ALL)
     };
     columns.iter().enumerate().filter(move |(_, column)| fits(column))
@@ -194,8 +196,10 @@ pub(super) fn draw<R>(
             (true, true) => theme.symbols.descending,
             (true, false) => theme.symbols.ascending,
         };
+        // In a column of one cell the mark takes the title's place.
+        let title = if sorted_by && column.width == 1 { "" } else { column.title };
         let style = if sorted_by { theme.title().patch(theme.label()) } else { theme.title() };
-        put(buffer, (*x, area.y), *width, &format!("{}{mark}", column.title), column.right, style, theme);
+        put(buffer, (*x, area.y), *width, &format!("{title}{mark}"), column.right, style, theme);
     }
     let page = usize::from(area.height - 1);
     let position = state.position.min(rows.len().saturating_sub(1));
@@ -271,6 +275,7 @@ mod tests {
             width: 4,
             right: true,
             from_width: 0,
+            below_width: u16::MAX,
             mode: Mode::Both,
             descending: false,
             value: |row| Value::Id(Some(row.0)),
@@ -280,6 +285,7 @@ mod tests {
             width: 4,
             right: true,
             from_width: 30,
+            below_width: u16::MAX,
             mode: Mode::Both,
             descending: true,
             value: |row| Value::Count(Some(row.1)),

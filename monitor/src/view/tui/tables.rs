@@ -145,7 +145,9 @@ mod tests {
     fn every_title_has_room_for_the_mark_of_the_order() {
         for id in TableId::ALL {
             in_table!(id, of => for column in &of::COLUMNS {
-                assert!(column.title.len() < usize::from(column.width), "{} of {id:?}", column.title);
+                // In a column of one cell the mark takes the title's place.
+                let width = if column.width == 1 { 2 } else { usize::from(column.width) };
+                assert!(column.title.len() < width, "{} of {id:?}", column.title);
             });
         }
     }

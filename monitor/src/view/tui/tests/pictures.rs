@@ -90,6 +90,26 @@ fn the_list_and_the_comparison() {
 }
 
 #[test]
+fn the_dead_are_marked_on_the_smallest_screen_too() {
+    let all = |size| {
+        let mut app = listed(size);
+        let mut processes = super::fixture::processes();
+        let mut exited = processes[0].clone();
+        (exited.pid, exited.state) = (999_998, State::Exited);
+        processes.push(exited);
+        app.update(Event::List { time: super::fixture::NOW, processes, problems: vec![] });
+        app
+    };
+    // As wide as it is just before the names of the states fit, sorted by their letters, and as small as it can be.
+    assert_snapshot!("states_47x10", draw(&with_keys(all((47, 10)), &[Char('<'), Char('<'), Char('I')]), &COLOUR));
+    assert_snapshot!("states_40x10", draw(&all((40, 10)), &COLOUR));
+    assert_snapshot!(
+        "states_explained",
+        draw(&with_keys(all((40, 12)), &[Char('?'), KeyCode::PageDown, KeyCode::PageDown]), &COLOUR)
+    );
+}
+
+#[test]
 fn what_matters_is_marked_by_style_and_by_word() {
     let overview = draw(&opened((80, 24)), &COLOUR);
     let buffer = overview.buffer();
