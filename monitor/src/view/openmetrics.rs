@@ -2,7 +2,8 @@
 //!
 //! Processes of one name are summed, since a label with a PID makes a new series of every restart; `--label-pid` keeps
 //! them apart. A counter's metadata carry `_total` like its samples: so does Prometheus's own parser, and `promtool`,
-//! want it. Counters of a name fall when one of its processes ends, which is what a scraper takes for a restart.
+//! want it. Counters of a name fall when one of its processes ends, which is what a scraper takes for a restart. Of the
+//! dead is written that they are, and nothing else: their last figures are no present ones.
 
 use super::format::harmless;
 use crate::model::{Process, Snapshot, State};
@@ -24,18 +25,19 @@ struct Family {
     name: &'static str,
     kind: Type,
     help: &'static str,
+    /// Of which processes it is.
+    of: fn(State) -> bool,
     /// What a process has of it; nothing where that is unknown.
     samples: fn(&Process) -> Vec<Sample>,
 }
 
-/// Writes all living processes of `snapshot`.
+/// Writes the figures of all living processes of `snapshot`, and how many are dead.
 pub(crate) fn write(snapshot: &Snapshot, label_pid: bool, out: &mut impl Write) -> io::Result<()> {
-    let living: Vec<&Process> = snapshot.processes.iter().filter(|process| process.state == State::Live).collect();
     for family in FAMILIES {
         // In the order of their first process, and there in the family's own.
         let mut samples: Vec<Sample> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
-        for process in &living {
+        for process in snapshot.processes.iter().filter(|process| (family.of)(process.state)) {
             let process_labels = labels_of(process, label_pid);
             for (labels, value) in (family.samples)(process) {
                 let comma = if labels.is_empty() { "" } else { "," };
@@ -103,16 +105,26 @@ fn by_size(process: &Process, class: fn(u64, u64) -> u64) -> Vec<Sample> {
     classes.chain(buckets).map(|(size, value)| (label("block_bytes", &size), value as f64)).collect()
 }
 
+fn is_live(state: State) -> bool {
+    state == State::Live
+}
+
 const fn gauge(name: &'static str, help: &'static str, samples: fn(&Process) -> Vec<Sample>) -> Family {
-    Family { name, kind: Type::Gauge, help, samples }
+    Family { name, kind: Type::Gauge, help, of: is_live, samples }
 }
 
 const fn counter(name: &'static str, help: &'static str, samples: fn(&Process) -> Vec<Sample>) -> Family {
-    Family { name, kind: Type::Counter, help, samples }
+    Family { name, kind: Type::Counter, help, of: is_live, samples }
 }
 
 static FAMILIES: &[Family] = &[
     gauge("malloc_processes", "Processes with the library.", |_| vec![(String::new(), 1.0)]),
+    Family {
+        of: State::is_dead,
+        ..gauge("malloc_dead_processes", "Processes that have ended, as long as their last state is kept.", |process| {
+            vec![(label("state", process.state.as_str()), 1.0)]
+        })
+    },
     gauge("malloc_requested_bytes", "Bytes the program asked for, live.", |process| {
         one(process.totals.requested_bytes)
     }),

@@ -139,6 +139,16 @@ fn openmetrics_keep_their_names_and_labels() {
 }
 
 #[test]
+fn openmetrics_of_a_dead_process_say_that_it_is_dead_and_no_more() {
+    let processes = [State::Crashed, State::Exited, State::Crashed].map(|state| busy().process(about(state), 12));
+    let snapshot = Snapshot::of(CREATED, processes.to_vec());
+    let written = written(|out| openmetrics::write(&snapshot, false, out));
+    let samples: Vec<&str> = written.lines().filter(|line| !line.starts_with('#')).collect();
+    let of = |state, count| format!("malloc_dead_processes{{process=\"less\",state=\"{state}\"}} {count}");
+    assert_eq!(samples, [of("crashed", 2), of("exited", 1)]);
+}
+
+#[test]
 fn a_name_cannot_break_out_of_its_label() {
     let mut process = busy().process(about(State::Live), 12);
     process.name = "a\"} 1\n\\b\x1b".into();
