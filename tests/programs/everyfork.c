@@ -2,17 +2,13 @@
    instruction forks, and the child returns from the handler into the middle of the call, ends it, counts what the heap
    holds then, and goes on using it.
    Usage: everyfork fork|clone alone|threads malloc|free|realloc|move|remote SIZE. Prints the number of forks. */
-#include "handshake.h"
+#include "stepping.h"
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 
-#define MARK() __asm__ volatile("int3" ::: "memory")
-
-enum { TRAP_FLAG = 0x100, MOST = 1000 };
+enum { MOST = 1000 };
 
 static volatile int forks;
 static volatile int is_child;
@@ -22,26 +18,21 @@ static pid_t split(void) {
     return raw ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
 }
 
-/* A mark starts or ends the stepping, every other trap is a step. */
 static void trapped(int signal, siginfo_t *info, void *context) {
     (void)signal;
     static greg_t last;
-    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs, *flags = &registers[REG_EFL];
-    if (info->si_code != TRAP_TRACE) {
-        *flags ^= is_child ? 0 : TRAP_FLAG;
-        return;
-    }
+    greg_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     /* A repeated string instruction traps at every repetition; once is enough. */
-    if (registers[REG_RIP] == last || forks == MOST) {
+    if (is_child || is_mark(info, context) || at == last || forks == MOST) {
         return;
     }
-    last = registers[REG_RIP];
+    last = at;
     forks++;
     pid_t pid = split();
     must(pid >= 0);
     if (pid == 0) {
         is_child = 1;
-        *flags &= ~TRAP_FLAG;
+        stop_stepping(context);
         return;
     }
     int status;
