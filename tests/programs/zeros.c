@@ -1,8 +1,9 @@
 /* Zeroed blocks of 256 KiB to 1 MiB, 16 at a time, replaced in turn. Usage: zeros USE [USE]; says how many KiB more than at the
    start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
    USE: sparse (a byte in 64 KiB is written), filled, most (three fifths of blocks a little smaller than a power of two), beside
-   (sparse, and every other block is not zeroed and filled), locked (sparse, with a page that is locked and stays so). With two, the second comes after the first. With "forbidden" before them, a filter of system
-   calls that ends the program at a mincore, or at the question whether there is a filter, is in force from its beginning. */
+   (sparse, and every other block is not zeroed and filled), locked (sparse, with a page that is locked and stays so). With two,
+   the second comes after the first. With "forbidden" before them, a filter of system calls is in force from the beginning that
+   ends the program at a mincore, or at the question whether there is a filter. */
 #include "handshake.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -50,11 +50,10 @@ impl Habit {
 
     /// Whether to give the next block's memory back to the kernel: so many pages, of which this part is `resident` still.
     fn prefers_kernel(&self, pages: usize, resident: impl FnOnce() -> Option<u32>) -> bool {
-        let of = |part: u32| pages.saturating_mul(part as usize) / ALL as usize;
-        let touched = of(self.touched.load(Ordering::Relaxed));
-        let pays_off = |faults: usize| faults.saturating_add(1).saturating_mul(FAULT) <= pages;
+        let faults = pages.saturating_mul(self.touched.load(Ordering::Relaxed) as usize) / ALL as usize;
+        let pays_off = faults.saturating_add(1).saturating_mul(FAULT) <= pages;
         // Where much is resident, whoever filled it would fault it in anew.
-        pays_off(touched) && resident().is_some_and(|resident| resident <= MUCH) || self.is_trial()
+        pays_off && resident().is_some_and(|resident| resident <= MUCH) || self.is_trial()
     }
 
     fn is_trial(&self) -> bool {
@@ -105,9 +104,8 @@ fn may_ask() -> bool {
 impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
-        let habit = self.habit();
-        let unbacked = reads_zero || habit.is_some_and(|habit| self.is_given_back(habit));
-        self.run().unbacked.set(unbacked && habit.is_some());
+        let unbacked = reads_zero || self.habit().is_some_and(|habit| self.is_given_back(habit));
+        self.run().unbacked.set(unbacked);
         if !unbacked {
             // SAFETY: a new block of that size.
             unsafe { core::ptr::write_bytes(self.address(), 0, size) };
