@@ -38,6 +38,14 @@ const PAUSE: u64 = 1_000_000_000;
 /// memory back to its host, that has to come from there again, and it is the large free pieces that were given back.
 const DEAR: u64 = 2_000_000;
 
+/// No chunk is collapsed before this time, in monotonic ns, unless the user wants all that are filled. 0: nobody has asked.
+static DUE: AtomicU64 = AtomicU64::new(0);
+/// How many ns go by for each that collapsing took: it is worth it for a program that goes on for long, and costs any other
+/// one no more than a hundredth of its time.
+const PATIENCE: u64 = 100;
+/// What the first one is expected to take, in ns.
+const EXPECTED: u64 = 600_000;
+
 /// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same.
 pub(crate) fn heed_system() {
     let Ok(fd) = os::open(c"/sys/kernel/mm/transparent_hugepage/enabled", libc::O_RDONLY, 0) else { return };
@@ -55,15 +63,28 @@ pub(crate) fn are_worth_it() -> bool {
     clock::last() >= NOT_BEFORE.load(Ordering::Relaxed)
 }
 
-/// Does what brings a huge page, and sees how long it takes.
-pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> T {
+/// Does what brings a huge page, and sees how long it takes, in ns.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let start = os::clock_ns(libc::CLOCK_MONOTONIC);
     let result = work();
     let end = os::clock_ns(libc::CLOCK_MONOTONIC);
-    if end.saturating_sub(start) >= DEAR && options().huge == Huge::Auto {
+    let took = end.saturating_sub(start);
+    if took >= DEAR && options().huge == Huge::Auto {
         NOT_BEFORE.fetch_max(end.saturating_add(PAUSE), Ordering::Relaxed);
     }
-    result
+    (result, took)
+}
+
+/// Whether a chunk may be collapsed now.
+fn is_due(now: u64) -> bool {
+    if options().huge != Huge::Auto {
+        return true;
+    }
+    let due = DUE.load(Ordering::Relaxed);
+    if due == 0 {
+        DUE.store(now.saturating_add(EXPECTED * PATIENCE), Ordering::Relaxed);
+    }
+    due != 0 && due <= now
 }
 
 /// Pages of slabs on which blocks have been carved.
@@ -144,7 +165,7 @@ pub(crate) fn forked() {
 
 /// Makes one filled chunk huge, if there is one: about 0.6 ms.
 pub(crate) fn collapse_one(now: u64) {
-    if WINDOW.is_chunked() || now < NOT_BEFORE.load(Ordering::Relaxed) {
+    if WINDOW.is_chunked() || now < NOT_BEFORE.load(Ordering::Relaxed) || !is_due(now) {
         return;
     }
     let shared = SHARED.load(Ordering::Relaxed).div_ceil(CHUNK_UNITS as u32);
@@ -164,7 +185,9 @@ pub(crate) fn collapse_one(now: u64) {
             continue;
         }
         // SAFETY: a committed chunk; its contents stay.
-        match timed(|| unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) }) {
+        let (collapsed, took) = timed(|| unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) });
+        DUE.store(now.saturating_add(took.saturating_mul(PATIENCE)), Ordering::Relaxed);
+        match collapsed {
             // Refused: a free unit may hold a guard, or the kernel may not know the advice, and costs one call for each chunk.
             Ok(()) | Err(os::Errno(libc::EINVAL)) => {
                 let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
@@ -185,11 +208,12 @@ mod tests {
     fn a_huge_page_that_took_long_to_get_is_the_last_for_a_while() {
         let now = || os::clock_ns(libc::CLOCK_MONOTONIC);
         assert!(are_worth_it());
-        let start = timed(|| {
+        let (start, took) = timed(|| {
             let start = now();
             while now() - start < DEAR {}
             start
         });
+        assert!(took >= DEAR);
         assert!(!are_worth_it());
         assert!(NOT_BEFORE.load(Ordering::Relaxed) >= start + DEAR + PAUSE);
     }
