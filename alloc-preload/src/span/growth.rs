@@ -99,7 +99,7 @@ fn huge_chunks(first: UnitIndex, chunks: usize, wish: Huge) -> usize {
     // SAFETY: the chunks are ours. They read as zero, and go on to.
     unsafe {
         let _ = os::advise_huge(address, CHUNK);
-        huge::timed(|| address.write_volatile(0));
+        huge::bring(|| address.write_volatile(0));
         if chunks == 1 || !(wish == Huge::Always || huge::are_worth_it()) {
             return 1;
         }
