@@ -11,9 +11,9 @@ use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
 use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
-/// Huge pages are asked for once this much is in use. So the one that is filled in part at the end costs a sixteenth on
+/// Huge pages are asked for once this much is in use. So the one that is filled in part at the end costs a 24th on
 /// average.
-const HUGE_FROM: usize = (16 << 20) / UNIT;
+const HUGE_FROM: usize = (24 << 20) / UNIT;
 
 impl Spans {
     /// Adds at least `units` free units in a row to the zone.
