@@ -1,6 +1,7 @@
 //! What is wholly free and stays with the heap: parked runs of large blocks (see `span::Parked`) and spare slabs. It is there
-//! for the next block of the same kind; as soon as anything else is needed from what all heaps share, nearly all of it goes
-//! back first, so that nothing lies idle while other memory is taken.
+//! for the next block of the same kind; as soon as a large block is needed from what all heaps share, nearly all of it goes
+//! back first, and before a slab takes memory that has none behind it, the spare ones do, so that nothing lies idle while
+//! other memory is taken.
 
 use super::{Heap, classes, of, push_on, release, slab_at, usage};
 use crate::background;
@@ -9,13 +10,22 @@ use crate::clock;
 use crate::harden;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Taken, Wanted};
+use crate::stats::globals;
 use crate::sync::Ordering;
 use crate::window::{UnitIndex, WINDOW};
+use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicU64;
 use shm_layout::class::SizeClass;
 
-/// A class has one spare slab at most, or more while all classes' have no more bytes than this.
-const SPARE: u64 = 512 << 10;
+/// Bytes of spare slabs that all threads may have in equal parts, and the limits of each part. A class has one in any case.
+/// Only its own thread reaches them, which may sleep: so many threads do not get much each.
+const SPARES: u64 = 4 << 20;
+const SPARE: RangeInclusive<u64> = 512 << 10..=2 << 20;
+
+/// Bytes of spare slabs that the heap of one of so many threads may have.
+fn allowance(threads: u64) -> u64 {
+    (SPARES / threads.max(1)).clamp(*SPARE.start(), *SPARE.end())
+}
 
 /// When the parked runs of all heaps were last looked through, monotonic ns.
 static LOOKED: AtomicU64 = AtomicU64::new(0);
@@ -94,7 +104,9 @@ impl Heap {
     /// Keeps a slab of ours that is on no list and wholly free; false if it has to go back.
     pub(super) fn keep_spare(&self, slab: &Slab) -> bool {
         let (spare, bytes) = (of(&self.spare, slab.size_class()), slab.held_bytes() as u64);
-        let takes_one = WINDOW.is_chunked() || decay_ns() == Some(0) || self.spare_bytes.get() + bytes > SPARE;
+        let (started, ended) = (globals().threads_started.get(), globals().threads_ended.get());
+        let most = allowance(started.saturating_sub(ended));
+        let takes_one = WINDOW.is_chunked() || decay_ns() == Some(0) || self.spare_bytes.get() + bytes > most;
         let is_enough = spare.get() != NO_UNIT && takes_one;
         if is_enough || background::is_on() || self.usage().load(Ordering::Relaxed) != usage::USED {
             return false;
@@ -186,6 +198,21 @@ impl Heap {
     fn keeps_less(&self, bytes: u64) {
         if let Some(row) = self.row() {
             row.kept.sub_shared(bytes);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn few_threads_share_what_may_lie_idle_and_each_of_many_has_little(threads in 0_u64..1 << 32) {
+            let each = allowance(threads);
+            prop_assert!(SPARE.contains(&each));
+            prop_assert!(each * threads <= SPARES || each == *SPARE.start());
         }
     }
 }

@@ -204,7 +204,7 @@ impl Heap {
         if let Some(slab) = self.adopt_one(class) {
             return Some(slab);
         }
-        self.give_kept();
+        self.give_parked();
         let units = class.slab_units();
         let wanted = Wanted::slab(units, ledger::areas(class.block_size() / GRANULE));
         if !central().spans.has_dirty(wanted) {
