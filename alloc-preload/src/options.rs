@@ -154,7 +154,7 @@ pub(crate) static OPTIONS: [Opt; 8] = [
         name: "STATSALLOC_HUGE",
         default: "auto",
         values: "auto|filled|always|never",
-        help: "whether to use huge pages; `filled` does where they cost next to no memory, `auto` likewise unless they take long to get",
+        help: "whether to use huge pages; `filled` does where they cost next to no memory, `auto` likewise unless they take long to get, and for a hundredth of the program's time at most",
         set: |options, value| store(&mut options.huge, huge(value)),
     },
     Opt {
