@@ -121,6 +121,24 @@ fn a_process_without_the_library_is_4() {
     assert!(finished.err().contains("statsmon run"), "it says what to do: {}", finished.err());
 }
 
+#[test]
+fn a_name_that_the_kernel_cuts_inside_a_letter_hides_nothing() {
+    let folder = Folder::new();
+    // Of the first `ö` fifteen bytes hold but a half.
+    let binary = cat_called(&folder, "buchhaltung-größe");
+    let cat = waiting(&binary);
+    let seen = tests::snapshot(cat.pid());
+    assert!(seen.total("rss_bytes") > 0 && seen.total("peak_rss_bytes") > 0, "{}", seen.0["totals"]);
+    assert_eq!(seen.text("/command"), binary.to_str().unwrap());
+    assert!(seen.number("/ppid") > 0 && seen.list("/unread").is_empty(), "{}", seen.0);
+    let named = ask(&["--once", "buchhaltung-größe"]).success();
+    assert!(named.out().contains(&cat.pid().to_string()), "{}", named.out());
+    let mut plain = Command::new(&binary).begin();
+    plain.send(b"ready\n");
+    plain.line();
+    refuses(&ask(&["--once", &plain.pid().to_string()]), 4);
+}
+
 /// A copy of `statsmon` and its library that every user may reach.
 fn for_everyone() -> (Folder, PathBuf) {
     let folder = Folder::new();

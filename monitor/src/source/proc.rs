@@ -3,8 +3,8 @@
 use crate::model::Time;
 use crate::model::derive::Memory;
 use crate::model::time::NANOS;
-use procfs::process::{Process, Stat};
-use procfs::{ProcError, ProcResult};
+use procfs::process::{Process, Stat, Status};
+use procfs::{FromBufRead, ProcError, ProcResult};
 use rustix::time::{ClockId, clock_gettime};
 use shm_layout::name::{DIRECTORY, SegmentName};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ impl Proc {
     pub(crate) fn find(pid: u32) -> Option<Self> {
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
         let stat = process.stat().ok().filter(|stat| !has_ended(stat))?;
-        let namespace_pid = process.status().ok()?.nspid.and_then(|pids| pids.last().copied()).unwrap_or(stat.pid);
+        let namespace_pid = status(&process)?.nspid.and_then(|pids| pids.last().copied()).unwrap_or(stat.pid);
         Some(Self {
             process,
             pid,
@@ -72,7 +72,7 @@ impl Proc {
     /// What it is at present; `None` once it has ended.
     pub(crate) fn present(&self) -> Option<Present> {
         let stat = self.process.stat().ok().filter(|stat| !has_ended(stat))?;
-        let status = self.process.status().ok()?;
+        let status = status(&self.process)?;
         let kib = |figure: Option<u64>| figure.map(|kib| kib.saturating_mul(1024));
         let resident_pages = self.process.statm().ok().map(|statm| statm.resident);
         Some(Present {
@@ -106,7 +106,7 @@ impl Proc {
 
     /// The user IDs it has or may take back, if it still runs.
     pub(crate) fn users(&self) -> Option<[u32; 3]> {
-        self.process.status().ok().map(|status| [status.ruid, status.euid, status.suid])
+        status(&self.process).map(|status| [status.ruid, status.euid, status.suid])
     }
 
     /// Its arguments with blanks between; `None` where it has none.
@@ -218,6 +218,14 @@ pub(crate) fn start_time(ticks: u64) -> Time {
     let booted = Time::now().0.saturating_sub(uptime);
     let nanoseconds_per_tick = NANOS / rustix::param::clock_ticks_per_second().max(1);
     Time(booted.saturating_add(ticks.saturating_mul(nanoseconds_per_tick)))
+}
+
+/// What the kernel says of it line by line. The first line is its name, which any bytes may be in, if only since the kernel
+/// cuts it after the fifteenth.
+fn status(process: &Process) -> Option<Status> {
+    let mut bytes = Vec::new();
+    process.open_relative("status").ok()?.read_to_end(&mut bytes).ok()?;
+    Status::from_buf_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
 }
 
 /// A process whose first thread has ended looks like a zombie, but lives on in the others.
