@@ -1,6 +1,8 @@
 //! fork, vfork, clone, exec and every way to end: whose segment is whose, and what is left of it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use tests::artefacts::Folder;
 use tests::sandbox::{Sandbox, Shm, objects_of};
 use tests::snapshot::{Line, snapshot_beside, take};
 use tests::{Figures, Finished, Run, Running, Snapshot, missing_privilege, program, snapshot, statsmon};
@@ -138,6 +140,31 @@ fn exec_of_another_program_shows_that_program() {
     assert!(after.text("/executable").ends_with("/cat"), "{}", after.0["executable"]);
     assert_eq!(after.text("/command"), "cat");
     shell.finish().success();
+}
+
+#[test]
+fn a_killed_script_is_found_by_the_name_it_had() {
+    if missing_privilege() {
+        return;
+    }
+    let keeper = keeper(Shm::Private);
+    let folder = Folder::new();
+    let script = folder.path().join("orderd2");
+    std::fs::write(&script, "#!/bin/sh\necho ready; read x\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut running = Command::new(&script).beside(keeper.pid()).preload().begin();
+    running.line();
+    let pid = running.pid();
+    let look = |arguments: &[&str]| Command::new(statsmon()).args(arguments).beside(keeper.pid()).finish();
+    let listed = || look(&["--format", "openmetrics"]).success().out();
+    assert!(listed().contains("malloc_processes{process=\"orderd2\"} 1"), "{}", listed());
+    running.signal(libc::SIGKILL);
+    running.finish();
+    let finished = look(&["--once", "orderd2"]);
+    assert_eq!(finished.code(), 7, "{finished:?}");
+    assert!(finished.out().contains(&pid.to_string()), "{}", finished.out());
+    let dead = "malloc_dead_processes{process=\"orderd2\",state=\"crashed\"} 1";
+    assert!(listed().contains(dead), "{}", listed());
 }
 
 /// A shell that keeps a `/dev/shm` of its own alive; the test works beside it.

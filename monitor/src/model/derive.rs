@@ -11,6 +11,7 @@ use super::{ClassHistory, History, Large, LargeClass, Limits, Line, Point, Proce
 use shm_layout::class::LINES;
 use shm_layout::reader::{LineTotals, Reader, Ring, RowView};
 use std::collections::BTreeMap;
+pub(crate) use threads::main_threads_name;
 
 /// What is known about a process without its segment.
 #[derive(Clone, PartialEq, Debug)]

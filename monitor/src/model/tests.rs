@@ -1,13 +1,14 @@
 //! What is made of a made-up segment.
 
-use super::derive::Detail;
+use super::derive::{Detail, main_threads_name};
 use super::diagnosis::Kind;
 use super::diagnosis::rules::Rules;
 use super::fake::{CREATED, Fake, about, busy};
 use super::following::Following;
 use super::{History, Line, Point, Process, State};
 use shm_layout::class::{BUCKETS, CLASSES};
-use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals, Row};
+use shm_layout::layout::{CLASSES_OFFSET, GLOBALS_OFFSET, Globals, Row, row_state};
+use shm_layout::reader::Reader;
 use std::mem::offset_of;
 
 #[test]
@@ -142,4 +143,24 @@ fn a_row_that_a_thread_is_taking_is_in_the_totals_and_not_in_the_list() {
     let (all_tids, taken_tids): (Vec<u32>, Vec<u32>) = (tids(&all), tids(&taken));
     assert_eq!((all_tids, taken_tids), (vec![1234, 1235, 1236], vec![1235, 1236]));
     assert_eq!(all.totals.allocations, taken.totals.allocations);
+}
+
+#[test]
+fn only_the_main_threads_own_row_names_the_process() {
+    let name = |fill: &dyn Fn(&mut Fake)| {
+        let mut fake = Fake::new(1234, 4);
+        fill(&mut fake);
+        main_threads_name(&Reader::new(&fake.bytes, &fake.bytes).unwrap())
+    };
+    assert_eq!(name(&|_| {}), None);
+    assert_eq!(name(&|fake| fake.thread(0, row_state::SHARED, 1234, b"shared")), None);
+    assert_eq!(name(&|fake| fake.thread(1, row_state::LIVE, 1235, b"worker")), None);
+    assert_eq!(name(&|fake| fake.thread(1, row_state::LIVE, 1234, b"")), None);
+    let both = |fake: &mut Fake| {
+        fake.thread(1, row_state::LIVE, 1235, b"worker");
+        fake.thread(2, row_state::ENDED, 1234, b"orderd2\0rubbish");
+    };
+    assert_eq!(name(&both).as_deref(), Some("orderd2"));
+    let whole = name(&|fake| fake.thread(3, row_state::LIVE, 1234, b"0123456789abcde\xc3"));
+    assert_eq!(whole.as_deref(), Some("0123456789abcde\u{fffd}"), "no NUL need be in it, and no text");
 }

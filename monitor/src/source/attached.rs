@@ -120,7 +120,7 @@ impl Attached {
         let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
         let proc = proc.filter(|proc| belongs(&identity, segment.owner, proc));
-        let about = about_from_segment(&identity, pid);
+        let about = about_from_segment(&reader, pid);
         Ok(Self {
             segment,
             name: entry.name.clone(),
@@ -317,9 +317,11 @@ fn update(about: &mut About, proc: &Proc, present: Present, resident: Option<(u6
 }
 
 /// What the segment alone says: all there is to know about the dead.
-pub(crate) fn about_from_segment(identity: &Identity<'_>, pid: u32) -> About {
+pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
+    let identity = reader.identity();
     let executable = String::from_utf8_lossy(identity.executable).into_owned();
-    let name = executable.rsplit('/').next().unwrap_or_default().to_owned();
+    let basename = || executable.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = derive::main_threads_name(reader).unwrap_or_else(basename);
     let started = match identity.start_ticks {
         0 => Time(identity.created_realtime_ns),
         ticks => proc::start_time(ticks),

@@ -219,7 +219,7 @@ fn last_state(pid: u32, segment: &Segment, about: Option<About>) -> Option<Proce
     let mut copies = Copies::default();
     segment.read(pid, &mut copies).ok()?;
     let (reader, floor) = copies.readers(pid).ok()?;
-    let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader.identity(), pid));
+    let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader, pid));
     about.state = match orphaned {
         false => State::Live,
         true if reader.globals().ended != 0 => State::Exited,

@@ -29,6 +29,18 @@ pub(super) fn threads(reader: &Reader<'_>, rows: &[RowView<'_>], clock: &Clock, 
     }
 }
 
+/// The name of the main thread, which is the process's own (`comm`), as it was when its row began; `None` where it has none.
+pub(crate) fn main_threads_name(reader: &Reader<'_>) -> Option<String> {
+    let pid = reader.identity().pid;
+    let has_name = |row: &RowView<'_>| matches!(row.state, row_state::LIVE | row_state::ENDED) && row.name[0] != 0;
+    reader.rows().find(|row| row.is_settled && row.tid == pid && has_name(row)).map(|row| name_at_start(&row))
+}
+
+fn name_at_start(row: &RowView<'_>) -> String {
+    let name = row.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
 fn thread(row: &RowView<'_>, clock: &Clock, look: &Look<'_>) -> Option<Thread> {
     if !row.is_settled {
         return None;
@@ -42,13 +54,12 @@ fn thread(row: &RowView<'_>, clock: &Clock, look: &Look<'_>) -> Option<Thread> {
     let [allocations, frees, requested_in, requested_out, reallocations, remote_frees] = row.base;
     let tid = Some(row.tid).filter(|_| state != ThreadState::Shared);
     let present_name = tid.filter(|_| state == ThreadState::Live).and_then(|tid| look.thread_names.get(&tid));
-    let name_at_start = row.name.split(|&byte| byte == 0).next().unwrap_or_default();
     Some(Thread {
         tid,
         name: match present_name {
             Some(name) => name.clone(),
             None if state == ThreadState::Shared => "(shared)".into(),
-            None => String::from_utf8_lossy(name_at_start).into_owned(),
+            None => name_at_start(row),
         },
         state,
         allocations: row.allocations.saturating_sub(allocations),
