@@ -57,9 +57,10 @@ Examples:
   statsmon man | man -l -         the manual; of run: statsmon man run
   statsmon completions bash       completions for a shell
 
-Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, 5 not permitted, \
-6 layout version not understood, 7 the process is dead and its last state was shown. With several processes all \
-are shown, and the first failure's code is returned. Without a process to look for, only 1 and 2 occur.";
+Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, also where it has \
+become such a program since, 5 not permitted, 6 layout version not understood, 7 the process is dead and its last state \
+was shown. With several processes all are shown, and the first failure's code is returned. Without a process to look \
+for, only 1 and 2 occur.";
 
 #[derive(Args, Debug)]
 pub(crate) struct LookArgs {

@@ -28,6 +28,8 @@ pub(crate) enum Error {
     NotPermitted { pid: u32 },
     /// The segment has another version.
     Version { pid: u32, found: u32 },
+    /// The process has become a program without the library; its state before that was shown.
+    Replaced { pid: u32, name: String },
     /// The process is dead; its last state was shown.
     Dead { pid: u32 },
     /// The program cannot be started with the library.
@@ -59,7 +61,7 @@ impl Error {
             Self::Io { .. } | Self::Unreadable { .. } => 1,
             Self::Usage(_) | Self::Ambiguous { .. } => 2,
             Self::NoSuchPid(_) | Self::NoSuchName(_) => 3,
-            Self::NotPreloaded { .. } | Self::Unpublished { .. } => 4,
+            Self::NotPreloaded { .. } | Self::Unpublished { .. } | Self::Replaced { .. } => 4,
             Self::NotPermitted { .. } => 5,
             Self::Version { .. } => 6,
             Self::Dead { .. } => 7,
@@ -119,6 +121,11 @@ impl fmt::Display for Error {
                 out,
                 "process {pid} publishes layout version {found}, this statsmon reads {LAYOUT_VERSION}; use the statsmon \
                  that came with the program's library, or restart the program"
+            ),
+            Self::Replaced { pid, name } => write!(
+                out,
+                "process {pid} has become a program without the library ({}); this was its state before",
+                name.escape_debug()
             ),
             Self::Dead { pid } => write!(out, "process {pid} is dead; this was its last state"),
             Self::CannotRun { message, .. } => out.write_str(message),

@@ -142,6 +142,59 @@ fn exec_of_another_program_shows_that_program() {
     shell.finish().success();
 }
 
+/// The next snapshot of a statsmon that goes on.
+fn next(statsmon: &mut Running) -> Snapshot {
+    let document: serde_json::Value = serde_json::from_str(&statsmon.line()).unwrap();
+    Snapshot(document["processes"][0].clone())
+}
+
+#[test]
+fn exec_of_a_program_without_the_library_is_neither_death_nor_crash() {
+    if missing_privilege() {
+        return;
+    }
+    let keeper = keeper(Shm::Private);
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo; read x; unset LD_PRELOAD; exec cat"]);
+    let mut shell = command.beside(keeper.pid()).preload().begin();
+    shell.line();
+    let pid = shell.pid();
+    let before = take(pid, 0, Command::new(statsmon()).beside(keeper.pid()));
+    let mut watching = Command::new(statsmon());
+    let mut watching =
+        watching.args(["-n", "1000000", "-d", "0.05", "--json", &pid.to_string()]).beside(keeper.pid()).begin();
+    assert_eq!(next(&mut watching).text("/state"), "live");
+    shell.send(b"go\nline\n");
+    assert_eq!(shell.line(), "line");
+
+    let after = take(pid, 4, Command::new(statsmon()).beside(keeper.pid()));
+    assert_eq!((after.text("/state"), after.text("/replaced_by")), ("replaced", "cat"));
+    assert!(after.total("allocations") >= before.total("allocations"), "the figures from before are shown");
+    assert!(after.0["uptime_seconds"].is_number(), "it lives: {}", after.0["uptime_seconds"]);
+    let finished = Command::new(statsmon()).args(["--once", &pid.to_string()]).beside(keeper.pid()).finish();
+    let (out, err) = (finished.out(), finished.err());
+    assert!(out.contains("has become cat, without the library") && !out.contains("CRASHED"), "{out}");
+    assert!(err.contains("has become a program without the library (cat)") && !err.contains("dead"), "{err}");
+    let mut metrics = Command::new(statsmon());
+    let metrics = metrics.args(["--format", "openmetrics"]).beside(keeper.pid()).finish().success().out();
+    assert!(!metrics.contains("malloc_dead_processes{"), "{metrics}");
+
+    while next(&mut watching).text("/state") != "replaced" {}
+    shell.finish().success();
+    let last = loop {
+        let seen = next(&mut watching);
+        if seen.text("/state") != "replaced" {
+            break seen;
+        }
+    };
+    assert_eq!((last.text("/state"), last.text("/replaced_by")), ("exited", "cat"), "whoever has watched it knows");
+    let (finished, _) = watching.end();
+    assert_eq!(finished.code(), 4, "{finished:?}");
+    let finished = Command::new(statsmon()).args(["--once", &pid.to_string()]).beside(keeper.pid()).finish();
+    assert_eq!(finished.code(), 7, "{finished:?}");
+    assert!(finished.out().contains("replaced by exec"), "nobody else can tell: {}", finished.out());
+}
+
 #[test]
 fn a_killed_script_is_found_by_the_name_it_had() {
     if missing_privilege() {

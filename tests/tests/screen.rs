@@ -171,6 +171,32 @@ fn a_watched_program_runs_beside_the_screen() {
     assert!(!std::fs::exists(format!("/proc/{watched}")).unwrap(), "it was to be ended");
 }
 
+#[test]
+fn a_watched_program_that_becomes_one_without_the_library_is_not_said_to_have_ended() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let folder = tests::artefacts::Folder::new();
+    let mut gate = tests::gate::Gate::new();
+    let script = format!("#!/bin/sh\n{}\nunset LD_PRELOAD\nexec /bin/sh \"$0.next\"\n", gate.script());
+    let path = folder.path().join("first");
+    std::fs::write(&path, script).unwrap();
+    std::fs::write(folder.path().join("first.next"), format!("{}\n", gate.script())).unwrap();
+    let statsmon = format!("env TMPDIR={} {}", folder.path().display(), statsmon().display());
+    let terminal = open_with(&statsmon, &format!("run --watch -d 0.1 -- sh {}", path.display()));
+    gate.wait(tests::process::DEADLINE);
+    terminal.wait("the program", |screen| screen.contains("LIVE"));
+    gate.open();
+    gate.wait(tests::process::DEADLINE);
+    let screen = terminal.wait("what became of it", |screen| screen.contains("REPLACED  has become sh"));
+    assert!(!screen.contains("ended"), "{screen}");
+    gate.open();
+    let screen = terminal.wait("its end", |screen| screen.contains("EXITED  it had become sh"));
+    assert!(!screen.contains("CRASHED"), "{screen}");
+    terminal.keys(&["q"]);
+    is_sane_after(&terminal, "0");
+}
+
 /// Presses keys and waits until the screen shows a text.
 #[track_caller]
 fn after(terminal: &Terminal, keys: &[&str], text: &str) -> String {

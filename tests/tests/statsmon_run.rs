@@ -224,6 +224,28 @@ fn a_report_names_every_descendant() {
 }
 
 #[test]
+fn a_report_does_not_give_the_figures_from_before_an_exec_for_the_final_ones() {
+    // Whether it is seen in time depends on who is faster; that the program became another is said in either case.
+    let mut command = Command::new(statsmon());
+    let mut running = command.args(["run", "--report", "--", "sh", "-c", "unset LD_PRELOAD; exec cat"]).begin();
+    running.send(b"line\n");
+    assert_eq!(running.line(), "line");
+    let text = running.finish().success().err();
+    let second = text.lines().nth(1).unwrap();
+    assert!(second.contains("become cat,") || second.contains("it became a program without the library"), "{text}");
+
+    let script = "echo; (unset LD_PRELOAD; exec cat); :";
+    let mut running = Command::new(statsmon()).args(["run", "--report", "--", "sh", "-c", script]).begin();
+    assert_eq!(running.line(), "");
+    running.send(b"line\n");
+    assert_eq!(running.line(), "line");
+    let text = running.finish().success().err();
+    let descendant = text.lines().skip_while(|line| *line != "descendants").nth(2).unwrap_or_default();
+    assert!(descendant.contains("became cat") || descendant.contains("killed, or exec"), "{text}");
+    assert!(text.lines().nth(1).unwrap().starts_with("  peak requested"), "the shell itself became nothing: {text}");
+}
+
+#[test]
 fn a_reporting_statsmon_forwards_signals() {
     for (name, signal) in [("TERM", libc::SIGTERM), ("HUP", libc::SIGHUP), ("USR1", libc::SIGUSR1)] {
         let script =

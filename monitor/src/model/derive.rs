@@ -26,6 +26,8 @@ pub(crate) struct About {
     pub(crate) executable: Option<String>,
     pub(crate) start_time: Option<Time>,
     pub(crate) memory: Memory,
+    /// The program without the library that it has become.
+    pub(crate) replaced_by: Option<String>,
     /// Limit and use of the control group, in bytes.
     pub(crate) cgroup: Option<(u64, u64)>,
     pub(crate) children: Vec<u32>,
@@ -65,6 +67,7 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         executable: about.executable,
         uptime_seconds: about.start_time.filter(|_| !about.state.is_dead()).map(|start| now.seconds_since(start)),
         start_time: about.start_time,
+        replaced_by: about.replaced_by,
         forked_from: None,
         totals,
         rates: rates::Rates::default(),
@@ -114,10 +117,10 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let rows: Vec<RowView<'_>> = reader.rows().collect();
     let clock = Clock::of(reader);
     let totals = totals(reader, floor, &lines, &rows, &about.memory);
-    let dead = about.state.is_dead();
+    let is_past = about.state.is_past();
     let present = Point::of(&totals, look.now);
-    let (history, slots) = history(reader, look.now, dead, present);
-    let rates = if dead { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
+    let (history, slots) = history(reader, look.now, is_past, present);
+    let rates = if is_past { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
     let decay_ms = reader.identity().decay_ms;
     Process {
         class_history: look.class_history.cloned(),
@@ -312,11 +315,11 @@ pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
 /// ring has nothing behind it that would say more: at the end of its period the program was what it is at `present`, or a
 /// dead one was at its end. Rings that were never due belong to a program that has gone idle in its first moments: it has
 /// been that since.
-fn history(reader: &Reader<'_>, now: Time, dead: bool, present: Option<Point>) -> (History, Vec<Slot>) {
+fn history(reader: &Reader<'_>, now: Time, is_past: bool, present: Option<Point>) -> (History, Vec<Slot>) {
     let created = Time(reader.identity().created_realtime_ns);
-    let idle = present.filter(|_| !dead && reader.globals().last_second == 0);
+    let idle = present.filter(|_| !is_past && reader.globals().last_second == 0);
     // Nobody knows when a dead process died: its history ends with the second in which it last wrote.
-    let end = if dead { created.plus_seconds(reader.globals().last_second).min(now) } else { now };
+    let end = if is_past { created.plus_seconds(reader.globals().last_second).min(now) } else { now };
     let written = |ring| -> Vec<Slot> {
         let mut slots: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
         if slots.is_empty() {

@@ -207,6 +207,7 @@ pub(crate) fn about(state: State) -> About {
         executable: Some("/usr/bin/less".into()),
         start_time: Some(CREATED),
         memory: Memory { rss: Some(3 << 20), peak_rss: Some(4 << 20), swap: Some(0), resident: Some((1 << 20, 0.25)) },
+        replaced_by: None,
         cgroup: None,
         children: Vec::new(),
         unread: Vec::new(),

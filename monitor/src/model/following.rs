@@ -99,7 +99,7 @@ impl Following {
         let then = self
             .counts
             .front()
-            .filter(|then| (0.05..=RATE_OLDEST).contains(&now.seconds_since(then.time)) && !process.state.is_dead());
+            .filter(|then| (0.05..=RATE_OLDEST).contains(&now.seconds_since(then.time)) && !process.state.is_past());
         if let Some(then) = then {
             let seconds = now.seconds_since(then.time);
             let rate = |now: u64, then: u64| Some((now as f64 - then as f64) / seconds);
@@ -194,7 +194,7 @@ impl Following {
 
 /// The growth of the classes at the first look: since the end of the last minute in the history.
 fn growth_since_the_last_minute(process: &mut Process, now: Time) {
-    let Some(history) = process.class_history.as_ref().filter(|_| !process.state.is_dead()) else { return };
+    let Some(history) = process.class_history.as_ref().filter(|_| !process.state.is_past()) else { return };
     let Some(&then) = history.times.last() else { return };
     let seconds = now.seconds_since(then).max(1.0);
     for class in process.size_classes.iter_mut().flatten().filter(|class| class.allocations != 0) {

@@ -76,6 +76,9 @@ pub(crate) struct Process {
     pub(crate) start_time: Option<Time>,
     /// Since then; unknown for the dead.
     pub(crate) uptime_seconds: Option<f64>,
+    /// Short name of the program without the library that it has become, where that was seen: its heap's figures are
+    /// those from before.
+    pub(crate) replaced_by: Option<String>,
     /// The process it was forked from with its heap, in its own PID namespace.
     pub(crate) forked_from: Option<u32>,
     /// Sums over the whole heap.
@@ -111,15 +114,30 @@ pub(crate) struct Process {
     pub(crate) children: Vec<u32>,
 }
 
+impl Process {
+    /// Takes note that it has ended by itself: what was taken for a crash was none.
+    pub(crate) fn has_exited(&mut self) {
+        let states = self.log.iter_mut().filter_map(|entry| match &mut entry.event {
+            log::Event::State { state } => Some(state),
+            _ => None,
+        });
+        for state in states.chain([&mut self.state]).filter(|state| **state == State::Crashed) {
+            *state = State::Exited;
+        }
+    }
+}
+
 /// What can be said about a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// It runs and publishes.
     Live,
-    /// It has ended in an orderly way (or has replaced itself by a program without a segment).
+    /// It lives, but as a program without a segment, by which it has replaced itself.
+    Replaced,
+    /// It has ended in an orderly way, or as a program without a segment.
     Exited,
-    /// It has ended without saying so: a signal, a crash.
+    /// It has ended without saying so: a signal, a crash, or unseen as a program without a segment.
     Crashed,
     /// It publishes, but not to this user.
     NoAccess,
@@ -132,6 +150,7 @@ impl State {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Replaced => "replaced",
             Self::Exited => "exited",
             Self::Crashed => "crashed",
             Self::NoAccess => "no_access",
@@ -139,9 +158,14 @@ impl State {
         }
     }
 
-    /// Whether the process has ended, so that its figures are its last.
+    /// Whether the process has ended.
     pub(crate) fn is_dead(self) -> bool {
         matches!(self, Self::Exited | Self::Crashed)
+    }
+
+    /// Whether its heap is gone, so that its figures are its last.
+    pub(crate) fn is_past(self) -> bool {
+        self == Self::Replaced || self.is_dead()
     }
 }
 

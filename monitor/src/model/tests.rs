@@ -164,3 +164,16 @@ fn only_the_main_threads_own_row_names_the_process() {
     let whole = name(&|fake| fake.thread(3, row_state::LIVE, 1234, b"0123456789abcde\xc3"));
     assert_eq!(whole.as_deref(), Some("0123456789abcde\u{fffd}"), "no NUL need be in it, and no text");
 }
+
+#[test]
+fn a_program_with_a_status_has_not_crashed() {
+    let mut following = Following::new(Rules::default());
+    let mut process = busy().process(about(State::Crashed), 12);
+    following.take(&mut process, CREATED.plus_seconds(12), Detail::Full);
+    process.has_exited();
+    let log = format!("{:?}", process.log);
+    assert_eq!((process.state, log.contains("Crashed"), log.contains("Exited")), (State::Exited, false, true), "{log}");
+    let mut process = busy().process(about(State::Live), 12);
+    process.has_exited();
+    assert_eq!(process.state, State::Live);
+}

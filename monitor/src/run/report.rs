@@ -33,7 +33,13 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
     let status = wait(pid)?;
     let seconds = started.elapsed().as_secs_f64();
     let followed = follower.map(Follower::finish).unwrap_or_default();
-    let ending = Ending { command: program.line(), how: describe(status), seconds, pid: child.id() };
+    let ending = Ending {
+        command: program.line(),
+        how: describe(status),
+        by_signal: status.signaled(),
+        seconds,
+        pid: child.id(),
+    };
     let mut out = BufWriter::new(io::stderr().lock());
     // A report that nobody reads is no reason to change the program's status.
     let _ = report::write(&ending, &followed.processes, followed.missed, &mut out).and_then(|()| out.flush());

@@ -33,8 +33,8 @@ pub(crate) struct Attached {
     following: Following,
     /// The newest minute in the history, and the classes' minutes up to it.
     classes: Option<(Option<u64>, ClassHistory)>,
-    /// How it ended, once it has: what was read since is final.
-    ended: Option<State>,
+    /// What has become of it, once its segment is nobody's: what was read since is final.
+    past: Option<State>,
 }
 
 /// What is found where a process is looked for.
@@ -50,16 +50,17 @@ impl Attached {
     pub(crate) fn open(pid: u32, context: &mut Context) -> Result<Found, Error> {
         let entries = directory::entries()?;
         let Some(proc) = Proc::find(pid) else { return Self::left_behind(pid, &entries, context) };
-        let mut refused = None;
+        let (mut refused, mut replaced) = (None, None);
         let namespace_pid = proc.namespace_pid;
         for entry in entries.iter().filter(|entry| entry.pid == namespace_pid) {
             match Self::at(entry, Proc::find(pid), context, Detail::Full) {
-                Ok(attached) if attached.proc.is_some() => return Ok(Found::Attached(Box::new(attached))),
-                Ok(_) => {}
+                Ok(attached) if attached.proc.is_none() => {}
+                Ok(attached) if attached.segment.is_orphaned() => replaced = Some(attached),
+                Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        let present = proc.present().ok_or(Error::NoSuchPid(pid))?;
+        let Some(present) = proc.present() else { return Self::left_behind(pid, &entries, context) };
         match refused {
             Some(error @ Error::NotPermitted { .. }) => Ok(closed(&proc, present, State::NoAccess, error)),
             Some(error) => Err(error),
@@ -70,7 +71,10 @@ impl Attached {
                 let why = Error::Unpublished { pid, removed: library == Library::Nameless };
                 Ok(closed(&proc, present, State::Unpublished, why))
             }
-            None => Err(Error::NotPreloaded { pid, name: present.name }),
+            None => match replaced {
+                Some(attached) => Ok(Found::Attached(Box::new(attached))),
+                None => Err(Error::NotPreloaded { pid, name: present.name }),
+            },
         }
     }
 
@@ -119,7 +123,7 @@ impl Attached {
         segment.read(pid, &mut context.copies)?;
         let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
-        let proc = proc.filter(|proc| belongs(&identity, segment.owner, proc));
+        let proc = proc.filter(|proc| belongs(&identity, &segment, proc));
         let about = about_from_segment(&reader, pid);
         Ok(Self {
             segment,
@@ -133,19 +137,19 @@ impl Attached {
             earlier: VecDeque::new(),
             following: Following::new(context.rules),
             classes: None,
-            ended: None,
+            past: None,
         })
     }
 
     /// Attaches to the segment of this name and finds its process, also in another PID namespace.
     pub(crate) fn find(entry: &Entry, context: &mut Context, detail: Detail) -> Result<Self, Error> {
         let mut attached = Self::at(entry, Proc::find(entry.pid), context, detail)?;
-        if attached.proc.is_none() && !attached.segment.is_orphaned() {
+        if attached.proc.is_none() {
             let (reader, _) = context.copies.readers(entry.pid)?;
-            let (identity, owner) = (reader.identity(), attached.segment.owner);
+            let (identity, segment) = (reader.identity(), &attached.segment);
             let elsewhere = identity.pid_namespace != 0 && Some(identity.pid_namespace) != proc::own_pid_namespace();
             if elsewhere {
-                attached.proc = proc::all_pids().filter_map(Proc::find).find(|proc| belongs(&identity, owner, proc));
+                attached.proc = proc::all_pids().filter_map(Proc::find).find(|proc| belongs(&identity, segment, proc));
             }
         }
         if let Some(proc) = &attached.proc {
@@ -169,9 +173,9 @@ impl Attached {
         self.here
     }
 
-    /// Whether it was dead when it was last looked at.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.ended.is_some()
+    /// Whether its heap was gone when it was last looked at.
+    pub(crate) fn is_past(&self) -> bool {
+        self.past.is_some()
     }
 
     /// Takes over what is known of the same process before it replaced its program.
@@ -183,8 +187,8 @@ impl Attached {
 
     /// Reads the process's present state; the last one where it has ended, however often asked.
     pub(crate) fn refresh(&mut self, context: &mut Context, detail: Detail) -> Result<Process, Error> {
-        // The order matters: what is read after the owner is known to be dead is final.
-        let orphaned = self.ended.is_some() || self.segment.is_orphaned();
+        // The order matters: what is read after the segment is known to be nobody's is final.
+        let orphaned = self.is_past() || self.segment.is_orphaned();
         let pid = self.pid();
         self.segment.read(pid, &mut context.copies)?;
         if detail == Detail::Full {
@@ -192,17 +196,11 @@ impl Attached {
         }
         let (reader, floor) = context.copies.readers(pid)?;
         let now = Time::now();
-        if orphaned && self.ended.is_none() {
-            let present = self.proc.as_ref().and_then(Proc::present);
-            self.ended = Some(match reader.globals().ended {
-                // The process has memory, but not this segment's: it has become another program.
-                0 if present.is_some_and(|present| present.memory.peak_rss.is_some()) => State::Exited,
-                0 => State::Crashed,
-                _ => State::Exited,
-            });
+        if orphaned && !self.past.is_some_and(State::is_dead) {
+            self.past = Some(self.fate(reader.globals().ended != 0));
         }
-        self.about.state = self.ended.unwrap_or(State::Live);
-        if let (Some(proc), None) = (&mut self.proc, self.ended)
+        self.about.state = self.past.unwrap_or(State::Live);
+        if let (Some(proc), None) = (&mut self.proc, self.past)
             && let Some(present) = if detail == Detail::Full { proc.present() } else { proc.present_in_short() }
             // It may have become another program meanwhile, and that was said of the other one.
             && !self.segment.is_orphaned()
@@ -227,6 +225,20 @@ impl Attached {
             shorten(&mut process);
         }
         Ok(process)
+    }
+
+    /// What has become of the process, now that its segment is nobody's.
+    fn fate(&mut self, orderly: bool) -> State {
+        // The process has memory, but not this segment's: it has become another program.
+        let running = self.proc.as_ref().and_then(Proc::running).filter(|_| !orderly);
+        match running {
+            Some(name) => {
+                self.about.replaced_by = Some(name);
+                State::Replaced
+            }
+            None if orderly || self.about.replaced_by.is_some() => State::Exited,
+            None => State::Crashed,
+        }
     }
 
     /// Reads the minutes of the classes where another minute has begun: they are many bytes.
@@ -298,6 +310,7 @@ fn about_from_proc(proc: &Proc, present: Present, state: State) -> About {
         executable: None,
         start_time: Some(proc.start_time),
         memory: Memory::default(),
+        replaced_by: None,
         cgroup: None,
         children: Vec::new(),
         unread: Vec::new(),
@@ -335,6 +348,7 @@ pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
         command: if executable.is_empty() { "?".into() } else { executable.clone() },
         name: if name.is_empty() { "?".into() } else { name },
         executable: Some(executable).filter(|path| !path.is_empty()),
+        replaced_by: None,
         cgroup: None,
         children: Vec::new(),
         unread: Vec::new(),
@@ -343,11 +357,16 @@ pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
     }
 }
 
-/// Whether a segment is this process's: same PID, namespace and start, and not planted by another user.
-fn belongs(identity: &Identity<'_>, owner: u32, proc: &Proc) -> bool {
-    let same_start = identity.start_ticks == 0 || identity.start_ticks == proc.start_ticks;
+/// Whether a segment is this process's: same PID, namespace and start, and not planted by another user. Where it does not
+/// tell the start, a left-over one may be of an earlier process with that PID.
+fn belongs(identity: &Identity<'_>, segment: &Segment, proc: &Proc) -> bool {
+    let same_start = match identity.start_ticks {
+        0 => !segment.is_orphaned(),
+        ticks => ticks == proc.start_ticks,
+    };
     let same_namespace =
         identity.pid_namespace == 0 || proc.pid_namespace().is_none_or(|namespace| namespace == identity.pid_namespace);
+    let owner = segment.owner;
     let trusted = owner == 0 || proc.users().is_some_and(|users| users.contains(&owner));
     identity.pid == proc.namespace_pid && same_start && same_namespace && trusted
 }

@@ -4,6 +4,9 @@
 //! [`KEEP`] in their environment lets the segments stay until they have been read here. One is missed if it is swept
 //! before that (where more than sixteen dead ones lie about), if its process replaces itself at once by another
 //! program, and if it lives in another PID namespace.
+//!
+//! A process that becomes a program without the library closes its segment and lives on: that is seen unless it ends at
+//! once.
 
 use super::attached;
 use super::directory::{self, Entry};
@@ -13,7 +16,7 @@ use crate::error::Error;
 use crate::model::derive::{self, About, Detail, Look};
 use crate::model::{Process, State, Time};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use shm_layout::name::DIRECTORY;
@@ -52,7 +55,8 @@ impl Follower {
         let watching = |cause: std::io::Error| Error::io(format!("watching {DIRECTORY}"), cause);
         let events =
             inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|cause| watching(cause.into()))?;
-        inotify::add_watch(&events, DIRECTORY, WatchFlags::CREATE).map_err(|cause| watching(cause.into()))?;
+        inotify::add_watch(&events, DIRECTORY, WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)
+            .map_err(|cause| watching(cause.into()))?;
         let (stopped, stop) = std::io::pipe().map_err(watching)?;
         let thread = std::thread::spawn(move || {
             // Whoever may be faster is: a shell's `:` lives for less than a millisecond.
@@ -93,6 +97,8 @@ struct Member {
     entry: Entry,
     segment: Segment,
     about: Option<About>,
+    /// The program without the library that it has become.
+    replaced_by: Option<String>,
     /// Readable once the process has ended; `None` where it had ended before.
     handle: Option<OwnedFd>,
 }
@@ -114,10 +120,15 @@ impl Family {
     fn welcome(&mut self, events: &OwnedFd) {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = inotify::Reader::new(events, &mut buffer);
-        let mut opened = Vec::new();
+        let (mut opened, mut closed) = (Vec::new(), Vec::new());
         while let Ok(event) = reader.next() {
-            let entry = event.file_name().and_then(|name| directory::entry(name.to_bytes()));
-            opened.extend(entry.map(|entry| (open_object(&entry.name).ok(), parent(entry.pid), entry)));
+            let Some(entry) = event.file_name().and_then(|name| directory::entry(name.to_bytes())) else { continue };
+            if event.events().contains(ReadFlags::CLOSE_WRITE) {
+                self.notice_exec(entry.pid);
+                closed.push(entry.pid);
+            } else {
+                opened.push((open_object(&entry.name).ok(), parent(entry.pid), entry));
+            }
         }
         for (file, parent, entry) in opened {
             let segment = file.and_then(|file| Segment::from_file(file).ok());
@@ -127,6 +138,17 @@ impl Family {
                 (_, Some(false)) => {}
                 (None, _) | (_, None) => self.missed += 1,
             }
+        }
+        closed.into_iter().for_each(|pid| self.notice_exec(pid));
+    }
+
+    /// Takes note of the program that a process has become, if its segment is nobody's and it lives.
+    fn notice_exec(&mut self, pid: u32) {
+        if let Some(member) = self.living.get_mut(&pid)
+            && member.replaced_by.is_none()
+            && member.segment.is_orphaned()
+        {
+            member.replaced_by = Proc::find(pid).and_then(|proc| proc.running());
         }
     }
 
@@ -164,7 +186,7 @@ impl Family {
         let handle = handle.and_then(Result::ok);
         let ended = handle.is_none();
         // The same process with an older segment has become this program.
-        self.living.insert(pid, Member { entry, segment, about, handle });
+        self.living.insert(pid, Member { entry, segment, about, replaced_by: None, handle });
         if ended {
             self.conclude(pid);
         }
@@ -189,7 +211,7 @@ impl Family {
 
     fn conclude(&mut self, pid: u32) {
         let Some(member) = self.living.remove(&pid) else { return };
-        match last_state(pid, &member.segment, member.about) {
+        match last_state(pid, &member) {
             Some(process) => drop(self.ended.insert(pid, process)),
             // Its segment was never completed. What it was before it became that program still counts.
             None if self.ended.contains_key(&pid) => {}
@@ -200,7 +222,10 @@ impl Family {
 
     fn finish(mut self) -> Followed {
         let living: Vec<u32> = self.living.keys().copied().collect();
-        living.into_iter().for_each(|pid| self.conclude(pid));
+        for pid in living {
+            self.notice_exec(pid);
+            self.conclude(pid);
+        }
         let processes = self.order.iter().filter_map(|pid| self.ended.remove(pid)).collect();
         Followed { processes, missed: self.missed }
     }
@@ -214,17 +239,20 @@ fn parent_of_the_dead(segment: &Segment) -> Option<u32> {
     Some(reader.identity().parent).filter(|&parent| parent != 0)
 }
 
-fn last_state(pid: u32, segment: &Segment, about: Option<About>) -> Option<Process> {
-    let orphaned = segment.is_orphaned();
+fn last_state(pid: u32, member: &Member) -> Option<Process> {
+    let orphaned = member.segment.is_orphaned();
     let mut copies = Copies::default();
-    segment.read(pid, &mut copies).ok()?;
+    member.segment.read(pid, &mut copies).ok()?;
     let (reader, floor) = copies.readers(pid).ok()?;
-    let mut about = about.unwrap_or_else(|| attached::about_from_segment(&reader, pid));
+    let mut about = member.about.clone().unwrap_or_else(|| attached::about_from_segment(&reader, pid));
     about.state = match orphaned {
         false => State::Live,
         true if reader.globals().ended != 0 => State::Exited,
-        true => State::Crashed,
+        true if member.replaced_by.is_none() => State::Crashed,
+        true if Proc::find(pid).is_some() => State::Replaced,
+        true => State::Exited,
     };
+    about.replaced_by = member.replaced_by.clone().filter(|_| orphaned);
     let look = Look {
         now: Time::now(),
         thread_names: &BTreeMap::new(),

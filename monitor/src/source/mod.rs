@@ -121,7 +121,7 @@ impl Watcher {
     /// Looks at one process, selected or not: the cheap way to follow one of many.
     pub(crate) fn look_at(&mut self, pid: u32) -> Result<Process, Error> {
         match self.look_closely(pid)? {
-            (process, None | Some(Error::Dead { .. })) => Ok(process),
+            (process, None | Some(Error::Dead { .. } | Error::Replaced { .. })) => Ok(process),
             (_, Some(error)) => Err(error),
         }
     }
@@ -151,15 +151,15 @@ impl Watcher {
             Some(attached) => Some(attached.refresh(&mut self.context, Detail::Full)?),
             None => None,
         };
-        // What seems dead may have become another program, with another segment.
-        if process.as_ref().is_none_or(|process| process.state.is_dead()) {
+        // It may have become another program, with another segment.
+        if process.as_ref().is_none_or(|process| process.state.is_past()) {
             match Attached::open(pid, &mut self.context) {
                 Ok(Found::Attached(mut attached)) if Some(attached.id()) != known => {
                     if let Some(before) = known.and_then(|id| self.attached.get_mut(&id)) {
                         attached.continues(before, &mut self.context);
                     }
                     let fresh = attached.refresh(&mut self.context, Detail::Full)?;
-                    if process.is_none() || !fresh.state.is_dead() {
+                    if process.is_none() || !fresh.state.is_past() {
                         known.map(|id| self.attached.remove(&id));
                         self.attached.insert(attached.id(), *attached);
                         process = Some(fresh);
@@ -171,7 +171,10 @@ impl Watcher {
             }
         }
         let process = process.ok_or(Error::NoSuchPid(pid))?;
-        let problem = process.state.is_dead().then_some(Error::Dead { pid });
+        let problem = match (process.state, &process.replaced_by) {
+            (State::Replaced, Some(name)) => Some(Error::Replaced { pid, name: name.clone() }),
+            (state, _) => state.is_dead().then_some(Error::Dead { pid }),
+        };
         Ok((process, problem))
     }
 
@@ -189,12 +192,12 @@ impl Watcher {
         };
         let named = |process: &&Process| process.name == *name || basename(process).as_ref() == Some(name);
         let matching: Vec<&Process> = processes.iter().filter(named).collect();
-        let alive = matching.iter().filter(|process| !process.state.is_dead());
-        let mut pids: Vec<u32> = alive.map(|process| process.pid).collect();
-        let dead = pids.is_empty();
-        if dead {
+        let publishing = matching.iter().filter(|process| !process.state.is_past());
+        let mut pids: Vec<u32> = publishing.map(|process| process.pid).collect();
+        if pids.is_empty() {
             pids = matching.iter().map(|process| process.pid).collect();
         }
+        let dead = matching.iter().all(|process| process.state.is_dead());
         match pids[..] {
             [] => Err(Error::NoSuchName(name.clone())),
             [pid] => {
@@ -219,8 +222,9 @@ impl Watcher {
                 Ok(process) => processes.push(process),
                 Err(error) => problems.push(error),
             }
-            let named = attached.is_here() && entries.iter().any(|entry| entry.name == attached.name);
-            if attached.is_dead() && !named {
+            // The name may be another's by now, such as that of the program that it has become.
+            let is_named = || attached.is_here() && segment::id_of(&attached.name) == Some(id);
+            if attached.is_past() && !is_named() {
                 gone.push(id);
             }
         }

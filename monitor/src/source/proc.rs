@@ -104,6 +104,12 @@ impl Proc {
         Some(present)
     }
 
+    /// Its name, as long as it has memory: one that is ending has none any more.
+    pub(crate) fn running(&self) -> Option<String> {
+        let status = status(&self.process)?;
+        status.vmhwm.map(|_| status.name)
+    }
+
     /// The user IDs it has or may take back, if it still runs.
     pub(crate) fn users(&self) -> Option<[u32; 3]> {
         status(&self.process).map(|status| [status.ruid, status.euid, status.suid])

@@ -15,8 +15,9 @@ pub(crate) fn words(event: &Event) -> String {
         Event::Attached => "watched from here on".to_owned(),
         Event::State { state } => match state {
             State::Live => "lives".to_owned(),
-            State::Exited => "ended in an orderly way".to_owned(),
-            State::Crashed => "ended without a word: a signal, or a crash".to_owned(),
+            State::Exited => "ended".to_owned(),
+            State::Replaced => "became a program without the library".to_owned(),
+            State::Crashed => "ended without a word: killed, crashed, or unseen after an exec".to_owned(),
             State::NoAccess => "may no longer be read".to_owned(),
             State::Unpublished => "publishes nothing".to_owned(),
         },

@@ -11,6 +11,8 @@ pub(crate) struct Ending {
     pub(crate) command: String,
     /// With which status.
     pub(crate) how: String,
+    /// Whether a signal ended it.
+    pub(crate) by_signal: bool,
     /// After which time.
     pub(crate) seconds: f64,
     /// What its PID was.
@@ -22,7 +24,10 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
     let command = harmless(&ending.command);
     writeln!(out, "statsmon: {command} {} after {}", ending.how, duration(ending.seconds))?;
     match processes.iter().find(|process| process.pid == ending.pid) {
-        Some(process) => write_program(process, out)?,
+        Some(process) => {
+            write_reservation(process, ending.by_signal, out)?;
+            write_program(process, out)?;
+        }
         None => writeln!(out, "  no statistics: it published none; STATSALLOC_VERBOSE=1 makes it say why")?,
     }
     let descendants: Vec<&Process> = processes.iter().filter(|process| process.pid != ending.pid).collect();
@@ -30,6 +35,23 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
     match missed {
         0 => Ok(()),
         missed => writeln!(out, "  {missed} more came and went too fast to be read, or to tell whose they were"),
+    }
+}
+
+/// Says where the figures are not those of the program's end.
+fn write_reservation(process: &Process, by_signal: bool, out: &mut impl Write) -> io::Result<()> {
+    match &process.replaced_by {
+        Some(name) => writeln!(
+            out,
+            "  it had become {}, a program without the library: the figures are from before that",
+            harmless(name)
+        ),
+        // Who crashes has no status.
+        None if process.state == State::Crashed && !by_signal => writeln!(
+            out,
+            "  it became a program without the library, or ended by the raw system call: the figures are from before that"
+        ),
+        None => Ok(()),
     }
 }
 
@@ -69,7 +91,7 @@ fn write_descendants(descendants: &[&Process], out: &mut impl Write) -> io::Resu
         let misuse = misuse.map_or(String::new(), |misuse| format!("  (misuse: {misuse})"));
         table.row(vec![
             format!("  {}", process.pid),
-            state(process.state).into(),
+            state(process),
             size(totals.peak_requested_bytes),
             size(totals.cumulative_requested_bytes),
             totals.allocations.map_or("-".into(), count),
@@ -80,11 +102,12 @@ fn write_descendants(descendants: &[&Process], out: &mut impl Write) -> io::Resu
     table.write(out)
 }
 
-fn state(state: State) -> &'static str {
-    match state {
-        State::Live => "still runs",
-        State::Crashed => "killed",
-        other => other.as_str(),
+fn state(process: &Process) -> String {
+    match (process.state, &process.replaced_by) {
+        (_, Some(name)) => format!("became {}", harmless(name)),
+        (State::Live, None) => "still runs".to_owned(),
+        (State::Crashed, None) => "killed, or exec".to_owned(),
+        (other, None) => other.as_str().to_owned(),
     }
 }
 

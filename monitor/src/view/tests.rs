@@ -89,7 +89,8 @@ fn the_csv_has_as_many_cells_as_names() {
 #[test]
 fn nothing_ever_escapes_to_the_terminal() {
     let processes = snapshot().processes;
-    let ending = report::Ending { command: "a\x1b[2J".into(), how: "ended".into(), seconds: 1.0, pid: 1234 };
+    let ending =
+        report::Ending { command: "a\x1b[2J".into(), how: "ended".into(), by_signal: false, seconds: 1.0, pid: 1234 };
     let views = [
         written(|out| text::write_list(&snapshot(), out)),
         written(|out| text::write_details(&snapshot(), out)),
@@ -121,11 +122,53 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
     let ending = report::Ending {
         command: "less README.md".into(),
         how: "ended with status 3".into(),
+        by_signal: false,
         seconds: 1.25,
         pid: 1234,
     };
     insta::assert_snapshot!("report", written(|out| report::write(&ending, &processes, 2, out)));
     insta::assert_snapshot!("report_without_statistics", written(|out| report::write(&ending, &[], 0, out)));
+}
+
+#[test]
+fn figures_from_before_an_exec_are_not_reported_as_the_final_ones() {
+    let first_lines = |process: &Process, by_signal| {
+        let (command, how) = ("env -i less".into(), "ended".into());
+        let ending = report::Ending { command, how, by_signal, seconds: 1.0, pid: 1234 };
+        let mut child = process.clone();
+        child.pid = 1300;
+        let text = written(|out| report::write(&ending, &[process.clone(), child], 0, out));
+        let child = text.lines().find(|line| line.trim_start().starts_with("1300")).unwrap().to_owned();
+        (text.lines().nth(1).unwrap().to_owned(), child)
+    };
+    let mut process = busy().process(about(State::Crashed), 12);
+    let (program, descendant) = first_lines(&process, false);
+    assert!(program.contains("became a program without the library") && !descendant.contains("killed "), "{program}");
+    assert!(descendant.contains("killed, or exec"), "{descendant}");
+    let (program, _) = first_lines(&process, true);
+    assert!(program.starts_with("  peak requested"), "{program}");
+    (process.state, process.replaced_by) = (State::Exited, Some("evil\x1b[31m".into()));
+    let (program, descendant) = first_lines(&process, true);
+    assert!(program.contains("had become evil\\x1b[31m, a program without the library"), "{program}");
+    assert!(descendant.contains("became evil\\x1b[31m"), "{descendant}");
+}
+
+#[test]
+fn a_program_that_was_replaced_raises_no_alarm() {
+    let mut process = busy().process(about(State::Replaced), 12);
+    process.replaced_by = Some("evil\x1b[31m".into());
+    for state in [State::Replaced, State::Exited] {
+        process.state = state;
+        let verdict = verdict::verdict(&process).unwrap();
+        assert!(!verdict.alarms && verdict.text.contains("become evil\\x1b[31m, without the library"), "{verdict:?}");
+        assert!(verdict.place[0].contains("before that"), "{verdict:?}");
+    }
+    let snapshot = Snapshot::of(CREATED, vec![busy().process(about(State::Replaced), 12)]);
+    let metrics = written(|out| openmetrics::write(&snapshot, false, out));
+    assert!(metrics.lines().all(|line| line.starts_with('#')), "its heap is gone, and it is not dead: {metrics}");
+    let mut crashed = busy().process(about(State::Crashed), 12);
+    crashed.misuse.as_mut().unwrap().last.clear();
+    assert!(verdict::verdict(&crashed).unwrap().text.contains("replaced by exec"), "a segment alone cannot tell");
 }
 
 #[test]

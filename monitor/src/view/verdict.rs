@@ -23,7 +23,7 @@ pub(crate) struct Verdict {
 pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
     match process.state {
         State::Crashed => return Some(crash(process)),
-        State::Exited => return Some(exit(process)),
+        State::Exited | State::Replaced => return Some(exit(process)),
         _ => {}
     }
     let diagnosis = process.diagnosis.as_ref()?;
@@ -182,11 +182,22 @@ fn last_said(process: &Process) -> Option<String> {
     Some(format!("{} before: {}", title(finding.kind).to_lowercase(), text(finding)))
 }
 
+/// Of a process that has become another program.
+const BEFORE: &str = "these are the figures from before that";
+
 fn exit(process: &Process) -> Verdict {
+    let now = process.replaced_by.as_deref().map(harmless);
+    let (title, text) = match (process.state, now) {
+        (State::Replaced, now) => {
+            ("REPLACED", format!("has become {}, without the library", now.unwrap_or("?".into())))
+        }
+        (_, Some(now)) => ("EXITED", format!("it had become {now}, without the library, and has ended")),
+        (_, None) => ("EXITED", "it has ended in an orderly way; these are its last figures".to_owned()),
+    };
     Verdict {
-        title: "EXITED",
-        text: "it has ended in an orderly way; these are its last figures".to_owned(),
-        place: last_said(process).into_iter().collect(),
+        title,
+        text,
+        place: process.replaced_by.iter().map(|_| BEFORE.to_owned()).chain(last_said(process)).collect(),
         also: None,
         alarms: false,
     }
@@ -203,9 +214,12 @@ fn crash(process: &Process) -> Verdict {
         title: "CRASHED",
         text: match cause {
             Some(event) => format!("likely cause: {}", misuse(event)),
-            None => "it ended without a word; no misuse of the heap was seen before".to_owned(),
+            None => "killed, crashed or replaced by exec: it ended without a word".to_owned(),
         },
-        place: cause.map(|event| format!("at {}, thread {}", clock(event.time), event.tid)).into_iter().collect(),
+        place: vec![match cause {
+            Some(event) => format!("at {}, thread {}", clock(event.time), event.tid),
+            None => "no misuse of the heap was seen before".to_owned(),
+        }],
         also: last_said(process),
         alarms: true,
     }

@@ -192,7 +192,14 @@ impl Session {
             Message::Resize(columns, rows) => Event::Resize(columns, rows),
             Message::All(Ok(look)) => list_event(look),
             Message::All(Err(error)) => Event::Failed(error.to_string()),
-            Message::One(_, Ok(process)) => Event::Opened { time: Time::now(), process },
+            Message::One(pid, Ok(mut process)) => {
+                // Who crashes has no status; and of a parent's program that is known.
+                let own = self.program.as_ref().is_some_and(|program| program.pid() == pid);
+                if own && self.ended.is_some_and(|status| status.code().is_some()) {
+                    process.has_exited();
+                }
+                Event::Opened { time: Time::now(), process }
+            }
             Message::One(pid, Err(error)) => Event::Lost { pid, why: error.to_string() },
             Message::InputLost(cause) => return Err(Error::io("reading keys", cause)),
             // What it tells is asked for before every wait.

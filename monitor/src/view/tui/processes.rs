@@ -59,6 +59,7 @@ pub(super) static COLUMNS: [Column<Row>; 12] = [
 pub(super) fn state_in_words(state: State) -> &'static str {
     match state {
         State::Live => "LIVE",
+        State::Replaced => "REPLACED",
         State::Exited => "EXITED",
         State::Crashed => "CRASHED",
         State::NoAccess => "NO ACCESS",
@@ -93,6 +94,10 @@ fn row(process: &Process) -> Row {
         command: match process.state {
             State::NoAccess => format!("{} (another user's)", process.command),
             State::Unpublished => format!("{} (publishes nothing)", process.command),
+            State::Replaced => match &process.replaced_by {
+                Some(name) => format!("{} (became {name})", process.command),
+                None => process.command.clone(),
+            },
             _ => process.command.clone(),
         },
         diagnosis: verdict::word(process),

@@ -129,6 +129,7 @@ fn lines(process: &Process) -> Vec<(String, bool)> {
     let reason = match process.state {
         State::NoAccess => Some("its heap may not be read: it belongs to another user"),
         State::Unpublished => Some("its heap cannot be read: it publishes nothing"),
+        State::Replaced => Some("it has become another program: these are its last figures before"),
         State::Exited | State::Crashed => Some("the process has ended: these are its last figures"),
         State::Live => None,
     };

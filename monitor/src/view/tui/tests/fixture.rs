@@ -23,6 +23,7 @@ pub(super) fn process() -> Process {
         executable: Some("/usr/sbin/orderd".into()),
         start_time: Some(Time(NOW.0 - 273_840 * 1_000_000_000)),
         uptime_seconds: Some(273_840.0),
+        replaced_by: None,
         forked_from: None,
         totals: Totals {
             requested_bytes: Some(requested),

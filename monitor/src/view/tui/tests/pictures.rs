@@ -96,7 +96,10 @@ fn the_dead_are_marked_on_the_smallest_screen_too() {
         let mut processes = super::fixture::processes();
         let mut exited = processes[0].clone();
         (exited.pid, exited.state) = (999_998, State::Exited);
-        processes.push(exited);
+        let mut replaced = processes[0].clone();
+        (replaced.pid, replaced.state) = (4713, State::Replaced);
+        replaced.replaced_by = Some("evil\x1b[31m".into());
+        processes.extend([exited, replaced]);
         app.update(Event::List { time: super::fixture::NOW, processes, problems: vec![] });
         app
     };
