@@ -64,6 +64,23 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".into() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
+/// A share in whole per cent, for columns: `12%`, and `>999%` or `<-999%` beyond three digits.
+pub(crate) fn share(share: f64) -> String {
+    // Adding zero turns the -0 that a small negative share is rounded to into 0.
+    let percent = (share * 100.0).round() + 0.0;
+    match percent {
+        percent if percent > 999.0 => ">999%".to_owned(),
+        percent if percent < -999.0 => "<-999%".to_owned(),
+        percent => format!("{percent:.0}%"),
+    }
+}
+
+/// A change as a share of what was, as [`share`] but with its sign: `+12%`.
+pub(crate) fn share_of_change(change: f64) -> String {
+    let shown = share(change);
+    if shown.starts_with(|first: char| first.is_ascii_digit()) { format!("+{shown}") } else { shown }
+}
+
 /// A span of time: `12.5 s`, `3 min 05 s`, `2 h 07 min`, `5 d 03 h`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
@@ -149,6 +166,14 @@ mod tests {
     fn nothing_that_steers_a_terminal_gets_through() {
         assert_eq!(harmless("plain ü text"), "plain ü text");
         assert_eq!(harmless("\x1b[31m\u{9b}2J\x07\n\u{202e}x"), "\\x1b[31m\\x9b2J\\x07\\n\\u{202e}x");
+    }
+
+    #[test]
+    fn a_share_beyond_three_digits_says_so_in_seven_cells() {
+        let shown = [0.0, 0.125, 9.994, 9.996, 1e300, -0.001, -9.994, -10.34].map(share);
+        assert_eq!(shown, ["0%", "13%", "999%", ">999%", ">999%", "0%", "-999%", "<-999%"]);
+        let changes = [0.0, 0.714, 9.99, 15_295.0, -0.2, -55.2].map(share_of_change);
+        assert_eq!(changes, ["+0%", "+71%", "+999%", ">999%", "-20%", "<-999%"]);
     }
 
     #[test]

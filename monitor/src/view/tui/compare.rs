@@ -33,14 +33,16 @@ pub(super) static COLUMNS: [Column<Row>; 5] = [
         true => Value::Distance(row.difference),
         false => Value::CountDistance(row.difference),
     }),
-    column("CHANGE", 8, 64, |row| {
-        let share = row.left.filter(|&left| left != 0).zip(row.difference);
-        let share = share.map(|(left, difference)| format!("{:+.0}%", difference as f64 * 100.0 / left as f64));
-        Value::Text(share.unwrap_or_else(|| "-".to_owned()))
-    }),
+    column("CHANGE", 8, 64, |row| Value::ShareOfChange(row.change())),
 ];
 
 impl Row {
+    /// The difference as a share of the left figure; of nothing, and of less than nothing, there is none.
+    fn change(&self) -> Option<f64> {
+        let left = self.left.filter(|&left| left > 0)?;
+        Some(self.difference? as f64 / left as f64)
+    }
+
     fn figure(&self, figure: Option<i64>) -> Value {
         match self.is_bytes {
             true => Value::Signed(figure),

@@ -2,10 +2,10 @@
 //! in words. Where rows are few, the least telling ones go first.
 
 use super::app::App;
-use super::table::{Value, put};
+use super::table::{Value, put, put_number};
 use super::theme::Theme;
 use crate::model::{Chain, Process, State};
-use crate::view::format::{bytes, count, duration, short, signed_bytes, signed_change};
+use crate::view::format::{bytes, count, duration, share, short, signed_bytes, signed_change};
 use crate::view::verdict::{self, clock, misuse_count, span, verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -147,9 +147,8 @@ fn draw_link(buffer: &mut Buffer, row: Rect, at: usize, changes: &Changes, proce
     buffer.set_stringn(area.x, row.y, bar(now, changes.scale, area.width, theme), usize::from(area.width), style);
     let whole = process.totals.rss_bytes.or(process.totals.resident_bytes);
     if let Some(whole) = whole.filter(|&whole| whole != 0) {
-        // Adding zero turns the -0 that a small negative share is rounded to into 0.
-        let share = format!("{:.0}%", (now as f64 * 100.0 / whole as f64).round() + 0.0);
-        put(buffer, (area.right(), row.y), SHARE, &share, true, Style::new(), theme);
+        let share = share(now as f64 / whole as f64);
+        put_number(buffer, (area.right(), row.y), SHARE, &share, Style::new(), theme);
     }
 }
 

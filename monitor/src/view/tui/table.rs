@@ -218,7 +218,11 @@ pub(super) fn draw<R>(
         buffer.set_style(Rect { y, height: 1, ..area }, style);
         for (index, x, width) in &places {
             let column = &columns[*index];
-            put(buffer, (*x, y), *width, &(column.value)(row).show(theme), column.right, style, theme);
+            let shown = (column.value)(row).show(theme);
+            match column.right {
+                true => put_number(buffer, (*x, y), *width, &shown, style, theme),
+                false => put(buffer, (*x, y), *width, &shown, false, style, theme),
+            }
         }
     }
 }
@@ -263,6 +267,19 @@ pub(super) fn put(
         let indent = if right { width - wanted } else { 0 };
         buffer.set_stringn(x + indent as u16, y, text, width, style);
     }
+}
+
+/// Writes a number into a field of `width` cells, at its right. A part of it would be another number.
+pub(super) fn put_number(
+    buffer: &mut Buffer,
+    place: (u16, u16),
+    width: u16,
+    number: &str,
+    style: Style,
+    theme: &Theme,
+) {
+    let fits = ratatui::text::Span::raw(number).width() <= usize::from(width);
+    put(buffer, place, width, if fits { number } else { theme.symbols.ellipsis }, true, style, theme);
 }
 
 #[cfg(test)]
@@ -345,5 +362,15 @@ mod tests {
         assert_eq!((state.sort, state.descending), (1, true));
         state.sort_by_neighbour(&COLUMNS, room(80), true);
         assert_eq!(state.sort, 1);
+    }
+
+    #[test]
+    fn a_number_without_room_is_left_out_and_not_cut() {
+        let area = Rect::new(0, 0, 8, 2);
+        let mut buffer = Buffer::empty(area);
+        let chosen = (&TableState::sorted_by(0, false), room(80));
+        draw(&mut buffer, area, &COLUMNS, &[(12_345, 7)], chosen, &Theme::new(false, true), |_| Look::Plain);
+        let row: String = (0..8).map(|x| buffer[(x, 1)].symbol()).collect();
+        assert_eq!(row, "   …   7", "1234 would be another number");
     }
 }

@@ -24,6 +24,8 @@ pub(super) enum Value {
     /// A change of so many bytes, or of so many of something else; it sorts by its size, whichever way it goes.
     Distance(Option<i64>),
     CountDistance(Option<i64>),
+    /// A change as a share of what was.
+    ShareOfChange(Option<f64>),
     /// A figure in bytes that may be negative.
     Signed(Option<i64>),
     /// A figure over time.
@@ -37,7 +39,8 @@ impl Value {
             Self::Text(text) => Some(format::harmless(text).into_owned()),
             Self::Clock(time) => Some(verdict::clock(*time)),
             Self::Change(change) | Self::Distance(change) => change.map(format::signed_change),
-            Self::CountDistance(change) => change.map(comparison::counted_change),
+            Self::CountDistance(change) => change.map(short_change),
+            Self::ShareOfChange(change) => change.map(format::share_of_change),
             Self::Signed(bytes) => bytes.map(format::signed_bytes),
             Self::Trend(figures) => Some(trend(figures, theme)),
             Self::Bytes(bytes) => {
@@ -55,7 +58,10 @@ impl Value {
     pub(super) fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Text(one), Self::Text(other)) => one.to_lowercase().cmp(&other.to_lowercase()),
-            (Self::Rate(one) | Self::Growth(one), Self::Rate(other) | Self::Growth(other)) => match (one, other) {
+            (
+                Self::Rate(one) | Self::Growth(one) | Self::ShareOfChange(one),
+                Self::Rate(other) | Self::Growth(other) | Self::ShareOfChange(other),
+            ) => match (one, other) {
                 (Some(one), Some(other)) => one.total_cmp(other),
                 (one, other) => one.is_some().cmp(&other.is_some()),
             },
@@ -70,9 +76,19 @@ impl Value {
             Self::Change(figure) | Self::Signed(figure) => figure.map(i128::from),
             Self::Trend(figures) => Some(climb(figures)),
             Self::Clock(time) => Some(time.0.into()),
-            Self::Text(_) | Self::Rate(_) | Self::Growth(_) => None,
+            Self::Text(_) | Self::Rate(_) | Self::Growth(_) | Self::ShareOfChange(_) => None,
         }
     }
+}
+
+/// A change of a count, in three digits where all of them would not fit a column.
+fn short_change(change: i64) -> String {
+    const LONG: u64 = 1_000_000_000;
+    if change.unsigned_abs() < LONG {
+        return comparison::counted_change(change);
+    }
+    let sign = if change > 0 { "+" } else { "" };
+    format!("{sign}{}", format::short(change as f64).replace(' ', ""))
 }
 
 /// From the first figure to the last.
@@ -130,6 +146,9 @@ mod tests {
         assert_eq!(Value::Count(Some(5)).show(&theme), "5");
         assert_eq!(Value::Count(Some(12_345)).show(&theme), "12.3k");
         assert_eq!(Value::Bytes(None).show(&theme), "-");
+        assert_eq!(Value::CountDistance(Some(-999_999_999)).show(&theme), "-999,999,999");
+        assert_eq!(Value::CountDistance(Some(1_000_000_000)).show(&theme), "+1.00G");
+        assert_eq!(Value::CountDistance(Some(i64::MIN)).show(&theme), "-9223372T");
         assert_eq!(Value::Text("a\x1b[2J".into()).show(&theme), "a\\x1b[2J");
     }
 }
