@@ -2,8 +2,9 @@
 //!
 //! Processes of one name are summed, since a label with a PID makes a new series of every restart; `--label-pid` keeps
 //! them apart. A counter's metadata carry `_total` like its samples: so does Prometheus's own parser, and `promtool`,
-//! want it. Counters of a name fall when one of its processes ends, which is what a scraper takes for a restart. Of the
-//! dead is written that they are, and nothing else: their last figures are no present ones.
+//! want it. Counters of a name fall when one of its processes ends, which a scraper takes for a restart of all of them:
+//! the README says so. A HELP has to be true of the sum, and of one process too. Of the dead is written that they are,
+//! and nothing else: their last figures are no present ones.
 
 use super::format::harmless;
 use crate::model::{Process, Snapshot, State};
@@ -118,7 +119,7 @@ const fn counter(name: &'static str, help: &'static str, samples: fn(&Process) -
 }
 
 static FAMILIES: &[Family] = &[
-    gauge("malloc_processes", "Processes with the library.", |_| vec![(String::new(), 1.0)]),
+    gauge("malloc_processes", "Living processes whose statistics can be read.", |_| vec![(String::new(), 1.0)]),
     Family {
         of: State::is_dead,
         ..gauge("malloc_dead_processes", "Processes that have ended, as long as their last state is kept.", |process| {
@@ -128,23 +129,31 @@ static FAMILIES: &[Family] = &[
     gauge("malloc_requested_bytes", "Bytes the program asked for, live.", |process| {
         one(process.totals.requested_bytes)
     }),
-    gauge("malloc_allocated_bytes", "Bytes of the blocks that hold them.", |process| {
+    gauge("malloc_allocated_bytes", "Bytes of the blocks that hold what was asked for.", |process| {
         one(process.totals.allocated_bytes)
     }),
-    gauge("malloc_pinned_bytes", "Free blocks in slabs that are in use.", |process| one(process.totals.pinned_bytes)),
-    gauge("malloc_cached_bytes", "Free slabs and spans that are kept for reuse.", |process| {
+    gauge("malloc_pinned_bytes", "Bytes of free blocks in slabs that are in use.", |process| {
+        one(process.totals.pinned_bytes)
+    }),
+    gauge("malloc_cached_bytes", "Bytes of free slabs and spans that are kept for reuse.", |process| {
         one(process.totals.cached_bytes)
     }),
-    gauge("malloc_metadata_bytes", "The allocator's own tables.", |process| one(process.totals.metadata_bytes)),
+    gauge("malloc_metadata_bytes", "Bytes of the allocator's own tables.", |process| {
+        one(process.totals.metadata_bytes)
+    }),
     gauge("malloc_other_bytes", "Resident bytes of the heap that nothing else explains; may be negative.", |process| {
         process.totals.other_bytes.map(|bytes| (String::new(), bytes as f64)).into_iter().collect()
     }),
-    gauge("malloc_resident_bytes", "Resident bytes of the heap and its tables.", |process| {
-        one(process.totals.resident_bytes)
-    }),
-    gauge("malloc_process_resident_bytes", "Resident bytes of the whole process.", |process| {
-        one(process.totals.rss_bytes)
-    }),
+    gauge(
+        "malloc_resident_bytes",
+        "Resident bytes of the heap and its tables; pages that processes share count in each.",
+        |process| one(process.totals.resident_bytes),
+    ),
+    gauge(
+        "malloc_process_resident_bytes",
+        "Resident bytes of the whole process; pages that processes share count in each.",
+        |process| one(process.totals.rss_bytes),
+    ),
     gauge("malloc_process_swap_bytes", "Swapped-out bytes of the whole process.", |process| {
         one(process.totals.swap_bytes)
     }),
@@ -154,49 +163,67 @@ static FAMILIES: &[Family] = &[
     gauge("malloc_retained_bytes", "Accessible bytes with no memory behind them.", |process| {
         one(process.totals.retained_bytes)
     }),
-    gauge("malloc_stranded_bytes", "Slabs of ended threads that no thread has taken over.", |process| {
+    gauge("malloc_stranded_bytes", "Bytes of slabs of ended threads that no thread has taken over.", |process| {
         one(process.threads.as_ref().map(|threads| threads.stranded_bytes))
     }),
-    gauge("malloc_peak_requested_bytes", "Most bytes ever requested at one time.", |process| {
-        one(process.totals.peak_requested_bytes)
-    }),
-    gauge("malloc_peak_allocated_bytes", "Most bytes ever allocated at one time.", |process| {
-        one(process.totals.peak_allocated_bytes)
-    }),
+    gauge(
+        "malloc_peak_requested_bytes",
+        "Most bytes requested at one time in each process, added up: together they may have had less.",
+        |process| one(process.totals.peak_requested_bytes),
+    ),
+    gauge(
+        "malloc_peak_allocated_bytes",
+        "Most bytes allocated at one time in each process, added up: together they may have had less.",
+        |process| one(process.totals.peak_allocated_bytes),
+    ),
     gauge("malloc_live_blocks", "Blocks in the program's hands.", |process| one(process.totals.live_blocks)),
     gauge("malloc_threads", "Threads that use the heap.", |process| {
         one(process.threads.as_ref().map(|threads| threads.live))
     }),
     gauge("malloc_class_live_blocks", "Live blocks by size.", |process| by_size(process, |blocks, _| blocks)),
     gauge("malloc_class_allocated_bytes", "Allocated bytes by size.", |process| by_size(process, |_, bytes| bytes)),
-    gauge("malloc_diagnosis", "1 for what leads the diagnosis and for what is true besides.", |process| {
+    gauge("malloc_diagnosis", "Processes whose diagnosis this is, or of which it is true besides.", |process| {
         let findings = process.diagnosis.iter().flat_map(|known| std::iter::once(&known.finding).chain(&known.also));
         findings.map(|finding| (label("kind", finding.kind.as_str()), 1.0)).collect()
     }),
-    counter("malloc_allocations_total", "Blocks handed out.", |process| one(process.totals.allocations)),
-    counter("malloc_frees_total", "Blocks taken back.", |process| one(process.totals.frees)),
-    counter("malloc_reallocations_total", "Reallocations of live blocks.", |process| one(process.totals.reallocations)),
-    counter("malloc_remote_frees_total", "Frees by another thread than the owner.", |process| {
+    counter("malloc_allocations_total", "Blocks handed out in living processes.", |process| {
+        one(process.totals.allocations)
+    }),
+    counter("malloc_frees_total", "Blocks taken back in living processes.", |process| one(process.totals.frees)),
+    counter("malloc_reallocations_total", "Reallocations of live blocks in living processes.", |process| {
+        one(process.totals.reallocations)
+    }),
+    counter("malloc_remote_frees_total", "Frees by another thread than the owner in living processes.", |process| {
         one(process.totals.remote_frees)
     }),
-    counter("malloc_cumulative_requested_bytes_total", "Bytes requested since the start.", |process| {
-        one(process.totals.cumulative_requested_bytes)
+    counter(
+        "malloc_cumulative_requested_bytes_total",
+        "Bytes requested since the start in living processes.",
+        |process| one(process.totals.cumulative_requested_bytes),
+    ),
+    counter("malloc_purged_bytes_total", "Bytes given back to the system by living processes.", |process| {
+        one(process.totals.purged_bytes)
     }),
-    counter("malloc_purged_bytes_total", "Bytes given back to the system.", |process| one(process.totals.purged_bytes)),
-    counter("malloc_threads_started_total", "Threads that have used the heap.", |process| {
+    counter("malloc_threads_started_total", "Threads that have used the heap in living processes.", |process| {
         one(process.threads.as_ref().map(|threads| threads.started))
     }),
-    counter("malloc_threads_ended_total", "Threads that have ended.", |process| {
-        one(process.threads.as_ref().map(|threads| threads.ended))
-    }),
-    counter("malloc_misuses_total", "Wrong frees, and memory of the heap found overwritten.", |process| {
-        let Some(misuse) = &process.misuse else { return Vec::new() };
-        let kinds = [
-            ("double", misuse.double_frees),
-            ("invalid", misuse.invalid_frees),
-            ("foreign", misuse.foreign_frees),
-            ("corrupt", misuse.corruptions),
-        ];
-        kinds.iter().map(|(kind, count)| (label("kind", kind), *count as f64)).collect()
-    }),
+    counter(
+        "malloc_threads_ended_total",
+        "Threads that have used the heap and ended in living processes.",
+        |process| one(process.threads.as_ref().map(|threads| threads.ended)),
+    ),
+    counter(
+        "malloc_misuses_total",
+        "Wrong frees, and memory of the heap found overwritten, in living processes.",
+        |process| {
+            let Some(misuse) = &process.misuse else { return Vec::new() };
+            let kinds = [
+                ("double", misuse.double_frees),
+                ("invalid", misuse.invalid_frees),
+                ("foreign", misuse.foreign_frees),
+                ("corrupt", misuse.corruptions),
+            ];
+            kinds.iter().map(|(kind, count)| (label("kind", kind), *count as f64)).collect()
+        },
+    ),
 ];

@@ -192,6 +192,36 @@ fn openmetrics_of_a_dead_process_say_that_it_is_dead_and_no_more() {
 }
 
 #[test]
+fn the_help_of_openmetrics_is_true_of_processes_that_are_summed() {
+    let mut one = busy().process(about(State::Live), 12);
+    let finding =
+        Finding { kind: Kind::Stable, since: None, numbers: Numbers::default(), classes: vec![], threads: vec![] };
+    one.diagnosis = Some(Diagnosis { finding, also: None });
+    let two = vec![one; 2];
+    let written = written(|out| openmetrics::write(&Snapshot::of(CREATED, two.clone()), false, out));
+    let of = |name: &str| {
+        let start = format!("{name}{{");
+        let help = written.lines().find_map(|line| line.strip_prefix(&format!("# HELP {name} ")));
+        let sample = written.lines().find(|line| line.starts_with(&start)).and_then(|line| line.rsplit(' ').next());
+        (help.unwrap().to_owned(), sample.unwrap().parse::<u64>().unwrap())
+    };
+    for (name, peak) in [
+        ("malloc_peak_requested_bytes", two[0].totals.peak_requested_bytes),
+        ("malloc_peak_allocated_bytes", two[0].totals.peak_allocated_bytes),
+    ] {
+        let (help, sum) = of(name);
+        assert_eq!(Some(sum), peak.map(|peak| 2 * peak));
+        assert!(help.contains("in each process, added up"), "{help}");
+    }
+    let (help, sum) = of("malloc_diagnosis");
+    assert!(sum == 2 && help.starts_with("Processes"), "{help}: {sum}");
+    let counters = written.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once("_total "));
+    for (name, help) in counters {
+        assert!(help.ends_with(" living processes."), "{name} falls when a process ends: {help}");
+    }
+}
+
+#[test]
 fn a_name_cannot_break_out_of_its_label() {
     let mut process = busy().process(about(State::Live), 12);
     process.name = "a\"} 1\n\\b\x1b".into();
