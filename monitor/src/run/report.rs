@@ -4,7 +4,7 @@ use super::program::Program;
 use super::signals::Caught;
 use super::{FAILED, failure};
 use crate::error::Error;
-use crate::source::follow::{Follower, KEEP};
+use crate::source::follow::{Follower, KEEP, Task};
 use crate::source::raise_descriptor_limit;
 use crate::view::report::{self, Ending};
 use rustix::io::Errno;
@@ -17,7 +17,8 @@ use std::time::Instant;
 pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> {
     let caught = Caught::start()?;
     // Where nothing is published, the program runs all the same.
-    let follower = Follower::start(std::process::id()).inspect_err(|error| eprintln!("statsmon: {error}")).ok();
+    let follower =
+        Follower::start(std::process::id(), Task::Report).inspect_err(|error| eprintln!("statsmon: {error}")).ok();
     command.env(KEEP.0, KEEP.1);
     let started = Instant::now();
     let mut child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;

@@ -4,6 +4,7 @@ use super::program::Program;
 use super::{exit_code, failure};
 use crate::cli::TerminalArgs;
 use crate::error::Error;
+use crate::source::follow::{Follower, KEEP, Task};
 use crate::view::tui;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -18,6 +19,8 @@ use std::time::Duration;
 /// A program that runs while the screen is open on it; its output goes to a log file.
 pub(crate) struct Watched {
     child: Child,
+    /// Removes the segments that are kept on its account.
+    follower: Option<Follower>,
     /// Where its output goes.
     pub(crate) log: PathBuf,
     /// What was started.
@@ -56,6 +59,12 @@ impl Watched {
     }
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.follower.take().map(Follower::finish);
+    }
+}
+
 /// Starts the program and shows the screen on it. Returns the exit code.
 pub(crate) fn run(
     mut command: Command,
@@ -70,8 +79,15 @@ pub(crate) fn run(
     let errors = log.try_clone().map_err(|cause| Error::io("duplicating the log file", cause))?;
     // A group of its own: what the user types is for the screen, and leaving it lets the program run on.
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+    // However short its life, its last state is shown. It is not kept where nobody could clear it away, and not cleared
+    // away where the user wants it kept.
+    let wanted = std::env::var_os(KEEP.0).is_some_and(|value| value == KEEP.1);
+    let follower = if wanted { None } else { Follower::start(std::process::id(), Task::TidyUp).ok() };
+    if follower.is_some() {
+        command.env(KEEP.0, KEEP.1);
+    }
     let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
-    let watched = Watched { child, log: path.clone(), command: program.line() };
+    let watched = Watched { child, follower, log: path.clone(), command: program.line() };
     let code = tui::watch(watched, interval, terminal);
     eprintln!("statsmon: the output of {} is in {}", program.name(), path.display());
     code

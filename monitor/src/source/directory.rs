@@ -24,9 +24,18 @@ pub(crate) struct Entry {
 impl Entry {
     /// Removes the object of this inode if its process is dead, and its name has not passed to another.
     pub(crate) fn remove_dead(&self, inode: u64) {
+        self.remove_if(inode, |file| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok());
+    }
+
+    /// Removes the object of this inode, whose process was about to do it, unless its name has passed to another.
+    pub(crate) fn remove(&self, inode: u64) {
+        self.remove_if(inode, |_| true);
+    }
+
+    fn remove_if(&self, inode: u64, may: impl FnOnce(&File) -> bool) {
         let Ok(file) = open_object(&self.name) else { return };
         let same = file.metadata().is_ok_and(|about| about.ino() == inode);
-        if same && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if same && may(&file) {
             let _ = std::fs::remove_file(format!("{DIRECTORY}{}", self.name));
         }
     }

@@ -1,9 +1,9 @@
 //! The last states of a process's descendants, itself included: their segments vanish with them, so they are opened as
 //! soon as they appear.
 //!
-//! [`KEEP`] in their environment lets the segments stay until they have been read here. One is missed if it is swept
-//! before that (where more than sixteen dead ones lie about), if its process replaces itself at once by another
-//! program, and if it lives in another PID namespace.
+//! [`KEEP`] in their environment lets the segments stay until they have been read. One is missed if it is swept before
+//! that (where more than sixteen dead ones lie about), if its process replaces itself at once by another program, and if
+//! it lives in another PID namespace.
 //!
 //! A process that becomes a program without the library closes its segment and lives on: that is seen unless it ends at
 //! once.
@@ -32,6 +32,17 @@ pub(crate) const KEEP: (&str, &str) = ("STATSALLOC_KEEP", "1");
 /// The thread's nice value, where that is permitted.
 const FAST: i32 = -15;
 
+/// What becomes of the segments of those that have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Task {
+    /// All are read, then removed.
+    #[default]
+    Report,
+    /// Those are removed, unread, that would not be there without [`KEEP`]; of children of the root, which somebody else
+    /// reads, at the end.
+    TidyUp,
+}
+
 /// Follows the descendants of a process in a thread of its own.
 pub(crate) struct Follower {
     thread: JoinHandle<Followed>,
@@ -51,7 +62,7 @@ pub(crate) struct Followed {
 
 impl Follower {
     /// Follows everything that descends from `root` and publishes from now on.
-    pub(crate) fn start(root: u32) -> Result<Self, Error> {
+    pub(crate) fn start(root: u32, task: Task) -> Result<Self, Error> {
         let watching = |cause: std::io::Error| Error::io(format!("watching {DIRECTORY}"), cause);
         let events =
             inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|cause| watching(cause.into()))?;
@@ -61,7 +72,7 @@ impl Follower {
         let thread = std::thread::spawn(move || {
             // Whoever may be faster is: a shell's `:` lives for less than a millisecond.
             let _ = setpriority_process(None, FAST);
-            let mut family = Family { known: BTreeSet::from([root]), ..Family::default() };
+            let mut family = Family { task, root, known: BTreeSet::from([root]), ..Family::default() };
             while family.wait(&events, &stopped) {
                 family.welcome(&events);
                 family.bury();
@@ -72,7 +83,7 @@ impl Follower {
         Ok(Self { thread, stop })
     }
 
-    /// Reads the last states, those of the living included.
+    /// Does what is left to do. Hands out the last states, those of the living included, if they were to be read.
     pub(crate) fn finish(self) -> Followed {
         drop(self.stop);
         self.thread.join().unwrap_or_default()
@@ -82,6 +93,8 @@ impl Follower {
 /// The processes followed.
 #[derive(Default)]
 struct Family {
+    task: Task,
+    root: u32,
     /// PIDs of all that ever belonged to it.
     known: BTreeSet<u32>,
     living: BTreeMap<u32, Member>,
@@ -89,12 +102,16 @@ struct Family {
     /// PIDs in the order of their first segment.
     order: Vec<u32>,
     missed: u64,
+    /// Children of the root that have ended, and whose segments somebody else may still read.
+    unread: Vec<Member>,
     /// Inode of each one's last segment.
     seen: BTreeMap<u32, u64>,
 }
 
 struct Member {
     entry: Entry,
+    /// Of the root.
+    is_child: bool,
     segment: Segment,
     about: Option<About>,
     /// The program without the library that it has become.
@@ -134,7 +151,7 @@ impl Family {
             let segment = file.and_then(|file| Segment::from_file(file).ok());
             let parent = parent.or_else(|| segment.as_ref().and_then(parent_of_the_dead));
             match (segment, self.descends(entry.pid, parent)) {
-                (Some(segment), Some(true)) => self.adopt(entry, segment),
+                (Some(segment), Some(true)) => self.adopt(entry, parent == Some(self.root), segment),
                 (_, Some(false)) => {}
                 (None, _) | (_, None) => self.missed += 1,
             }
@@ -171,22 +188,23 @@ impl Family {
         Some(false)
     }
 
-    fn adopt(&mut self, entry: Entry, segment: Segment) {
+    fn adopt(&mut self, entry: Entry, is_child: bool, segment: Segment) {
         let pid = entry.pid;
         // A name may be taken over between its first event and our look: then both events lead to the second object.
         if self.seen.insert(pid, segment.id.inode) == Some(segment.id.inode) {
             return;
         }
         self.known.insert(pid);
-        if !self.order.contains(&pid) {
+        let reads = self.task == Task::Report;
+        if reads && !self.order.contains(&pid) {
             self.order.push(pid);
         }
-        let about = Proc::find(pid).and_then(|proc| attached::about(&proc, State::Live));
+        let about = Proc::find(pid).filter(|_| reads).and_then(|proc| attached::about(&proc, State::Live));
         let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let handle = handle.and_then(Result::ok);
         let ended = handle.is_none();
         // The same process with an older segment has become this program.
-        self.living.insert(pid, Member { entry, segment, about, replaced_by: None, handle });
+        self.living.insert(pid, Member { entry, is_child, segment, about, replaced_by: None, handle });
         if ended {
             self.conclude(pid);
         }
@@ -211,6 +229,14 @@ impl Family {
 
     fn conclude(&mut self, pid: u32) {
         let Some(member) = self.living.remove(&pid) else { return };
+        match self.task {
+            Task::Report => self.read(pid, member),
+            Task::TidyUp if member.is_child => self.unread.push(member),
+            Task::TidyUp => member.tidy_up(),
+        }
+    }
+
+    fn read(&mut self, pid: u32, member: Member) {
         match last_state(pid, &member) {
             Some(process) => drop(self.ended.insert(pid, process)),
             // Its segment was never completed. What it was before it became that program still counts.
@@ -226,8 +252,21 @@ impl Family {
             self.notice_exec(pid);
             self.conclude(pid);
         }
+        self.unread.iter().for_each(Member::tidy_up);
         let processes = self.order.iter().filter_map(|pid| self.ended.remove(pid)).collect();
         Followed { processes, missed: self.missed }
+    }
+}
+
+impl Member {
+    /// Removes the segment where its process has ended in an orderly way. What a crash leaves behind stays, as ever.
+    fn tidy_up(&self) {
+        let mut copies = Copies::default();
+        let pid = self.entry.pid;
+        let read = self.segment.read(pid, &mut copies);
+        if read.and_then(|()| copies.readers(pid)).is_ok_and(|(reader, _)| reader.globals().ended != 0) {
+            self.entry.remove(self.segment.id.inode);
+        }
     }
 }
 

@@ -58,8 +58,7 @@ fn view(buffer: &mut Buffer, body: Rect, app: &App, theme: &Theme) {
         }
         Some(TableId::Processes | TableId::Compare) => table_in(buffer, body, app, theme),
         _ if app.shown().is_none() => {
-            let text = format!("No figures of process {} yet.", app.opened.unwrap_or(0));
-            put(buffer, (body.x, body.y), body.width, &text, false, theme.quiet(), theme);
+            put(buffer, (body.x, body.y), body.width, &watch::no_figures(app), false, theme.quiet(), theme);
         }
         Some(_) => table_in(buffer, body, app, theme),
         None => overview(buffer, body, app, theme),

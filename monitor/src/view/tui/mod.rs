@@ -146,6 +146,8 @@ impl Session {
         drop(screen);
         match shown? {
             Way::Signal(signal) => {
+                // Nothing is dropped by a signal.
+                drop(self.program.take());
                 emulate_default_handler(signal).map_err(|cause| Error::io("ending by the signal", cause))?;
                 Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX))
             }
@@ -200,6 +202,9 @@ impl Session {
                 }
                 Event::Opened { time: Time::now(), process }
             }
+            Message::One(pid, Err(Error::NoSuchPid(_))) if self.ended.is_some() => {
+                Event::Lost { pid, why: watch::NOTHING_LEFT.to_owned() }
+            }
             Message::One(pid, Err(error)) => Event::Lost { pid, why: error.to_string() },
             Message::InputLost(cause) => return Err(Error::io("reading keys", cause)),
             // What it tells is asked for before every wait.
@@ -243,12 +248,14 @@ impl Session {
         Ok(())
     }
 
-    /// Has the program ended? Its end wakes us, but it may also have come before we listened.
+    /// Has the program ended? Its end wakes us, but it may also have come before we listened. Its last state is looked
+    /// at at once.
     fn notice_end(&mut self) -> Result<(), Error> {
         if let (Some(program), None) = (&mut self.program, self.ended)
             && let Some(status) = program.ended()?
         {
             self.ended = Some(status);
+            self.orders.send(Order::Follow(Some(program.pid()))).map_err(|_| looks_ended())?;
             self.app.update(Event::ProgramEnded(watch::in_words(status)));
         }
         Ok(())

@@ -10,6 +10,18 @@ use ratatui::style::Style;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+/// What is said of a program that has ended without having been seen.
+pub(super) const NOTHING_LEFT: &str = "it left no statistics; STATSALLOC_VERBOSE=1 makes it say why";
+
+/// Why there are no figures of the process that is open.
+pub(super) fn no_figures(app: &App) -> String {
+    let pid = app.opened.unwrap_or(0);
+    match app.program.as_ref().and_then(|program| program.ended.as_ref()) {
+        Some(_) => format!("No figures of process {pid}: it ended before it could be looked at."),
+        None => format!("No figures of process {pid} yet."),
+    }
+}
+
 /// How the program fares, and where its output is.
 pub(super) fn status(program: &Program) -> String {
     match &program.ended {

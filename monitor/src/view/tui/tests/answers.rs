@@ -365,6 +365,17 @@ fn changes_are_sorted_by_their_size_and_not_by_their_letters() {
 }
 
 #[test]
+fn a_program_that_ended_unseen_is_not_waited_for() {
+    let program = Program { command: "true".into(), log: "/tmp/log".into(), ended: None };
+    let mut app = App::new((80, 24), SECOND, Start::Process(1, Some(program)));
+    let drawn = |app: &App| pictures::draw(app, &pictures::COLOUR).to_string();
+    assert!(drawn(&app).contains("No figures of process 1 yet."), "{}", drawn(&app));
+    app.update(Event::ProgramEnded("exit status 0".into()));
+    let drawn = drawn(&app);
+    assert!(drawn.contains("it ended before it could be looked at") && !drawn.contains("yet"), "{drawn}");
+}
+
+#[test]
 fn the_answer_to_a_key_is_shown_whatever_else_is_wrong() {
     let mut app = listed((80, 24));
     let problems = vec!["4711: permission denied".to_owned(); 5];
