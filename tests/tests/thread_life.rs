@@ -111,6 +111,24 @@ fn what_a_thread_leaves_goes_to_the_next_one() {
 }
 
 #[test]
+fn what_a_thread_left_and_did_is_not_shown_as_its_heirs() {
+    let (left, replaced) = left_and_replaced("next");
+    let row_of_both = |seen: &Snapshot| {
+        let rows = seen.list("/threads/rows").iter().filter(|row| row["state"] == "ended");
+        rows.max_by_key(|row| row["row_abandoned_bytes"].as_i64()).expect("an ended thread").clone()
+    };
+    let (first, heir) = (row_of_both(&left), row_of_both(&replaced));
+    assert!(first["abandoned_bytes"].as_i64().unwrap() >= 100 * 5120, "{first}");
+    assert_eq!((&heir["row"], &heir["row_generation"]), (&first["row"], &2.into()));
+    assert_eq!(heir["abandoned_bytes"], serde_json::Value::Null, "{heir}");
+    assert!(heir["row_abandoned_bytes"].as_i64() >= first["abandoned_bytes"].as_i64(), "{heir}");
+    let class = heir["classes"].as_array().unwrap().iter().find(|class| class["block_size"] == 5120).unwrap();
+    assert_eq!(class["row_allocations"], 200, "{class}");
+    let known = class["allocations"].as_i64().unwrap_or(0);
+    assert!(known <= 100 && known <= heir["allocations"].as_i64().unwrap(), "{heir}");
+}
+
+#[test]
 fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
     let (left, replaced) = left_and_replaced("main");
     assert!(left.number("/threads/stranded_bytes") >= 100 * 5120);

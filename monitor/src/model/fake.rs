@@ -256,3 +256,17 @@ pub(crate) fn busy() -> Fake {
     fake.second(7, 103_000, 100);
     fake
 }
+
+/// A segment whose row 1 a thread has taken over that asked for 32 bytes twice, from one that did much.
+pub(crate) fn taken_over() -> Fake {
+    let mut fake = Fake::new(77, 2);
+    fake.thread(1, row_state::LIVE, 1234, b"innocent");
+    fake.line(1, 0, [2, 32, 2, 32, 16_384, 0, 1, 0]);
+    fake.line(1, 3, [500, 30_000, 1_000, 60_000, 65_536, 0, 1, 0]);
+    let words = [(offset_of!(Row, generation), 2), (offset_of!(Row, taken), 2)];
+    let bases = [1_000, 500, 60_000, 30_000].into_iter().enumerate();
+    let bases = bases.map(|(at, base)| (offset_of!(Row, base) + 8 * at, base));
+    let kept = [(offset_of!(Row, remote_collected), 9), (offset_of!(Row, abandoned), 10 << 20)];
+    words.into_iter().chain(bases).chain(kept).for_each(|(field, value)| fake.row_word(1, field, value));
+    fake
+}

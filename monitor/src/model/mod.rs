@@ -25,7 +25,7 @@ pub(crate) use compare::Comparison;
 pub(crate) use diagnosis::Diagnosis;
 pub(crate) use history::{ClassHistory, History, Point};
 pub(crate) use limits::Limits;
-pub(crate) use lines::{Line, ThreadLine};
+pub(crate) use lines::{Line, Part, ThreadLine};
 use serde::Serialize;
 pub(crate) use threads::{Thread, ThreadState, Threads};
 pub(crate) use time::Time;

@@ -3,7 +3,7 @@
 use super::derive::{Detail, main_threads_name};
 use super::diagnosis::Kind;
 use super::diagnosis::rules::Rules;
-use super::fake::{CREATED, Fake, about, busy};
+use super::fake::{CREATED, Fake, about, busy, taken_over};
 use super::following::Following;
 use super::{History, Line, Point, Process, State};
 use shm_layout::class::{BUCKETS, CLASSES};
@@ -48,6 +48,43 @@ fn a_thread_shows_only_what_it_did_itself() {
     let second = &threads.rows[1];
     assert_eq!((second.tid, second.frees, second.freed_by_bytes), (Some(1235), 10, 500));
     assert_eq!((second.allocations, second.allocated_by_bytes), (20, 1_000));
+}
+
+#[test]
+fn figures_by_size_of_a_row_that_was_taken_over_do_not_exceed_the_threads_own() {
+    let process = taken_over().process(about(State::Live), 12);
+    let thread = &process.threads.as_ref().unwrap().rows[0];
+    assert_eq!((thread.allocations, thread.allocated_by_bytes), (2, 32));
+    let bounds: Vec<(u64, u64)> =
+        thread.classes.iter().map(|class| (class.allocated_by_bytes.least, class.allocated_by_bytes.most)).collect();
+    assert_eq!(bounds, [(0, 32), (0, 32)]);
+    let json = serde_json::to_value(thread).unwrap();
+    assert_eq!(json["classes"][1]["allocated_by_bytes"], serde_json::Value::Null);
+    assert_eq!(json["classes"][1]["row_allocated_by_bytes"], 60_000);
+    // What a first thread did is known.
+    let mut first = taken_over();
+    (0..4).for_each(|at| first.row_word(1, offset_of!(Row, base) + 8 * at, 0));
+    let process = first.process(about(State::Live), 12);
+    let thread = &process.threads.as_ref().unwrap().rows[0];
+    let known: Option<u64> = thread.classes.iter().map(|class| class.allocated_by_bytes.exact()).sum();
+    assert_eq!(known, Some(thread.allocated_by_bytes));
+}
+
+#[test]
+fn what_a_rows_earlier_threads_left_and_took_over_is_not_its_present_threads() {
+    let process = taken_over().process(about(State::Live), 12);
+    let thread = &process.threads.as_ref().unwrap().rows[0];
+    assert_eq!((thread.remote_collected, thread.abandoned_bytes), (None, None));
+    assert_eq!((thread.row_remote_collected, thread.row_abandoned_bytes), (9, 10 << 20));
+    // Where no thread of the row did it, this one did not either.
+    assert_eq!(thread.adopted_bytes, Some(0));
+    // The first thread of a row has the row's figures; but not in a forked child, where they are the parent's as well.
+    let mut first = taken_over();
+    [offset_of!(Row, generation), offset_of!(Row, taken)].into_iter().for_each(|field| first.row_word(1, field, 1));
+    let left = |fake: &Fake| fake.process(about(State::Live), 12).threads.unwrap().rows[0].abandoned_bytes;
+    assert_eq!(left(&first), None);
+    (0..4).for_each(|at| first.row_word(1, offset_of!(Row, base) + 8 * at, 0));
+    assert_eq!(left(&first), Some(10 << 20));
 }
 
 #[test]

@@ -34,6 +34,14 @@ pub(crate) struct Threads {
     pub(crate) gone: Vec<Thread>,
 }
 
+impl Threads {
+    /// What threads are called, all together, that had their rows before the ones that have them now. A forked child's
+    /// row goes on from its parent's figures.
+    pub(crate) fn earlier(is_forked: bool) -> &'static str {
+        if is_forked { "ended or parent's threads" } else { "ended threads" }
+    }
+}
+
 /// One thread. Its figures are cumulative, and its own.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Thread {
@@ -63,15 +71,24 @@ pub(crate) struct Thread {
     pub(crate) allocations_per_second: Option<f64>,
     /// Blocks it gave back, likewise.
     pub(crate) frees_per_second: Option<f64>,
-    /// Threads that have had this row, itself included; what follows is cumulative over all of them.
+    /// Which row of the segment it has.
+    pub(crate) row: usize,
+    /// Threads that have had this row, itself included.
     pub(crate) row_generation: u64,
-    /// Blocks of its heap that others gave back and it collected.
-    pub(crate) remote_collected: u64,
-    /// Bytes of slabs left behind at the end.
-    pub(crate) abandoned_bytes: u64,
-    /// Bytes of such slabs taken over.
-    pub(crate) adopted_bytes: u64,
-    /// By size, used ones only.
+    /// Blocks of its heap that others gave back and it collected; unknown where an earlier thread of the row may have.
+    pub(crate) remote_collected: Option<u64>,
+    /// Bytes of slabs left behind at the end; unknown likewise.
+    pub(crate) abandoned_bytes: Option<u64>,
+    /// Bytes of such slabs taken over; unknown likewise.
+    pub(crate) adopted_bytes: Option<u64>,
+    /// As `remote_collected`, of all threads that have had the row.
+    pub(crate) row_remote_collected: u64,
+    /// As `abandoned_bytes`, likewise.
+    pub(crate) row_abandoned_bytes: u64,
+    /// As `adopted_bytes`, likewise.
+    pub(crate) row_adopted_bytes: u64,
+    /// By size, those that any thread of the row has used. The sums of what is known are at most the figures above;
+    /// unknown is how much of a row's figure (`row_…`) is of its earlier threads.
     pub(crate) classes: Vec<ThreadLine>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{csv, json, openmetrics, report, text, verdict};
 use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
-use crate::model::fake::{CREATED, about, busy};
+use crate::model::fake::{CREATED, about, busy, taken_over};
 use crate::model::{Diagnosis, Line, Process, Snapshot, State, derive};
 use serde_json::Value;
 use std::io;
@@ -43,6 +43,17 @@ fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
     if !found.contains(&line) {
         found.push(line);
     }
+}
+
+#[test]
+fn what_others_freed_of_an_ended_threads_heap_is_not_told_of_the_next_thread() {
+    let snapshot = Snapshot::of(CREATED.plus_seconds(12), vec![taken_over().process(about(State::Live), 12)]);
+    let text = written(|out| text::write_details(&snapshot, out));
+    let line = text.lines().find(|line| line.ends_with("innocent")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["1234", "2", "2", "32", "B", "32", "B", "0", "-", "innocent"]
+    );
 }
 
 #[test]

@@ -296,7 +296,7 @@ fn write_threads(process: &Process, out: &mut impl Write) -> io::Result<()> {
             bytes(row.allocated_by_bytes),
             bytes(row.freed_by_bytes),
             count(row.remote_frees),
-            count(row.remote_collected),
+            row.remote_collected.map_or(DASH.into(), count),
             harmless(&row.name).into_owned(),
         ]);
     }

@@ -2,7 +2,7 @@
 
 use super::{Clock, Detail, Look};
 use crate::model::threads::RATE_AGE;
-use crate::model::{Line, Thread, ThreadLine, ThreadState, Threads};
+use crate::model::{Line, Part, Thread, ThreadLine, ThreadState, Threads};
 use shm_layout::class::LINES;
 use shm_layout::layout::row_state;
 use shm_layout::reader::{Reader, RowView};
@@ -54,6 +54,9 @@ fn thread(row: &RowView<'_>, clock: &Clock, look: &Look<'_>) -> Option<Thread> {
     let [allocations, frees, requested_in, requested_out, reallocations, remote_frees] = row.base;
     let tid = Some(row.tid).filter(|_| state != ThreadState::Shared);
     let present_name = tid.filter(|_| state == ThreadState::Live).and_then(|tid| look.thread_names.get(&tid));
+    // A forked child's row has its parent's figures from the start.
+    let is_first = row.generation <= 1 && row.base == [0; 6];
+    let own = |of_row: u64| Some(of_row).filter(|&of_row| of_row == 0 || is_first);
     Some(Thread {
         tid,
         name: match present_name {
@@ -72,23 +75,33 @@ fn thread(row: &RowView<'_>, clock: &Clock, look: &Look<'_>) -> Option<Thread> {
         end_time: Some(row.ended_ns).filter(|&ns| ns != 0).map(|ns| clock.time_of_day(ns)),
         allocations_per_second: None,
         frees_per_second: None,
+        row: row.index,
         row_generation: row.generation,
-        remote_collected: row.remote_collected,
-        abandoned_bytes: row.abandoned,
-        adopted_bytes: row.adopted,
+        remote_collected: own(row.remote_collected),
+        abandoned_bytes: own(row.abandoned),
+        adopted_bytes: own(row.adopted),
+        row_remote_collected: row.remote_collected,
+        row_abandoned_bytes: row.abandoned,
+        row_adopted_bytes: row.adopted,
         classes: if look.detail == Detail::Full { thread_lines(row) } else { Vec::new() },
     })
 }
 
 fn thread_lines(row: &RowView<'_>) -> Vec<ThreadLine> {
     let lines = (0..LINES).map(|at| (at, row.line(at)));
+    let [allocations, frees, requested_in, requested_out, ..] = row.base;
+    let part = |of_row: u64, total: u64, base: u64| Part::of(of_row, total.saturating_sub(base), base);
     let used = lines.filter(|(_, line)| line.allocations != 0 || line.frees != 0);
     used.map(|(at, line)| ThreadLine {
         line: Line::at(at),
-        allocations: line.allocations,
-        frees: line.frees,
-        allocated_by_bytes: line.requested_in,
-        freed_by_bytes: line.requested_out,
+        allocations: part(line.allocations, row.allocations, allocations),
+        frees: part(line.frees, row.frees, frees),
+        allocated_by_bytes: part(line.requested_in, row.requested_in, requested_in),
+        freed_by_bytes: part(line.requested_out, row.requested_out, requested_out),
+        row_allocations: line.allocations,
+        row_frees: line.frees,
+        row_allocated_by_bytes: line.requested_in,
+        row_freed_by_bytes: line.requested_out,
     })
     .collect()
 }

@@ -33,7 +33,7 @@ impl Baseline {
         let rows = process.threads.as_ref().map(|threads| threads.rows.as_slice()).unwrap_or_default();
         let threads = rows
             .iter()
-            .flat_map(|row| row.classes.iter().map(|class| ((row.tid, class.line), class.allocated_by_bytes)));
+            .flat_map(|row| row.classes.iter().map(|class| ((row.tid, class.line), class.row_allocated_by_bytes)));
         self.looks.push_back(Look { time: now, allocated: allocated(process), threads: threads.collect() });
         if self.looks.len() > KEPT {
             self.looks.pop_front();
@@ -105,7 +105,7 @@ pub(super) fn threads(case: &Case<'_>, classes: &[ClassShare], over: Over) -> Ve
     for row in rows {
         let bytes = row.classes.iter().filter(ours).map(|class| {
             let before = baseline.and_then(|look| look.threads.get(&(row.tid, class.line)).copied());
-            class.allocated_by_bytes.saturating_sub(before.unwrap_or(0))
+            class.row_allocated_by_bytes.saturating_sub(before.unwrap_or(0))
         });
         let bytes = bytes.fold(0, u64::saturating_add);
         shares.push(ThreadShare { tid: row.tid, name: row.name.clone(), share: 0.0, allocated_by_bytes: bytes });

@@ -280,18 +280,13 @@ fn blame_names_the_fewest_classes_and_the_threads_that_allocate_in_them() {
         };
     }
     process.large.as_mut().unwrap().classes.clear();
-    let line = |size: u64, bytes: u64| ThreadLine {
-        line: Line::class(size),
-        allocations: bytes / size,
-        frees: 0,
-        allocated_by_bytes: bytes,
-        freed_by_bytes: 0,
-    };
+    let line = |size: u64, bytes: u64| ThreadLine::whole(Line::class(size), [bytes / size, 0, bytes, 0]);
     let threads = process.threads.as_mut().unwrap();
     let worker = |tid: u32, name: &str, classes: Vec<ThreadLine>| Thread {
         tid: Some(tid),
         name: name.into(),
         state: ThreadState::Live,
+        allocated_by_bytes: classes.iter().map(|class| class.row_allocated_by_bytes).sum(),
         classes,
         ..threads.rows[0].clone()
     };

@@ -6,7 +6,7 @@ use super::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
     ("requested", "bytes the program asked for, live"),
     ("rounding", "what its blocks have beyond that"),
     ("allocated", "bytes of the blocks that hold them"),
@@ -19,6 +19,7 @@ const WORDS: [(&str, &str); 13] = [
     ("alloc by", "asked for by calls of this thread, whoever frees it"),
     ("r.out r.in", "blocks it freed of others' heaps; others freed of its heap"),
     ("left adopted", "bytes of slabs it left at its end; took over from ended ones"),
+    ("-, at most", "where an ended thread may have done it that had its heap"),
     ("stranded", "bytes left by ended threads that nobody has taken over"),
 ];
 

@@ -36,6 +36,8 @@ pub(super) struct Symbols {
     pub(super) ellipsis: &'static str,
     /// More or less.
     pub(super) about: &'static str,
+    /// Before a figure that may be less.
+    pub(super) at_most: &'static str,
 }
 
 const BRAILLE: Symbols = Symbols { layers: ["⣿", "⡪", "⡂"], dots: true, ..BLOCKS };
@@ -51,6 +53,7 @@ const BLOCKS: Symbols = Symbols {
     rule: "─",
     ellipsis: "…",
     about: "±",
+    at_most: "≤",
 };
 
 const ASCII: Symbols = Symbols {
@@ -64,6 +67,7 @@ const ASCII: Symbols = Symbols {
     rule: "-",
     ellipsis: "~",
     about: "+-",
+    at_most: "<",
 };
 
 impl Theme {

@@ -1,7 +1,7 @@
 //! What stands in the cells of tables: it shows itself, and sorts by itself.
 
 use super::theme::Theme;
-use crate::model::Time;
+use crate::model::{Part, Time};
 use crate::view::{comparison, format, verdict};
 use std::cmp::Ordering;
 
@@ -13,6 +13,9 @@ pub(super) enum Value {
     Clock(Time),
     Bytes(Option<u64>),
     Count(Option<u64>),
+    /// Bytes, or blocks, where perhaps only the most that they may be is known.
+    BytesUpTo(Part),
+    CountUpTo(Part),
     /// A number without grouping, such as a PID.
     Id(Option<u64>),
     /// A change per second, in blocks.
@@ -47,6 +50,8 @@ impl Value {
                 bytes.map(|bytes| if bytes == u64::MAX { "any".to_owned() } else { format::bytes(bytes) })
             }
             Self::Count(count) => count.map(|count| format::short(count as f64).replace(' ', "")).map(whole),
+            Self::BytesUpTo(part) => return up_to(*part, Self::Bytes(Some(part.most)), theme),
+            Self::CountUpTo(part) => return up_to(*part, Self::Count(Some(part.most)), theme),
             Self::Id(id) => id.map(|id| id.to_string()),
             Self::Rate(rate) => rate.map(|rate| format::short(rate).replace(' ', "")),
             Self::Growth(rate) => rate.map(|rate| format::signed_change(rate.round() as i64)),
@@ -72,6 +77,7 @@ impl Value {
     fn whole(&self) -> Option<i128> {
         match self {
             Self::Bytes(figure) | Self::Count(figure) | Self::Id(figure) => figure.map(i128::from),
+            Self::BytesUpTo(part) | Self::CountUpTo(part) => Some(part.most.into()),
             Self::Distance(figure) | Self::CountDistance(figure) => figure.map(|figure| figure.unsigned_abs().into()),
             Self::Change(figure) | Self::Signed(figure) => figure.map(i128::from),
             Self::Trend(figures) => Some(climb(figures)),
@@ -89,6 +95,11 @@ fn short_change(change: i64) -> String {
     }
     let sign = if change > 0 { "+" } else { "" };
     format!("{sign}{}", format::short(change as f64).replace(' ', ""))
+}
+
+fn up_to(part: Part, most: Value, theme: &Theme) -> String {
+    let mark = if part.exact().is_some() { "" } else { theme.symbols.at_most };
+    format!("{mark}{}", most.show(theme))
 }
 
 /// From the first figure to the last.
@@ -141,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole_and_the_unknown_is_a_dash() {
+    fn counts_are_whole_the_unknown_is_a_dash_and_a_bound_is_marked() {
         let theme = Theme::new(true, true);
         assert_eq!(Value::Count(Some(5)).show(&theme), "5");
         assert_eq!(Value::Count(Some(12_345)).show(&theme), "12.3k");
@@ -149,6 +160,8 @@ mod tests {
         assert_eq!(Value::CountDistance(Some(-999_999_999)).show(&theme), "-999,999,999");
         assert_eq!(Value::CountDistance(Some(1_000_000_000)).show(&theme), "+1.00G");
         assert_eq!(Value::CountDistance(Some(i64::MIN)).show(&theme), "-9223372T");
+        assert_eq!(Value::BytesUpTo(Part::of(60_000, 2048, 60_000)).show(&theme), "≤2.00 KiB");
+        assert_eq!(Value::CountUpTo(Part::of(5, 5, 0)).show(&theme), "5");
         assert_eq!(Value::Text("a\x1b[2J".into()).show(&theme), "a\\x1b[2J");
     }
 }

@@ -125,17 +125,17 @@ fn thread(tid: u32, name: &str, state: ThreadState, scale: u64) -> Thread {
         end_time: None,
         allocations_per_second: Some(500.0),
         frees_per_second: Some(450.0),
+        row: tid as usize,
         row_generation: 1,
-        remote_collected: scale,
-        abandoned_bytes: 0,
-        adopted_bytes: 0,
+        remote_collected: Some(scale),
+        abandoned_bytes: Some(0),
+        adopted_bytes: Some(0),
+        row_remote_collected: scale,
+        row_abandoned_bytes: 0,
+        row_adopted_bytes: 0,
         classes: (1..=72)
-            .map(|number| ThreadLine {
-                line: Line::class(number * 16),
-                allocations: scale * number,
-                frees: scale,
-                allocated_by_bytes: scale * number * 1000,
-                freed_by_bytes: scale * 900,
+            .map(|number| {
+                ThreadLine::whole(Line::class(number * 16), [scale * number, scale, scale * number * 1000, scale * 900])
             })
             .collect(),
     }

@@ -2,6 +2,7 @@
 
 use super::answers::{listed, opened, paired, press};
 use crate::model::State;
+use crate::model::fake::{about, taken_over};
 use crate::view::tui::app::{App, Event, Program, Start};
 use crate::view::tui::frame;
 use crate::view::tui::theme::Theme;
@@ -189,4 +190,24 @@ fn a_screen_too_small_says_how_much_is_needed() {
     assert_eq!(look_of(picture.buffer(), "statsmon needs 40x10").0, Modifier::empty());
     look_of(picture.buffer(), "this is 39x10");
     draw(&listed((1, 1)), &COLOUR);
+}
+
+#[test]
+fn what_earlier_threads_of_a_row_did_is_not_shown_as_its_present_ones() {
+    let mut app = opened((120, 40));
+    let process = crate::model::Process { pid: 4711, ..taken_over().process(about(State::Live), 12) };
+    let time = crate::model::Time(super::fixture::NOW.0 + 1);
+    app.update(Event::Opened { time, process: Box::new(process) });
+    let cells = |app: &App, name: &str| -> Vec<String> {
+        let screen = draw(app, &COLOUR).to_string();
+        let line = screen.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{screen}"));
+        line.split_once(name).unwrap().1.split_whitespace().map(str::to_owned).collect()
+    };
+    press(&mut app, Char('3'));
+    // Blocks that others freed, bytes left behind, bytes taken over.
+    assert_eq!(cells(&app, "innocent")[4..9], ["0", "-", "-", "0", "B"]);
+    press(&mut app, Char('2'));
+    app.class = Some(64);
+    assert_eq!(cells(&app, "innocent")[..4], ["≤32", "B", "≤32", "B"]);
+    assert_eq!(cells(&app, "ended threads")[..4], ["≤58.6", "KiB", "≤29.3", "KiB"]);
 }
