@@ -1,4 +1,4 @@
-/* Twelve heaps with a trouble each, or none, for the diagnosis. Usage: cases NAME. A thread called "culprit" does it, in
+/* Thirteen heaps with a trouble each, or none, for the diagnosis. Usage: cases NAME. A thread called "culprit" does it, in
    steps of 10 ms, until the test closes our input. */
 #include "handshake.h"
 #include <pthread.h>
@@ -157,6 +157,34 @@ static void stranded(void) {
     }
 }
 
+static void *leaker(void *argument) {
+    (void)argument;
+    pthread_setname_np(pthread_self(), "leaker");
+    keep(MIB / 20, 1000);
+    return NULL;
+}
+
+static void *innocent(void *argument) {
+    (void)argument;
+    pthread_setname_np(pthread_self(), "innocent");
+    for (int i = 0; i < STEPS / 20; i++, step()) {
+        free(block(16));
+    }
+    return NULL;
+}
+
+/* Short threads leak, and the next one, which has their heap, does not. */
+static void heirs(void) {
+    for (;;) {
+        void *(*const run[])(void *) = {leaker, innocent};
+        for (int i = 0; i < 2; i++) {
+            pthread_t thread;
+            must(pthread_create(&thread, NULL, run[i], NULL) == 0);
+            must(pthread_join(thread, NULL) == 0);
+        }
+    }
+}
+
 static void outside(void) {
     for (int i = 0;; i++, step()) {
         size_t bytes = i == 0 ? 80 * MIB : MIB / 50;
@@ -187,6 +215,7 @@ static const struct {
     {"leak", leak},       {"survivors", survivors}, {"sawtooth", sawtooth}, {"warmup", warmup},
     {"pinned", pinned},   {"cached", cached},       {"churn", churn},       {"threads", threads},
     {"stranded", stranded}, {"outside", outside},   {"steady", steady},     {"idle", idle},
+    {"heirs", heirs},
 };
 
 static void *culprit(void *run) {

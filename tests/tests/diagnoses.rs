@@ -1,4 +1,4 @@
-//! Twelve programs with a trouble each, or none: the diagnosis names it, by those who watch and by those who come late.
+//! Thirteen programs with a trouble each, or none: the diagnosis names it, by those who watch and by those who come late.
 //! And no leak where there is none.
 
 use serde_json::Value;
@@ -26,10 +26,11 @@ const fn case(name: &'static str, kind: &'static str, class: Option<u64>, thread
     Case { name, kind, class, thread }
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
     case("leak", "leak_suspected", Some(64), Some("culprit")),
     case("survivors", "leak_suspected", Some(64), Some("culprit")),
     case("sawtooth", "leak_suspected", Some(64), Some("culprit")),
+    case("heirs", "leak_suspected", Some(1024), Some("ended threads")),
     case("warmup", "warming_up", Some(512), Some("culprit")),
     case("pinned", "fragmentation", Some(1024), Some("culprit")),
     case("cached", "cache", None, None),

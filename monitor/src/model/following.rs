@@ -67,20 +67,20 @@ impl Following {
         }
         self.remember_threads(process, now);
         self.changes(process, now);
-        self.diagnose(process, now);
+        self.diagnose(process, now, detail);
         let (growth, limits) = (limits::growth(process), &mut process.limits);
         *limits = limits.map(|known| Limits::at_growth(known.cgroup_limit_bytes, known.cgroup_used_bytes, growth));
         self.log.take(process, now);
         process.log = self.log.entries();
     }
 
-    fn diagnose(&mut self, process: &mut Process, now: Time) {
+    fn diagnose(&mut self, process: &mut Process, now: Time, detail: Detail) {
         let evidence =
             Evidence { now, said: &self.said, outside: &self.outside, baseline: &self.baseline, rules: self.rules };
         let findings = diagnosis::findings(process, &evidence);
         self.said = findings.iter().map(|finding| (finding.kind, finding.since)).collect();
         process.diagnosis = diagnosis::diagnosis(findings);
-        self.baseline.take(process, now);
+        self.baseline.take(process, now, detail);
         let apart = OUTSIDE_APART * self.rules.minute;
         let due = self.outside.last().is_none_or(|last| now.seconds_since(last.time) >= apart);
         if let (Some(rss), Some(heap), true) = (process.totals.rss_bytes, process.totals.resident_bytes, due) {

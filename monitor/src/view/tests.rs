@@ -277,7 +277,13 @@ fn every_diagnosis_has_its_words() {
             ClassShare { line: Line::class(4096), share: 0.6, bytes: 600 },
             ClassShare { line: Line::bucket(Some(131_072)), share: 0.3, bytes: 300 },
         ],
-        threads: vec![ThreadShare { tid: Some(7), name: "evil\x1b[2J".into(), share: 0.71, allocated_by_bytes: 1 }],
+        threads: vec![ThreadShare {
+            tid: Some(7),
+            name: "evil\x1b[2J".into(),
+            share: 0.71,
+            certain_share: 0.71,
+            allocated_by_bytes: 1,
+        }],
     };
     let mut words = Vec::new();
     for kind in kinds {

@@ -1,7 +1,7 @@
 //! The diagnosis in words. Text and screen say the same.
 
 use super::format::{bytes, count, duration, harmless, short};
-use crate::model::diagnosis::{ClassShare, Finding, Kind};
+use crate::model::diagnosis::{ClassShare, Finding, Kind, ThreadShare};
 use crate::model::{Line, Misuse, MisuseEvent, Process, State, Time};
 
 /// What leads, in words.
@@ -165,15 +165,17 @@ fn place(finding: &Finding) -> Vec<String> {
     if !sizes.is_empty() {
         parts.push(format!("where: {}{of}", sizes.join(", ")));
     }
-    let threads: Vec<String> = finding
-        .threads
-        .iter()
-        .map(|thread| format!("{} {:.0} %", harmless(&thread.name), thread.share * 100.0))
-        .collect();
+    let threads: Vec<String> = finding.threads.iter().map(thread_share).collect();
     if !threads.is_empty() {
         parts.push(format!("alloc. by: {}", threads.join(", ")));
     }
     parts
+}
+
+/// A thread and its share, "up to" which it is where a hundredth or more of the whole may be another's.
+fn thread_share(thread: &ThreadShare) -> String {
+    let bound = if thread.share - thread.certain_share >= 0.01 { "up to " } else { "" };
+    format!("{} {bound}{:.0} %", harmless(&thread.name), thread.share * 100.0)
 }
 
 /// What was last said of a process that has ended.

@@ -2,8 +2,9 @@
 
 use super::rules::{BLAMED_SHARE, MOST_BLAMED};
 use super::{Case, ClassShare, ThreadShare};
-use crate::model::lines::{Line, ThreadLine};
-use crate::model::{Process, Time};
+use crate::model::derive::Detail;
+use crate::model::lines::{Line, Part};
+use crate::model::{Process, Thread, Threads, Time};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Figures by size and thread at earlier looks.
@@ -15,8 +16,24 @@ pub(crate) struct Baseline {
 struct Look {
     time: Time,
     allocated: Vec<(Line, u64)>,
-    /// By thread and size: bytes allocated.
-    threads: BTreeMap<(Option<u32>, Line), u64>,
+    /// Of the segment's rows by their places; not of a look that left the sizes out.
+    rows: Option<Rows>,
+}
+
+type Rows = BTreeMap<usize, Row>;
+
+struct Row {
+    /// Which of its threads had it.
+    generation: u64,
+    /// By size: bytes allocated by all of them.
+    allocated: BTreeMap<Line, u64>,
+}
+
+impl Row {
+    fn of(thread: &Thread) -> Self {
+        let classes = thread.classes.iter().map(|class| (class.line, class.row_allocated_by_bytes));
+        Self { generation: thread.row_generation, allocated: classes.collect() }
+    }
 }
 
 /// Time between two looks that are kept, in seconds, and how many are.
@@ -25,19 +42,23 @@ const KEPT: usize = 16;
 
 impl Baseline {
     /// Takes note of a look.
-    pub(crate) fn take(&mut self, process: &Process, now: Time) {
+    pub(crate) fn take(&mut self, process: &Process, now: Time, detail: Detail) {
         let recent = self.looks.back().is_some_and(|last| now.seconds_since(last.time) < APART);
         if recent {
             return;
         }
         let rows = process.threads.as_ref().map(|threads| threads.rows.as_slice()).unwrap_or_default();
-        let threads = rows
-            .iter()
-            .flat_map(|row| row.classes.iter().map(|class| ((row.tid, class.line), class.row_allocated_by_bytes)));
-        self.looks.push_back(Look { time: now, allocated: allocated(process), threads: threads.collect() });
+        let rows = || rows.iter().map(|thread| (thread.row, Row::of(thread))).collect();
+        let rows = (detail == Detail::Full).then(rows);
+        self.looks.push_back(Look { time: now, allocated: allocated(process), rows });
         if self.looks.len() > KEPT {
             self.looks.pop_front();
         }
+    }
+
+    /// The rows at the earliest look that has them.
+    fn rows(&self) -> Option<(Time, &Rows)> {
+        self.looks.iter().find_map(|look| Some((look.time, look.rows.as_ref()?)))
     }
 
     /// The last look before `time`.
@@ -94,30 +115,62 @@ pub(super) enum Over {
     Watched,
 }
 
-/// Who allocated blocks of these sizes: the largest shares.
+/// Who allocated blocks of these sizes: the largest shares. What a row's earlier threads may have allocated is not the
+/// present one's: all of them are named together.
 pub(super) fn threads(case: &Case<'_>, classes: &[ClassShare], over: Over) -> Vec<ThreadShare> {
     let rows = case.process.threads.as_ref().map(|threads| threads.rows.as_slice()).unwrap_or_default();
     // A minute's worth of looks says more than all that ever was; a moment's says nothing.
-    let baseline = case.evidence.baseline.looks.front().filter(|_| over == Over::Watched);
-    let baseline = baseline.filter(|look| case.now().seconds_since(look.time) >= case.evidence.rules.minute);
-    let ours = |class: &&ThreadLine| classes.iter().any(|blamed| blamed.line == class.line);
-    let mut shares: Vec<ThreadShare> = Vec::new();
-    for row in rows {
-        let bytes = row.classes.iter().filter(ours).map(|class| {
-            let before = baseline.and_then(|look| look.threads.get(&(row.tid, class.line)).copied());
-            class.row_allocated_by_bytes.saturating_sub(before.unwrap_or(0))
-        });
-        let bytes = bytes.fold(0, u64::saturating_add);
-        shares.push(ThreadShare { tid: row.tid, name: row.name.clone(), share: 0.0, allocated_by_bytes: bytes });
+    let baseline = case.evidence.baseline.rows().filter(|_| over == Over::Watched);
+    let baseline = baseline.filter(|(time, _)| case.now().seconds_since(*time) >= case.evidence.rules.minute);
+    let mut whole = 0u64;
+    let mut ended = Part::default();
+    let mut parts = Vec::new();
+    for thread in rows {
+        let grown = Grown::of(thread, baseline.and_then(|(_, rows)| rows.get(&thread.row)), classes);
+        whole = whole.saturating_add(grown.blamed);
+        ended = ended.plus(Part::of(grown.blamed, grown.others, grown.own));
+        parts.push((thread.tid, thread.name.as_str(), Part::of(grown.blamed, grown.own, grown.others)));
     }
-    let whole = shares.iter().fold(0u64, |sum, thread| sum.saturating_add(thread.allocated_by_bytes)) as f64;
-    shares.sort_by_key(|thread| (std::cmp::Reverse(thread.allocated_by_bytes), thread.tid));
-    shares.truncate(MOST_BLAMED);
-    shares.retain(|thread| thread.allocated_by_bytes != 0);
-    for thread in &mut shares {
-        thread.share = thread.allocated_by_bytes as f64 / whole;
-    }
+    parts.push((None, Threads::earlier(case.process.forked_from.is_some()), ended));
+    parts.sort_by_key(|(tid, _, part)| (std::cmp::Reverse((part.most, part.least)), *tid));
+    parts.truncate(MOST_BLAMED);
+    let share = |bytes: u64| bytes as f64 / whole.max(1) as f64;
     // Those with a share worth naming.
-    shares.retain(|thread| thread.share >= 0.01);
-    shares
+    parts.retain(|(.., part)| share(part.most) >= 0.01);
+    let named = parts.into_iter().map(|(tid, name, part)| ThreadShare {
+        tid,
+        name: name.to_owned(),
+        share: share(part.most),
+        certain_share: share(part.least),
+        allocated_by_bytes: part.most,
+    });
+    named.collect()
+}
+
+/// By how much a row's allocated bytes have grown.
+struct Grown {
+    /// In the sizes that are to blame.
+    blamed: u64,
+    /// In all sizes by the thread that has it now,
+    own: u64,
+    /// and by those before it.
+    others: u64,
+}
+
+impl Grown {
+    /// Since `then`, or since the start where that is not known.
+    fn of(thread: &Thread, then: Option<&Row>, classes: &[ClassShare]) -> Self {
+        let (mut blamed, mut all) = (0u64, 0u64);
+        for class in &thread.classes {
+            let before = then.and_then(|row| row.allocated.get(&class.line).copied()).unwrap_or(0);
+            let bytes = class.row_allocated_by_bytes.saturating_sub(before);
+            all = all.saturating_add(bytes);
+            if classes.iter().any(|blamed| blamed.line == class.line) {
+                blamed = blamed.saturating_add(bytes);
+            }
+        }
+        let had_it = then.is_some_and(|row| row.generation == thread.row_generation);
+        let own = if had_it { all } else { thread.allocated_by_bytes.min(all) };
+        Self { blamed, own, others: all - own }
+    }
 }

@@ -150,13 +150,15 @@ pub(crate) struct ClassShare {
 /// A thread and its part of what was allocated.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct ThreadShare {
-    /// Unknown for the shared row.
+    /// Unknown for the shared row, and for all who had rows before the threads that have them now.
     pub(crate) tid: Option<u32>,
-    /// Its name.
+    /// Its name; `ended threads` (of a forked process `ended or parent's threads`) for all of those.
     pub(crate) name: String,
-    /// Its part, from 0 to 1.
+    /// Its part, from 0 to 1: at most, where it may have been it or one before it in its row.
     pub(crate) share: f64,
-    /// Bytes allocated by it.
+    /// At least.
+    pub(crate) certain_share: f64,
+    /// Bytes allocated by it, at most.
     pub(crate) allocated_by_bytes: u64,
 }
 

@@ -1,5 +1,7 @@
 //! Every rule with a case for it, and the cases in which a simpler rule was wrong.
 
+mod rows;
+
 use super::rules::Rules;
 use super::*;
 use crate::model::fake::{CREATED, about, busy};

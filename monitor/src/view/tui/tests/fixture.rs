@@ -206,6 +206,7 @@ fn leak() -> Diagnosis {
         tid: Some(tid),
         name: name.into(),
         share,
+        certain_share: share,
         allocated_by_bytes: (share * 2e9) as u64,
     };
     let cache = Finding {
