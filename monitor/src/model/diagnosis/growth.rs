@@ -39,7 +39,7 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn material(case: &Case<'_>, seconds: f64, said: bool) -> Option<Rise> {
-    case.series.rise(case.now(), seconds).filter(|rise| rise.bytes >= threshold(case.material.growth(), said))
+    case.series.rise(case.now(), seconds, said).filter(|rise| rise.bytes >= threshold(case.material.growth(), said))
 }
 
 fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {

@@ -1,6 +1,6 @@
 //! The history as one series, oldest first, the present last.
 
-use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES};
+use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES, threshold};
 use crate::model::time::NANOS;
 use crate::model::{Point, Process, Time};
 
@@ -34,9 +34,11 @@ impl Series {
     ///
     /// What reaches beyond the seconds is judged by minutes alone: the floor of sixty seconds lies below that of one
     /// value, and a change of measure would look like a fall.
-    pub(super) fn rise(&self, now: Time, seconds: f64) -> Option<Rise> {
+    ///
+    /// What was `said` is withdrawn later.
+    pub(super) fn rise(&self, now: Time, seconds: f64, said: bool) -> Option<Rise> {
         let fine = now.seconds_since(self.fine_from) >= seconds;
-        rise(if fine { &self.all } else { &self.minutes }, now, seconds)
+        rise(if fine { &self.all } else { &self.minutes }, now, seconds, said)
     }
 }
 
@@ -65,16 +67,24 @@ pub(super) struct Rise {
 }
 
 /// Cuts the last `seconds` into stretches, and compares the least of each.
-fn rise(series: &[Point], end: Time, seconds: f64) -> Option<Rise> {
+///
+/// What was `said` is looked for in coarser cuts as well: where blocks come about as often as a stretch is long, one
+/// stretch gets none and another two.
+fn rise(series: &[Point], end: Time, seconds: f64, said: bool) -> Option<Rise> {
     let inside = series.partition_point(|point| end.seconds_since(point.time) > seconds);
     let points = &series[inside..];
-    let floors = (FEWEST_STRETCHES..=STRETCHES).rev().find_map(|count| floors(points, end, seconds, count))?;
+    let mut cuts = (FEWEST_STRETCHES..=STRETCHES).rev().filter_map(|count| floors(points, end, seconds, count));
+    let finest = rise_of(&cuts.next()?, seconds, said);
+    finest.or_else(|| cuts.filter(|_| said).find_map(|floors| rise_of(&floors, seconds, false)))
+}
+
+fn rise_of(floors: &[f64], seconds: f64, said: bool) -> Option<Rise> {
     let steps = floors.len() - 1;
     let bytes = floors[steps] - floors[0];
     // What creeps on after a climb is no more than a tenth of its steps.
-    let least = RISING_STEP * bytes / steps as f64;
+    let least = threshold(RISING_STEP, said) * bytes / steps as f64;
     let rising = floors.windows(2).filter(|pair| pair[1] > pair[0] && pair[1] - pair[0] >= least).count();
-    if rising < steps - steps / 9 {
+    if (rising as f64) < threshold((steps - steps / 9) as f64, said) {
         return None;
     }
     let third = (steps / 3).max(1);

@@ -1,6 +1,7 @@
 //! Every rule with a case for it, and the cases in which a simpler rule was wrong.
 
 mod rows;
+mod watched;
 
 use super::rules::Rules;
 use super::*;
