@@ -1,7 +1,10 @@
 //! Whoever attaches late sees what happened before.
 
 use std::process::Command;
-use tests::{Run, program, snapshot};
+use std::time::{Duration, Instant};
+use tests::sandbox::{Sandbox, Shm};
+use tests::snapshot::take;
+use tests::{Run, missing_privilege, program, snapshot, statsmon};
 
 const SECONDS: usize = 4;
 
@@ -57,4 +60,29 @@ fn rates_come_from_the_history_at_the_first_look() {
     assert!((10_000.0..40_000.0).contains(&allocations), "{allocations} a second, where there were 20,010");
     running.go();
     running.finish().success();
+}
+
+#[test]
+fn what_is_said_of_a_killed_program_does_not_age() {
+    if missing_privilege() {
+        return;
+    }
+    let mut keeper = Command::new("cat").with_shm(Shm::Private).begin();
+    keeper.send(b"ready\n");
+    keeper.line();
+    let mut running = Command::new(program("steps.c")).arg(SECONDS.to_string()).beside(keeper.pid()).preload().begin();
+    running.line();
+    let pid = running.pid();
+    running.signal(libc::SIGKILL);
+    running.finish();
+    let killed = Instant::now();
+    let look = || take(pid, 7, Command::new(statsmon()).beside(keeper.pid())).0;
+    let first = look();
+    assert!(first["diagnosis"]["numbers"]["seconds"].is_number(), "{}", first["diagnosis"]);
+    while killed.elapsed() < Duration::from_secs(2) {
+        let later = look();
+        for part in ["diagnosis", "last_minute", "history", "threads", "rates"] {
+            assert_eq!(later[part], first[part], "{part}, {:?} after its death", killed.elapsed());
+        }
+    }
 }

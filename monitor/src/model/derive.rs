@@ -83,6 +83,7 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         class_history: None,
         log: Vec::new(),
         unread: about.unread,
+        end: None,
         children: about.children,
     }
 }
@@ -100,6 +101,8 @@ pub(crate) enum Detail {
 pub(crate) struct Look<'a> {
     /// The present.
     pub(crate) now: Time,
+    /// The last look that found it alive.
+    pub(crate) seen_alive: Option<Time>,
     /// Present names of threads, where known.
     pub(crate) thread_names: &'a BTreeMap<u32, String>,
     /// Earlier looks, for the rates.
@@ -117,10 +120,14 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let rows: Vec<RowView<'_>> = reader.rows().collect();
     let clock = Clock::of(reader);
     let totals = totals(reader, floor, &lines, &rows, &about.memory);
-    let is_past = about.state.is_past();
+    let end = about.state.is_past().then(|| end(reader, look.seen_alive));
+    let look = &Look { now: end.unwrap_or(look.now), ..*look };
     let present = Point::of(&totals, look.now);
-    let (history, slots) = history(reader, look.now, is_past, present);
-    let rates = if is_past { rates::Rates::default() } else { present_rates(&totals, look, &slots, clock.created) };
+    let (history, slots) = history(reader, look.now, present);
+    let rates = match end {
+        Some(_) => rates::Rates::default(),
+        None => present_rates(&totals, look, &slots, clock.created),
+    };
     let decay_ms = reader.identity().decay_ms;
     Process {
         class_history: look.class_history.cloned(),
@@ -133,8 +140,19 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
         large: Some(large(reader, &lines)),
         history: Some(history),
         totals,
+        end,
         ..without_segment(about, look.now)
     }
+}
+
+/// The end of a dead process, which no later look moves.
+///
+/// Nobody knows when it died: its last sign is the second in which it last wrote its history, or a look that found it
+/// alive after that.
+fn end(reader: &Reader<'_>, seen_alive: Option<Time>) -> Time {
+    let created = Time(reader.identity().created_realtime_ns);
+    let written = created.plus_seconds(reader.globals().last_second);
+    seen_alive.map_or(written, |seen| seen.max(written))
 }
 
 /// The counters that rates are made of.
@@ -309,17 +327,14 @@ pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
     ClassHistory { times, classes }
 }
 
-/// The three series, and the seconds' slots as they were written.
+/// The three series up to `now`, or to the end of a dead process, and the seconds' slots as they were written.
 ///
 /// What a slot holds is older than the end of its period, by some time that the program has let pass. The last one of a
-/// ring has nothing behind it that would say more: at the end of its period the program was what it is at `present`, or a
-/// dead one was at its end. Rings that were never due belong to a program that has gone idle in its first moments: it has
-/// been that since.
-fn history(reader: &Reader<'_>, now: Time, is_past: bool, present: Option<Point>) -> (History, Vec<Slot>) {
+/// ring has nothing behind it that would say more: at the end of its period the program was what it is at `present`.
+/// Rings that were never due belong to a program that has gone idle in its first moments: it has been that since.
+fn history(reader: &Reader<'_>, now: Time, present: Option<Point>) -> (History, Vec<Slot>) {
     let created = Time(reader.identity().created_realtime_ns);
-    let idle = present.filter(|_| !is_past && reader.globals().last_second == 0);
-    // Nobody knows when a dead process died: its history ends with the second in which it last wrote.
-    let end = if is_past { created.plus_seconds(reader.globals().last_second).min(now) } else { now };
+    let idle = present.filter(|_| reader.globals().last_second == 0);
     let written = |ring| -> Vec<Slot> {
         let mut slots: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
         if slots.is_empty() {
@@ -329,11 +344,11 @@ fn history(reader: &Reader<'_>, now: Time, is_past: bool, present: Option<Point>
     };
     let series = |mut slots: Vec<Slot>, scale| {
         if let (Some(last), Some(point)) = (slots.last_mut(), present)
-            && history::end_of(last.0, scale, created) <= end
+            && history::end_of(last.0, scale, created) <= now
         {
             last.1 = point;
         }
-        history::fill(&slots, scale, created, end)
+        history::fill(&slots, scale, created, now)
     };
     let seconds = written(Ring::Seconds);
     let history = History {

@@ -181,10 +181,16 @@ impl Fake {
 
     /// What the model makes of it, `seconds` after it was made.
     pub(crate) fn process(&self, about: About, seconds: u64) -> Process {
+        self.process_seen(about, None, seconds)
+    }
+
+    /// The same, after a look at `seen` seconds found it alive.
+    pub(crate) fn process_seen(&self, about: About, seen: Option<u64>, seconds: u64) -> Process {
         let reader = Reader::new(&self.bytes, &self.bytes).unwrap();
         let classes = derive::class_history(&reader);
         let look = derive::Look {
             now: CREATED.plus_seconds(seconds),
+            seen_alive: seen.map(|seen| CREATED.plus_seconds(seen)),
             thread_names: &BTreeMap::new(),
             earlier: &[],
             detail: derive::Detail::Full,

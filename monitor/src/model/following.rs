@@ -19,7 +19,7 @@ const OUTSIDE_KEPT: usize = 64;
 /// Ended threads that are remembered when others have taken their rows, and for so long, in seconds.
 const GONE_KEPT: usize = 64;
 const GONE_FOR: f64 = 300.0;
-/// Looks whose bytes by size are kept.
+/// Looks whose bytes by size are shown, the present one among them.
 const RECENT_KEPT: usize = 60;
 
 /// What is remembered of one process.
@@ -60,29 +60,40 @@ impl Following {
     }
 
     /// Takes note of a look, and completes it: rates by size and thread, changes, diagnosis, log.
+    ///
+    /// A dead process is judged as of its end, and by what was known while it lived: else the next look at it would
+    /// say something else.
     pub(crate) fn take(&mut self, process: &mut Process, now: Time, detail: Detail) {
-        self.rates(process, now);
+        let judged = process.end.unwrap_or(now);
+        self.rates(process, judged);
         if detail == Detail::Full {
             self.recent(process);
         }
-        self.remember_threads(process, now);
-        self.changes(process, now);
-        self.diagnose(process, now, detail);
+        self.remember_threads(process, judged);
+        self.changes(process, judged);
+        self.diagnose(process, judged);
+        if process.state.is_past() {
+            forget_thread_rates(process);
+        } else {
+            self.note(process, now, detail);
+        }
         let (growth, limits) = (limits::growth(process), &mut process.limits);
         *limits = limits.map(|known| Limits::at_growth(known.cgroup_limit_bytes, known.cgroup_used_bytes, growth));
         self.log.take(process, now);
         process.log = self.log.entries();
     }
 
-    fn diagnose(&mut self, process: &mut Process, now: Time, detail: Detail) {
-        let evidence =
-            Evidence { now, said: &self.said, outside: &self.outside, baseline: &self.baseline, rules: self.rules };
-        let findings = diagnosis::findings(process, &evidence);
-        self.said = findings.iter().map(|finding| (finding.kind, finding.since)).collect();
-        process.diagnosis = diagnosis::diagnosis(findings);
+    /// Keeps what later looks are compared with.
+    fn note(&mut self, process: &Process, now: Time, detail: Detail) {
+        let is_past = |last: Time, apart: f64| now.seconds_since(last) >= apart;
+        if self.counts.back().is_none_or(|last| is_past(last.time, 0.5)) {
+            self.counts.push_back(Counts::of(process, now));
+        }
+        if self.chains.back().is_none_or(|(last, _)| is_past(*last, 0.9)) {
+            self.chains.push_back((now, Chain::of(&process.totals)));
+        }
         self.baseline.take(process, now, detail);
-        let apart = OUTSIDE_APART * self.rules.minute;
-        let due = self.outside.last().is_none_or(|last| now.seconds_since(last.time) >= apart);
+        let due = self.outside.last().is_none_or(|last| is_past(last.time, OUTSIDE_APART * self.rules.minute));
         if let (Some(rss), Some(heap), true) = (process.totals.rss_bytes, process.totals.resident_bytes, due) {
             self.outside.push(Outside { time: now, rss, heap });
             if self.outside.len() > OUTSIDE_KEPT {
@@ -91,49 +102,30 @@ impl Following {
         }
     }
 
+    fn diagnose(&mut self, process: &mut Process, now: Time) {
+        let evidence =
+            Evidence { now, said: &self.said, outside: &self.outside, baseline: &self.baseline, rules: self.rules };
+        let findings = diagnosis::findings(process, &evidence);
+        if !process.state.is_past() {
+            self.said = findings.iter().map(|finding| (finding.kind, finding.since)).collect();
+        }
+        process.diagnosis = diagnosis::diagnosis(findings);
+    }
+
     /// Rates by size and thread, from the look that is about five seconds old.
     fn rates(&mut self, process: &mut Process, now: Time) {
         while self.counts.len() > 1 && now.seconds_since(self.counts[1].time) >= RATE_AGE {
             self.counts.pop_front();
         }
-        let then = self
-            .counts
-            .front()
-            .filter(|then| (0.05..=RATE_OLDEST).contains(&now.seconds_since(then.time)) && !process.state.is_past());
+        let then = self.counts.front().filter(|then| (0.05..=RATE_OLDEST).contains(&now.seconds_since(then.time)));
         if let Some(then) = then {
-            let seconds = now.seconds_since(then.time);
-            let rate = |now: u64, then: u64| Some((now as f64 - then as f64) / seconds);
-            for class in process.size_classes.iter_mut().flatten() {
-                let before = then.lines.get(&Line::class(class.block_size)).copied().unwrap_or_default();
-                class.allocations_per_second = rate(class.allocations, before[0]);
-                class.frees_per_second = rate(class.frees, before[1]);
-                class.growth_bytes_per_second = rate(class.allocated_bytes, before[2]);
+            let per_second = PerSecond(now.seconds_since(then.time));
+            rates_of_threads(process, then, &per_second);
+            if !process.state.is_past() {
+                rates_of_sizes(process, then, &per_second);
             }
-            for bucket in process.large.iter_mut().flat_map(|large| &mut large.classes) {
-                let before = then.lines.get(&Line::bucket(bucket.up_to_bytes)).copied().unwrap_or_default();
-                bucket.allocations_per_second = rate(bucket.allocations, before[0]);
-                bucket.frees_per_second = rate(bucket.frees, before[1]);
-                bucket.growth_bytes_per_second = rate(bucket.allocated_bytes, before[2]);
-            }
-            if let Some(threads) = &mut process.threads {
-                threads.starts_per_second = rate(threads.started, then.started);
-                threads.ends_per_second = rate(threads.ended, then.ended);
-                let watched = threads.ends_per_second.unwrap_or(0.0) * seconds.min(RATE_AGE);
-                // Until it has been watched for so long, the look by itself may know of more.
-                threads.ended_lately = if seconds < RATE_AGE { watched.max(threads.ended_lately) } else { watched };
-                for row in &mut threads.rows {
-                    let before = then.threads.get(&(row.tid, row.start_time)).copied().unwrap_or_default();
-                    row.allocations_per_second = rate(row.allocations, before[0]);
-                    row.frees_per_second = rate(row.frees, before[1]);
-                }
-            }
-        }
-        if then.is_none() {
+        } else {
             growth_since_the_last_minute(process, now);
-        }
-        let apart = self.counts.back().is_none_or(|last| now.seconds_since(last.time) >= 0.5);
-        if apart {
-            self.counts.push_back(Counts::of(process, now));
         }
     }
 
@@ -143,16 +135,20 @@ impl Following {
         let classes = classes.map(|class| (Line::class(class.block_size), class.allocated_bytes));
         let buckets = process.large.iter().flat_map(|large| &large.classes);
         let buckets = buckets.map(|bucket| (Line::bucket(bucket.up_to_bytes), bucket.allocated_bytes));
-        self.recent.push_back(classes.chain(buckets).collect());
-        if self.recent.len() > RECENT_KEPT {
-            self.recent.pop_front();
-        }
-        let series = |line: Line| self.recent.iter().filter_map(|look| look.get(&line).copied()).collect();
+        let present: HashMap<Line, u64> = classes.chain(buckets).collect();
+        let looks = self.recent.iter().chain(std::iter::once(&present));
+        let series = |line: Line| looks.clone().filter_map(|look| look.get(&line).copied()).collect();
         for class in process.size_classes.iter_mut().flatten().filter(|class| class.allocations != 0) {
             class.recent_bytes = series(Line::class(class.block_size));
         }
         for bucket in process.large.iter_mut().flat_map(|large| &mut large.classes) {
             bucket.recent_bytes = series(Line::bucket(bucket.up_to_bytes));
+        }
+        if !process.state.is_past() {
+            self.recent.push_back(present);
+            if self.recent.len() >= RECENT_KEPT {
+                self.recent.pop_front();
+            }
         }
     }
 
@@ -183,12 +179,57 @@ impl Following {
         let known = chain::in_history(process, minute);
         let before = known.map(|known| known.or(&seen.unwrap_or_default())).or(seen);
         process.last_minute = before.map(|before| present.since(&before));
-        if self.chains.back().is_none_or(|(last, _)| now.seconds_since(*last) >= 0.9) {
-            self.chains.push_back((now, present));
-        }
         while self.chains.get(1).is_some_and(|(time, _)| *time <= minute) {
             self.chains.pop_front();
         }
+    }
+}
+
+/// The seconds that a change took.
+struct PerSecond(f64);
+
+impl PerSecond {
+    fn of(&self, now: u64, then: u64) -> Option<f64> {
+        Some((now as f64 - then as f64) / self.0)
+    }
+}
+
+/// The rates of each size, and of each thread's calls.
+fn rates_of_sizes(process: &mut Process, then: &Counts, per_second: &PerSecond) {
+    for class in process.size_classes.iter_mut().flatten() {
+        let before = then.lines.get(&Line::class(class.block_size)).copied().unwrap_or_default();
+        class.allocations_per_second = per_second.of(class.allocations, before[0]);
+        class.frees_per_second = per_second.of(class.frees, before[1]);
+        class.growth_bytes_per_second = per_second.of(class.allocated_bytes, before[2]);
+    }
+    for bucket in process.large.iter_mut().flat_map(|large| &mut large.classes) {
+        let before = then.lines.get(&Line::bucket(bucket.up_to_bytes)).copied().unwrap_or_default();
+        bucket.allocations_per_second = per_second.of(bucket.allocations, before[0]);
+        bucket.frees_per_second = per_second.of(bucket.frees, before[1]);
+        bucket.growth_bytes_per_second = per_second.of(bucket.allocated_bytes, before[2]);
+    }
+    for row in process.threads.iter_mut().flat_map(|threads| &mut threads.rows) {
+        let before = then.threads.get(&(row.tid, row.start_time)).copied().unwrap_or_default();
+        row.allocations_per_second = per_second.of(row.allocations, before[0]);
+        row.frees_per_second = per_second.of(row.frees, before[1]);
+    }
+}
+
+/// How fast threads come and go, also in the last seconds of a dead process: the diagnosis goes by it.
+fn rates_of_threads(process: &mut Process, then: &Counts, per_second: &PerSecond) {
+    let Some(threads) = &mut process.threads else { return };
+    threads.starts_per_second = per_second.of(threads.started, then.started);
+    threads.ends_per_second = per_second.of(threads.ended, then.ended);
+    let seconds = per_second.0;
+    let watched = threads.ends_per_second.unwrap_or(0.0) * seconds.min(RATE_AGE);
+    // Until it has been watched for so long, the look by itself may know of more.
+    threads.ended_lately = if seconds < RATE_AGE { watched.max(threads.ended_lately) } else { watched };
+}
+
+/// A dead process does nothing any more: like its other rates, these are unknown.
+fn forget_thread_rates(process: &mut Process) {
+    if let Some(threads) = &mut process.threads {
+        (threads.starts_per_second, threads.ends_per_second) = (None, None);
     }
 }
 

@@ -74,14 +74,18 @@ impl Log {
         log
     }
 
-    /// Takes note of a look.
+    /// Takes note of a look. What a dead process did before its end is dated by that, and stands before it.
     pub(crate) fn take(&mut self, process: &Process, now: Time) {
         if self.state.is_none() {
             self.begin(process, now);
         }
+        self.take_doings(process, process.end.map_or(now, |end| end.min(now)));
         if self.state.replace(process.state).is_some_and(|before| before != process.state) {
             self.push(now, Event::State { state: process.state });
         }
+    }
+
+    fn take_doings(&mut self, process: &Process, now: Time) {
         let new_children: Vec<u32> =
             process.children.iter().copied().filter(|&pid| self.children.insert(pid)).collect();
         for child in new_children {

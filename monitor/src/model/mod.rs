@@ -109,6 +109,9 @@ pub(crate) struct Process {
     pub(crate) log: Vec<log::Entry>,
     /// What could not be read, and why.
     pub(crate) unread: Vec<String>,
+    /// Where it is dead, the last time at which it was known to live: everything said of it is as of then.
+    #[serde(skip)]
+    pub(crate) end: Option<Time>,
     /// Its children at present, where known.
     #[serde(skip)]
     pub(crate) children: Vec<u32>,

@@ -1,5 +1,7 @@
 //! What is made of a made-up segment.
 
+mod ended;
+
 use super::derive::{Detail, main_threads_name};
 use super::diagnosis::Kind;
 use super::diagnosis::rules::Rules;

@@ -33,6 +33,8 @@ pub(crate) struct Attached {
     following: Following,
     /// The newest minute in the history, and the classes' minutes up to it.
     classes: Option<(Option<u64>, ClassHistory)>,
+    /// The last look that found it alive.
+    seen_alive: Option<Time>,
     /// What has become of it, once its segment is nobody's: what was read since is final.
     past: Option<State>,
 }
@@ -137,6 +139,7 @@ impl Attached {
             earlier: VecDeque::new(),
             following: Following::new(context.rules),
             classes: None,
+            seen_alive: None,
             past: None,
         })
     }
@@ -200,6 +203,9 @@ impl Attached {
             self.past = Some(self.fate(reader.globals().ended != 0));
         }
         self.about.state = self.past.unwrap_or(State::Live);
+        if self.past.is_none() {
+            self.seen_alive = Some(now);
+        }
         if let (Some(proc), None) = (&mut self.proc, self.past)
             && let Some(present) = if detail == Detail::Full { proc.present() } else { proc.present_in_short() }
             // It may have become another program meanwhile, and that was said of the other one.
@@ -217,7 +223,8 @@ impl Attached {
         }
         let earlier = self.earlier.make_contiguous();
         let class_history = self.classes.as_ref().map(|(_, classes)| classes).filter(|_| detail == Detail::Full);
-        let look = Look { now, thread_names: &self.tasks.names, earlier, detail, class_history };
+        let seen_alive = self.seen_alive;
+        let look = Look { now, seen_alive, thread_names: &self.tasks.names, earlier, detail, class_history };
         let mut process = derive::with_segment(&reader, &floor, self.about.clone(), &look);
         self.remember(&process, now);
         self.following.take(&mut process, now, detail);

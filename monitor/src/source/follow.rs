@@ -294,6 +294,7 @@ fn last_state(pid: u32, member: &Member) -> Option<Process> {
     about.replaced_by = member.replaced_by.clone().filter(|_| orphaned);
     let look = Look {
         now: Time::now(),
+        seen_alive: None,
         thread_names: &BTreeMap::new(),
         earlier: &[],
         detail: Detail::Line,

@@ -106,6 +106,7 @@ pub(super) fn process() -> Process {
         class_history: Some(class_history()),
         log: log(),
         unread: vec!["the thread names: a test".into()],
+        end: None,
         children: vec![],
     }
 }
