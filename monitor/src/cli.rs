@@ -64,7 +64,8 @@ for, only 1 and 2 occur.";
 
 #[derive(Args, Debug)]
 pub(crate) struct LookArgs {
-    /// Processes to show, by PID or by name (which must be unique among the preloaded ones); all if none is given
+    /// Processes to show, by PID or by name (which must be unique among the preloaded ones, or be a segment's); all if
+    /// none is given
     #[arg(value_name = "PID|NAME", value_parser = parse_target)]
     targets: Vec<Target>,
     /// Print one snapshot as text and end; the default where stdout is no terminal

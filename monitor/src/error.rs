@@ -18,8 +18,12 @@ pub(crate) enum Error {
     NoSuchName(String),
     /// What was asked for does not go together.
     Usage(&'static str),
-    /// Several processes have this name; all of them are dead, or all alive.
-    Ambiguous { name: String, pids: Vec<u32>, dead: bool },
+    /// Several processes have this name; all of them are dead, or all alive. `ways` name one each: PIDs and segments.
+    Ambiguous { name: String, ways: Vec<String>, dead: bool },
+    /// Several processes of other PID namespaces had this PID there: their segments and programs.
+    AmbiguousPid { pid: u32, segments: Vec<(String, String)> },
+    /// The process is dead, and its segment has been removed.
+    Removed,
     /// The process runs without the library.
     NotPreloaded { pid: u32, name: String },
     /// The library is in the process, but there is no segment, or none any more.
@@ -59,8 +63,8 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::Unreadable { .. } => 1,
-            Self::Usage(_) | Self::Ambiguous { .. } => 2,
-            Self::NoSuchPid(_) | Self::NoSuchName(_) => 3,
+            Self::Usage(_) | Self::Ambiguous { .. } | Self::AmbiguousPid { .. } => 2,
+            Self::NoSuchPid(_) | Self::NoSuchName(_) | Self::Removed => 3,
             Self::NotPreloaded { .. } | Self::Unpublished { .. } | Self::Replaced { .. } => 4,
             Self::NotPermitted { .. } => 5,
             Self::Version { .. } => 6,
@@ -88,16 +92,30 @@ impl fmt::Display for Error {
                     name.escape_debug()
                 )
             }
-            Self::Ambiguous { name, pids, dead } => {
-                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            Self::Ambiguous { name, ways, dead } => {
+                let are_pids = ways.iter().all(|way| way.parse::<u32>().is_ok());
                 write!(
                     out,
-                    "several processes are called \"{}\"{}: name one by its PID: {}",
+                    "several processes are called \"{}\"{}: name one by its {}: {}",
                     name.escape_debug(),
                     if *dead { ", all of them dead" } else { "" },
-                    pids.join(", ")
+                    if are_pids { "PID" } else { "PID or segment" },
+                    ways.join(", ")
                 )
             }
+            Self::AmbiguousPid { pid, segments } => {
+                let segments =
+                    segments.iter().map(|(segment, program)| format!("{segment} ({})", program.escape_debug()));
+                let segments: Vec<String> = segments.collect();
+                write!(
+                    out,
+                    "no process {pid} with the library is here, but several segments have this PID: name one: {}",
+                    segments.join(", ")
+                )
+            }
+            Self::Removed => out.write_str(
+                "the process is dead, and its segment has been removed; `statsmon --once` lists what is left",
+            ),
             Self::NotPreloaded { pid, name } => write!(
                 out,
                 "process {pid} ({}) runs without the library; start it with `statsmon run -- {}`",

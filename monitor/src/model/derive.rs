@@ -7,7 +7,9 @@ use super::history::ClassSeries;
 use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Slot};
 use super::rates::{self, Sample};
 use super::time::Time;
-use super::{ClassHistory, History, Large, LargeClass, Limits, Line, Point, Process, SizeClass, State, Totals};
+use super::{
+    ClassHistory, History, Identity, Large, LargeClass, Limits, Line, Point, Process, SizeClass, State, Totals,
+};
 use shm_layout::class::LINES;
 use shm_layout::reader::{LineTotals, Reader, Ring, RowView};
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ pub(crate) use threads::main_threads_name;
 /// What is known about a process without its segment.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct About {
+    pub(crate) id: Identity,
     pub(crate) pid: u32,
     pub(crate) ppid: Option<u32>,
     pub(crate) uid: Option<u32>,
@@ -57,6 +60,7 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         ..Totals::default()
     };
     Process {
+        id: about.id,
         pid: about.pid,
         ppid: about.ppid,
         uid: about.uid,

@@ -3,7 +3,7 @@
 use super::Time;
 use super::derive::{About, Memory};
 use super::time::NANOS;
-use super::{Process, State, derive};
+use super::{Identity, Process, State, derive};
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
 use shm_layout::reader::Reader;
@@ -203,6 +203,7 @@ impl Fake {
 /// A process of that state, about which everything is known.
 pub(crate) fn about(state: State) -> About {
     About {
+        id: Identity::Process { pid: 1234, start_ticks: 0 },
         pid: 1234,
         ppid: Some(1),
         uid: Some(1000),

@@ -11,6 +11,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod fake;
 pub(crate) mod following;
 pub(crate) mod history;
+mod identity;
 pub(crate) mod limits;
 pub(crate) mod lines;
 pub(crate) mod log;
@@ -24,6 +25,7 @@ pub(crate) use chain::Chain;
 pub(crate) use compare::Comparison;
 pub(crate) use diagnosis::Diagnosis;
 pub(crate) use history::{ClassHistory, History, Point};
+pub(crate) use identity::Identity;
 pub(crate) use limits::Limits;
 pub(crate) use lines::{Line, Part, ThreadLine};
 use serde::Serialize;
@@ -56,6 +58,9 @@ impl Snapshot {
 /// One process and its heap. All counters come from one read of its segment.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Process {
+    /// What tells it from all others.
+    #[serde(skip)]
+    pub(crate) id: Identity,
     /// PID as this monitor sees it.
     pub(crate) pid: u32,
     /// Its parent.

@@ -4,7 +4,9 @@ use super::program::Program;
 use super::{exit_code, failure};
 use crate::cli::TerminalArgs;
 use crate::error::Error;
+use crate::model::Identity;
 use crate::source::follow::{Follower, KEEP, Task};
+use crate::source::identity_of;
 use crate::view::tui;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -19,6 +21,8 @@ use std::time::Duration;
 /// A program that runs while the screen is open on it; its output goes to a log file.
 pub(crate) struct Watched {
     child: Child,
+    /// What tells it from all others, also once it has ended.
+    pub(crate) id: Identity,
     /// Removes the segments that are kept on its account.
     follower: Option<Follower>,
     /// Where its output goes.
@@ -87,7 +91,8 @@ pub(crate) fn run(
         command.env(KEEP.0, KEEP.1);
     }
     let child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
-    let watched = Watched { child, follower, log: path.clone(), command: program.line() };
+    let id = identity_of(child.id());
+    let watched = Watched { child, id, follower, log: path.clone(), command: program.line() };
     let code = tui::watch(watched, interval, terminal);
     eprintln!("statsmon: the output of {} is in {}", program.name(), path.display());
     code

@@ -4,15 +4,16 @@ use super::Context;
 use super::cgroup::Cgroup;
 use super::container;
 use super::directory::{self, Entry};
+use super::locks::Locks;
 use super::proc::{self, Library, Present, Proc};
 use super::residency::Residency;
-use super::segment::{ObjectId, Segment};
+use super::segment::{ObjectId, Segment, id_of};
 use crate::error::Error;
 use crate::model::derive::{self, About, Detail, Look, Memory};
 use crate::model::following::Following;
 use crate::model::rates::Sample;
-use crate::model::{ClassHistory, Process, State, Time};
-use shm_layout::reader::{Identity, Reader};
+use crate::model::{ClassHistory, Identity, Process, State, Time};
+use shm_layout::reader::{Identity as Header, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -24,6 +25,8 @@ pub(crate) struct Attached {
     /// The segment's name.
     pub(crate) name: String,
     here: bool,
+    /// Whether its process is of another PID namespace.
+    elsewhere: bool,
     proc: Option<Proc>,
     about: About,
     residency: Residency,
@@ -48,30 +51,30 @@ pub(crate) enum Found {
 }
 
 impl Attached {
-    /// Attaches to the process that has `pid` here; where there is none, to what a dead one left.
-    pub(crate) fn open(pid: u32, context: &mut Context) -> Result<Found, Error> {
-        let entries = directory::entries()?;
-        let Some(proc) = Proc::find(pid) else { return Self::left_behind(pid, &entries, context) };
+    /// Attaches to a living process. Where it has become a program without the library, or ends meanwhile, to what it left.
+    pub(crate) fn open(proc: &Proc, context: &mut Context) -> Result<Found, Error> {
+        let (pid, entries) = (proc.pid, directory::entries()?);
         let (mut refused, mut replaced) = (None, None);
-        let namespace_pid = proc.namespace_pid;
-        for entry in entries.iter().filter(|entry| entry.pid == namespace_pid) {
+        for entry in entries.iter().filter(|entry| entry.pid == proc.namespace_pid) {
             match Self::at(entry, Proc::find(pid), context, Detail::Full) {
                 Ok(attached) if attached.proc.is_none() => {}
                 Ok(attached) if attached.segment.is_orphaned() => replaced = Some(attached),
                 Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
-                Err(error) => refused = refused.or(Some(error)),
+                // Processes of other namespaces have the same number.
+                Err(error) if refused.is_none() && Locks::read().may_be_of(entry, pid) => refused = Some(error),
+                Err(_) => {}
             }
         }
-        let Some(present) = proc.present() else { return Self::left_behind(pid, &entries, context) };
+        let Some(present) = proc.present() else { return Self::left_by(pid, proc.start_ticks, context) };
         match refused {
-            Some(error @ Error::NotPermitted { .. }) => Ok(closed(&proc, present, State::NoAccess, error)),
+            Some(error @ Error::NotPermitted { .. }) => Ok(closed(proc, present, State::NoAccess, error)),
             Some(error) => Err(error),
             None if let Some(library @ (Library::Loaded | Library::Nameless)) = proc.library() => {
-                if let Some(attached) = Self::inside(&proc, context) {
+                if let Some(attached) = Self::inside(proc, context) {
                     return Ok(Found::Attached(Box::new(attached)));
                 }
                 let why = Error::Unpublished { pid, removed: library == Library::Nameless };
-                Ok(closed(&proc, present, State::Unpublished, why))
+                Ok(closed(proc, present, State::Unpublished, why))
             }
             None => match replaced {
                 Some(attached) => Ok(Found::Attached(Box::new(attached))),
@@ -80,17 +83,17 @@ impl Attached {
         }
     }
 
-    /// Attaches to what a process that is dead, or hidden from us, has under its name.
-    fn left_behind(pid: u32, entries: &[Entry], context: &mut Context) -> Result<Found, Error> {
-        let mut refused = Error::NoSuchPid(pid);
-        for entry in entries.iter().filter(|entry| entry.pid == pid) {
-            match Self::at(entry, None, context, Detail::Full) {
-                Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
-                Err(Error::NoSuchPid(_)) => {}
-                Err(error) => refused = error,
+    /// Attaches to what a process of our PID namespace has left, by its PID and start.
+    pub(crate) fn left_by(pid: u32, start_ticks: u64, context: &mut Context) -> Result<Found, Error> {
+        for entry in directory::entries()?.iter().filter(|entry| entry.pid == pid) {
+            let Ok(mut attached) = Self::at(entry, None, context, Detail::Full) else { continue };
+            let (reader, _) = context.copies.readers(pid)?;
+            if reader.identity().start_ticks == start_ticks && !attached.elsewhere {
+                attached.about.id = Identity::Process { pid, start_ticks };
+                return Ok(Found::Attached(Box::new(attached)));
             }
         }
-        Err(refused)
+        Err(Error::NoSuchPid(pid))
     }
 
     /// Attaches to the segment of this name. It keeps `proc` only if the segment is that process's.
@@ -126,11 +129,14 @@ impl Attached {
         let (reader, _) = context.copies.readers(pid)?;
         let identity = reader.identity();
         let proc = proc.filter(|proc| belongs(&identity, &segment, proc));
-        let about = about_from_segment(&reader, pid);
+        let id = proc.as_ref().map_or(segment.id.identity(), Proc::identity);
+        let elsewhere = is_elsewhere(&identity);
+        let about = about_from_segment(&reader, (id, pid));
         Ok(Self {
             segment,
             name: entry.name.clone(),
             here: true,
+            elsewhere,
             proc,
             about,
             residency: Residency::default(),
@@ -150,15 +156,19 @@ impl Attached {
         if attached.proc.is_none() {
             let (reader, _) = context.copies.readers(entry.pid)?;
             let (identity, segment) = (reader.identity(), &attached.segment);
-            let elsewhere = identity.pid_namespace != 0 && Some(identity.pid_namespace) != proc::own_pid_namespace();
-            if elsewhere {
+            if attached.elsewhere {
                 attached.proc = proc::all_pids().filter_map(Proc::find).find(|proc| belongs(&identity, segment, proc));
             }
         }
         if let Some(proc) = &attached.proc {
-            attached.about.pid = proc.pid;
+            (attached.about.id, attached.about.pid) = (proc.identity(), proc.pid);
         }
         Ok(attached)
+    }
+
+    /// What tells its process from all others.
+    pub(crate) fn identity(&self) -> Identity {
+        self.about.id
     }
 
     /// PID as this monitor sees it.
@@ -171,9 +181,24 @@ impl Attached {
         self.segment.id
     }
 
-    /// Whether its name is in our own `/dev/shm`.
-    pub(crate) fn is_here(&self) -> bool {
-        self.here
+    /// Short name of the program that made it.
+    pub(crate) fn program(&self) -> &str {
+        &self.about.name
+    }
+
+    /// Whether it still has its name, in our own `/dev/shm`.
+    pub(crate) fn is_named(&self) -> bool {
+        self.here && id_of(&self.name) == Some(self.id())
+    }
+
+    /// Whether its process is of another PID namespace.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether its process has ended, or become another program.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.segment.is_orphaned()
     }
 
     /// Whether its heap was gone when it was last looked at.
@@ -307,6 +332,7 @@ pub(crate) fn about(proc: &Proc, state: State) -> Option<About> {
 
 fn about_from_proc(proc: &Proc, present: Present, state: State) -> About {
     let mut about = About {
+        id: proc.identity(),
         pid: proc.pid,
         ppid: None,
         uid: None,
@@ -337,7 +363,7 @@ fn update(about: &mut About, proc: &Proc, present: Present, resident: Option<(u6
 }
 
 /// What the segment alone says: all there is to know about the dead.
-pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
+pub(crate) fn about_from_segment(reader: &Reader<'_>, (id, pid): (Identity, u32)) -> About {
     let identity = reader.identity();
     let executable = String::from_utf8_lossy(identity.executable).into_owned();
     let basename = || executable.rsplit('/').next().unwrap_or_default().to_owned();
@@ -347,6 +373,7 @@ pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
         ticks => proc::start_time(ticks),
     };
     About {
+        id,
         pid,
         ppid: Some(identity.parent).filter(|&parent| parent != 0),
         uid: Some(identity.uid),
@@ -364,9 +391,14 @@ pub(crate) fn about_from_segment(reader: &Reader<'_>, pid: u32) -> About {
     }
 }
 
+/// Whether a segment is of another PID namespace.
+pub(crate) fn is_elsewhere(identity: &Header<'_>) -> bool {
+    identity.pid_namespace != 0 && Some(identity.pid_namespace) != proc::own_pid_namespace()
+}
+
 /// Whether a segment is this process's: same PID, namespace and start, and not planted by another user. Where it does not
 /// tell the start, a left-over one may be of an earlier process with that PID.
-fn belongs(identity: &Identity<'_>, segment: &Segment, proc: &Proc) -> bool {
+fn belongs(identity: &Header<'_>, segment: &Segment, proc: &Proc) -> bool {
     let same_start = match identity.start_ticks {
         0 => !segment.is_orphaned(),
         ticks => ticks == proc.start_ticks,

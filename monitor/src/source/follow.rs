@@ -3,19 +3,23 @@
 //!
 //! [`KEEP`] in their environment lets the segments stay until they have been read. One is missed if it is swept before
 //! that (where more than sixteen dead ones lie about), if its process replaces itself at once by another program, and if
-//! it lives in another PID namespace.
+//! it is in a PID namespace that was gone before it was known whose that was.
 //!
 //! A process that becomes a program without the library closes its segment and lives on: that is seen unless it ends at
 //! once.
 
+mod last;
+mod namespaces;
+
 use super::attached;
 use super::directory::{self, Entry};
 use super::proc::{Proc, parent};
-use super::segment::{Copies, Segment, open_object};
+use super::segment::{Segment, open_object};
 use crate::error::Error;
-use crate::model::derive::{self, About, Detail, Look};
-use crate::model::{Process, State, Time};
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::model::derive::About;
+use crate::model::{Process, State};
+use last::Header;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
@@ -25,6 +29,7 @@ use std::io::PipeWriter;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Tells the library to leave the name of a segment when its process ends in an orderly way.
 pub(crate) const KEEP: (&str, &str) = ("STATSALLOC_KEEP", "1");
@@ -75,9 +80,11 @@ impl Follower {
             let mut family = Family { task, root, known: BTreeSet::from([root]), ..Family::default() };
             while family.wait(&events, &stopped) {
                 family.welcome(&events);
+                family.take_in();
                 family.bury();
             }
             family.welcome(&events);
+            family.take_in();
             family.finish()
         });
         Ok(Self { thread, stop })
@@ -95,17 +102,42 @@ impl Follower {
 struct Family {
     task: Task,
     root: u32,
-    /// PIDs of all that ever belonged to it.
+    /// PIDs here of all that ever belonged to it.
     known: BTreeSet<u32>,
-    living: BTreeMap<u32, Member>,
-    ended: BTreeMap<u32, Process>,
-    /// PIDs in the order of their first segment.
-    order: Vec<u32>,
+    /// PID namespaces that are its own.
+    namespaces: BTreeSet<u64>,
+    /// PID namespaces that are others'.
+    foreign: BTreeSet<u64>,
+    /// Segments whose header is not written yet, oldest first.
+    coming: Vec<Coming>,
+    living: BTreeMap<Who, Member>,
+    ended: BTreeMap<Who, Process>,
+    /// In the order of their first segment.
+    order: Vec<Who>,
     missed: u64,
     /// Children of the root that have ended, and whose segments somebody else may still read.
     unread: Vec<Member>,
     /// Inode of each one's last segment.
-    seen: BTreeMap<u32, u64>,
+    seen: BTreeMap<Who, u64>,
+}
+
+/// A process, whatever program it becomes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Who {
+    /// Its PID namespace, if that is not ours.
+    namespace: Option<u64>,
+    /// PID in there.
+    pid: u32,
+}
+
+/// A segment that has appeared. What bears its number here is noted at once, and is its process if the header turns out
+/// to name our PID namespace.
+struct Coming {
+    entry: Entry,
+    segment: Segment,
+    since: Instant,
+    parent: Option<u32>,
+    here: Option<Here>,
 }
 
 struct Member {
@@ -113,6 +145,13 @@ struct Member {
     /// Of the root.
     is_child: bool,
     segment: Segment,
+    here: Here,
+}
+
+/// A process as it is found here.
+#[derive(Default)]
+struct Here {
+    pid: u32,
     about: Option<About>,
     /// The program without the library that it has become.
     replaced_by: Option<String>,
@@ -120,14 +159,31 @@ struct Member {
     handle: Option<OwnedFd>,
 }
 
+impl Here {
+    /// `describes`: with what is to be reported of it.
+    fn find(pid: u32, describes: bool) -> Self {
+        let about = Proc::find(pid).filter(|_| describes).and_then(|proc| attached::about(&proc, State::Live));
+        let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        Self { pid, about, replaced_by: None, handle: handle.and_then(Result::ok) }
+    }
+
+    /// The process that was found, if it has not ended.
+    fn proc(&self) -> Option<Proc> {
+        let id = self.about.as_ref()?.id;
+        Proc::find(self.pid).filter(|proc| proc.identity() == id)
+    }
+}
+
 impl Family {
     /// Waits until something happens; false once it is time to stop.
     fn wait(&self, events: &OwnedFd, stopped: &impl AsFd) -> bool {
+        // A header is written within a moment of the object's making, and nothing tells when.
+        const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
         let watched = [events.as_fd(), stopped.as_fd()];
-        let handles = self.living.values().filter_map(|member| Some(member.handle.as_ref()?.as_fd()));
+        let handles = self.living.values().filter_map(|member| Some(member.here.handle.as_ref()?.as_fd()));
         let mut polled: Vec<PollFd<'_>> =
             watched.into_iter().chain(handles).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        match poll(&mut polled, None) {
+        match poll(&mut polled, Some(&SOON).filter(|_| !self.coming.is_empty())) {
             Ok(_) => polled[1].revents().is_empty(),
             Err(error) => error == Errno::INTR,
         }
@@ -141,31 +197,63 @@ impl Family {
         while let Ok(event) = reader.next() {
             let Some(entry) = event.file_name().and_then(|name| directory::entry(name.to_bytes())) else { continue };
             if event.events().contains(ReadFlags::CLOSE_WRITE) {
-                self.notice_exec(entry.pid);
-                closed.push(entry.pid);
+                self.notice_exec(&entry);
+                closed.push(entry);
             } else {
                 opened.push((open_object(&entry.name).ok(), parent(entry.pid), entry));
             }
         }
         for (file, parent, entry) in opened {
-            let segment = file.and_then(|file| Segment::from_file(file).ok());
-            let parent = parent.or_else(|| segment.as_ref().and_then(parent_of_the_dead));
-            match (segment, self.descends(entry.pid, parent)) {
-                (Some(segment), Some(true)) => self.adopt(entry, parent == Some(self.root), segment),
-                (_, Some(false)) => {}
-                (None, _) | (_, None) => self.missed += 1,
+            let here = self.descends(entry.pid, parent);
+            match (file.and_then(|file| Segment::from_file(file).ok()), here) {
+                (Some(segment), here) => {
+                    let here = here.filter(|&here| here).map(|_| self.find(entry.pid));
+                    self.known.extend(here.as_ref().map(|_| entry.pid));
+                    self.coming.push(Coming { entry, segment, since: Instant::now(), parent, here });
+                }
+                (None, Some(false)) => {}
+                (None, _) => self.missed += 1,
             }
         }
-        closed.into_iter().for_each(|pid| self.notice_exec(pid));
+        self.note_namespaces();
+        closed.iter().for_each(|entry| self.notice_exec(entry));
     }
 
-    /// Takes note of the program that a process has become, if its segment is nobody's and it lives.
-    fn notice_exec(&mut self, pid: u32) {
-        if let Some(member) = self.living.get_mut(&pid)
-            && member.replaced_by.is_none()
-            && member.segment.is_orphaned()
-        {
-            member.replaced_by = Proc::find(pid).and_then(|proc| proc.running());
+    /// Takes note of what those have become whose segment is called so.
+    fn notice_exec(&mut self, entry: &Entry) {
+        self.living.values_mut().filter(|member| member.entry == *entry).for_each(Member::notice_exec);
+    }
+
+    fn find(&self, pid: u32) -> Here {
+        Here::find(pid, self.task == Task::Report)
+    }
+
+    /// Takes in those whose header says whose they are, and those that will never say it.
+    fn take_in(&mut self) {
+        // Whether its maker has died does not help: between making and locking it looks dead.
+        const PATIENCE: Duration = Duration::from_millis(200);
+        for coming in std::mem::take(&mut self.coming) {
+            let header = Header::read(&coming.segment);
+            match header {
+                None if coming.since.elapsed() < PATIENCE => self.coming.push(coming),
+                Some(Header { namespace: Some(namespace), .. }) => self.take_in_elsewhere(coming, namespace),
+                _ => self.take_in_here(coming, header.and_then(|header| header.parent)),
+            }
+        }
+    }
+
+    fn take_in_here(&mut self, coming: Coming, its_parent: Option<u32>) {
+        let Coming { entry, segment, parent, here, .. } = coming;
+        let who = Who { namespace: None, pid: entry.pid };
+        let parent = parent.or(its_parent);
+        match self.descends(entry.pid, parent) {
+            Some(true) => {
+                self.known.insert(entry.pid);
+                let here = here.unwrap_or_else(|| self.find(entry.pid));
+                self.adopt(who, Member { entry, is_child: parent == Some(self.root), segment, here });
+            }
+            Some(false) => {}
+            None => self.missed += 1,
         }
     }
 
@@ -188,122 +276,87 @@ impl Family {
         Some(false)
     }
 
-    fn adopt(&mut self, entry: Entry, is_child: bool, segment: Segment) {
-        let pid = entry.pid;
+    fn adopt(&mut self, who: Who, mut member: Member) {
         // A name may be taken over between its first event and our look: then both events lead to the second object.
-        if self.seen.insert(pid, segment.id.inode) == Some(segment.id.inode) {
+        let inode = member.segment.id.inode;
+        if self.seen.insert(who, inode) == Some(inode) {
             return;
         }
-        self.known.insert(pid);
-        let reads = self.task == Task::Report;
-        if reads && !self.order.contains(&pid) {
-            self.order.push(pid);
+        if self.task == Task::Report && !self.order.contains(&who) {
+            self.order.push(who);
         }
-        let about = Proc::find(pid).filter(|_| reads).and_then(|proc| attached::about(&proc, State::Live));
-        let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-        let handle = handle.and_then(Result::ok);
-        let ended = handle.is_none();
+        // It may have done so before it was known whose it is.
+        member.notice_exec();
+        // One elsewhere may live and yet not be found here.
+        let ended = member.here.handle.is_none() && (who.namespace.is_none() || member.segment.is_orphaned());
         // The same process with an older segment has become this program.
-        self.living.insert(pid, Member { entry, is_child, segment, about, replaced_by: None, handle });
+        self.living.insert(who, member);
         if ended {
-            self.conclude(pid);
+            self.conclude(who);
         }
     }
 
     /// Reads the last state of those that have ended.
     fn bury(&mut self) {
-        let handles = self.living.iter().filter_map(|(pid, member)| Some((*pid, member.handle.as_ref()?)));
-        let handles: Vec<(u32, &OwnedFd)> = handles.collect();
+        let handles = self.living.iter().filter_map(|(who, member)| Some((*who, member.here.handle.as_ref()?)));
+        let handles: Vec<(Who, &OwnedFd)> = handles.collect();
         let mut polled: Vec<PollFd<'_>> =
             handles.iter().map(|(_, handle)| PollFd::new(*handle, PollFlags::IN)).collect();
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if !poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0) {
             return;
         }
         let ended = handles.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
-        let ended: Vec<u32> = ended.map(|((pid, _), _)| *pid).collect();
-        for pid in ended {
-            self.conclude(pid);
+        let ended: Vec<Who> = ended.map(|((who, _), _)| *who).collect();
+        for who in ended {
+            self.conclude(who);
         }
     }
 
-    fn conclude(&mut self, pid: u32) {
-        let Some(member) = self.living.remove(&pid) else { return };
+    fn conclude(&mut self, who: Who) {
+        let Some(member) = self.living.remove(&who) else { return };
         match self.task {
-            Task::Report => self.read(pid, member),
+            Task::Report => self.read(who, &member),
             Task::TidyUp if member.is_child => self.unread.push(member),
             Task::TidyUp => member.tidy_up(),
         }
     }
 
-    fn read(&mut self, pid: u32, member: Member) {
-        match last_state(pid, &member) {
-            Some(process) => drop(self.ended.insert(pid, process)),
+    fn read(&mut self, who: Who, member: &Member) {
+        match last::state(who, member) {
+            Some(process) => drop(self.ended.insert(who, process)),
             // Its segment was never completed. What it was before it became that program still counts.
-            None if self.ended.contains_key(&pid) => {}
+            None if self.ended.contains_key(&who) => {}
             None => self.missed += 1,
         }
         member.entry.remove_dead(member.segment.id.inode);
     }
 
     fn finish(mut self) -> Followed {
-        let living: Vec<u32> = self.living.keys().copied().collect();
-        for pid in living {
-            self.notice_exec(pid);
-            self.conclude(pid);
+        let living: Vec<Who> = self.living.keys().copied().collect();
+        for who in living {
+            self.living.get_mut(&who).map(Member::notice_exec);
+            self.conclude(who);
         }
         self.unread.iter().for_each(Member::tidy_up);
-        let processes = self.order.iter().filter_map(|pid| self.ended.remove(pid)).collect();
+        self.missed += self.coming.iter().filter(|coming| coming.here.is_some()).count() as u64;
+        let processes = self.order.iter().filter_map(|who| self.ended.remove(who)).collect();
         Followed { processes, missed: self.missed }
     }
 }
 
 impl Member {
+    /// Takes note of the program that its process has become, if the segment is nobody's and the process lives.
+    fn notice_exec(&mut self) {
+        if self.here.replaced_by.is_none() && self.segment.is_orphaned() {
+            self.here.replaced_by = self.here.proc().and_then(|proc| proc.running());
+        }
+    }
+
     /// Removes the segment where its process has ended in an orderly way. What a crash leaves behind stays, as ever.
     fn tidy_up(&self) {
-        let mut copies = Copies::default();
-        let pid = self.entry.pid;
-        let read = self.segment.read(pid, &mut copies);
-        if read.and_then(|()| copies.readers(pid)).is_ok_and(|(reader, _)| reader.globals().ended != 0) {
+        if last::has_ended(&self.segment) {
             self.entry.remove(self.segment.id.inode);
         }
     }
-}
-
-/// The parent of a process that `/proc` does not know any more.
-fn parent_of_the_dead(segment: &Segment) -> Option<u32> {
-    let mut copies = Copies::default();
-    segment.read(0, &mut copies).ok()?;
-    let (reader, _) = copies.readers(0).ok()?;
-    Some(reader.identity().parent).filter(|&parent| parent != 0)
-}
-
-fn last_state(pid: u32, member: &Member) -> Option<Process> {
-    let orphaned = member.segment.is_orphaned();
-    let mut copies = Copies::default();
-    member.segment.read(pid, &mut copies).ok()?;
-    let (reader, floor) = copies.readers(pid).ok()?;
-    let mut about = member.about.clone().unwrap_or_else(|| attached::about_from_segment(&reader, pid));
-    about.state = match orphaned {
-        false => State::Live,
-        true if reader.globals().ended != 0 => State::Exited,
-        true if member.replaced_by.is_none() => State::Crashed,
-        true if Proc::find(pid).is_some() => State::Replaced,
-        true => State::Exited,
-    };
-    about.replaced_by = member.replaced_by.clone().filter(|_| orphaned);
-    let look = Look {
-        now: Time::now(),
-        seen_alive: None,
-        thread_names: &BTreeMap::new(),
-        earlier: &[],
-        detail: Detail::Line,
-        class_history: None,
-    };
-    let mut process = derive::with_segment(&reader, &floor, about, &look);
-    // Thousands of them may be kept: only what a report shows.
-    process.history = None;
-    process.size_classes = None;
-    process.threads.as_mut().map(|threads| std::mem::take(&mut threads.rows));
-    Some(process)
 }

@@ -6,10 +6,12 @@ mod cgroup;
 mod container;
 mod directory;
 pub(crate) mod follow;
+mod locks;
 mod mapping;
 mod pages;
 pub(crate) mod proc;
 mod residency;
+mod resolve;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,10 @@ mod unpublished;
 use crate::error::Error;
 use crate::model::derive::Detail;
 use crate::model::diagnosis::rules::Rules;
-use crate::model::{Process, Snapshot, State, Time};
+use crate::model::{Identity, Process, Snapshot, State, Time};
 use attached::{Attached, Found};
 use directory::Entry;
+use locks::Locks;
 use proc::Proc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segment::{Copies, ObjectId};
@@ -29,11 +32,12 @@ use std::time::{Duration, Instant};
 use unpublished::Unpublished;
 
 /// One process as the user names it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Target {
-    /// By PID.
+    /// By PID: the living process that has it here, else a dead one that had it in its own PID namespace.
     Pid(u32),
-    /// By `comm` or the last part of the executable's path; must be unique among the preloaded processes.
+    /// By `comm` or the last part of the executable's path, which must be unique among the preloaded processes; or by the
+    /// name of its segment.
     Name(String),
 }
 
@@ -59,14 +63,17 @@ pub(crate) struct Look {
 pub(crate) struct Watcher {
     selection: Selection,
     attached: BTreeMap<ObjectId, Attached>,
-    /// What names turned out to mean.
-    resolved: BTreeMap<String, u32>,
+    /// What targets turned out to mean.
+    resolved: BTreeMap<Target, Identity>,
     unpublished: Unpublished,
     swept: Option<Instant>,
     context: Context,
     /// How much is wanted of a process among all.
     detail: Detail,
 }
+
+/// A process, and what is wrong with it.
+type Seen = (Process, Option<Error>);
 
 /// What all attached processes share.
 pub(crate) struct Context {
@@ -119,8 +126,8 @@ impl Watcher {
     }
 
     /// Looks at one process, selected or not: the cheap way to follow one of many.
-    pub(crate) fn look_at(&mut self, pid: u32) -> Result<Process, Error> {
-        match self.look_closely(pid)? {
+    pub(crate) fn look_at(&mut self, id: Identity) -> Result<Process, Error> {
+        match self.look_closely(id)? {
             (process, None | Some(Error::Dead { .. } | Error::Replaced { .. })) => Ok(process),
             (_, Some(error)) => Err(error),
         }
@@ -130,9 +137,9 @@ impl Watcher {
         let mut processes: Vec<Process> = Vec::new();
         let mut problems = Vec::new();
         for target in targets {
-            match self.resolve(target).and_then(|pid| self.look_closely(pid)) {
+            match self.look_at_target(target) {
                 Ok((process, problem)) => {
-                    if !processes.iter().any(|shown| shown.pid == process.pid) {
+                    if !processes.iter().any(|shown| shown.id == process.id) {
                         processes.push(process);
                     }
                     problems.extend(problem);
@@ -143,24 +150,23 @@ impl Watcher {
         (processes, problems)
     }
 
-    /// A process, and what is wrong with it.
-    fn look_closely(&mut self, pid: u32) -> Result<(Process, Option<Error>), Error> {
-        let known = self.attached.values().find(|attached| attached.pid() == pid).map(Attached::id);
+    fn look_closely(&mut self, id: Identity) -> Result<Seen, Error> {
+        let known = self.object_of(id);
         self.context.among = 1;
-        let mut process = match known.and_then(|id| self.attached.get_mut(&id)) {
+        let mut process = match known.and_then(|object| self.attached.get_mut(&object)) {
             Some(attached) => Some(attached.refresh(&mut self.context, Detail::Full)?),
             None => None,
         };
         // It may have become another program, with another segment.
         if process.as_ref().is_none_or(|process| process.state.is_past()) {
-            match Attached::open(pid, &mut self.context) {
+            match self.find_again(id, known.is_some()) {
                 Ok(Found::Attached(mut attached)) if Some(attached.id()) != known => {
-                    if let Some(before) = known.and_then(|id| self.attached.get_mut(&id)) {
+                    if let Some(before) = known.and_then(|object| self.attached.get_mut(&object)) {
                         attached.continues(before, &mut self.context);
                     }
                     let fresh = attached.refresh(&mut self.context, Detail::Full)?;
                     if process.is_none() || !fresh.state.is_past() {
-                        known.map(|id| self.attached.remove(&id));
+                        known.map(|object| self.attached.remove(&object));
                         self.attached.insert(attached.id(), *attached);
                         process = Some(fresh);
                     }
@@ -170,7 +176,8 @@ impl Watcher {
                 _ => {}
             }
         }
-        let process = process.ok_or(Error::NoSuchPid(pid))?;
+        let process = process.ok_or(Error::Removed)?;
+        let pid = process.pid;
         let problem = match (process.state, &process.replaced_by) {
             (State::Replaced, Some(name)) => Some(Error::Replaced { pid, name: name.clone() }),
             (state, _) => state.is_dead().then_some(Error::Dead { pid }),
@@ -178,33 +185,18 @@ impl Watcher {
         Ok((process, problem))
     }
 
-    fn resolve(&mut self, target: &Target) -> Result<u32, Error> {
-        let name = match target {
-            Target::Pid(pid) => return Ok(*pid),
-            Target::Name(name) => name,
-        };
-        if let Some(&pid) = self.resolved.get(name) {
-            return Ok(pid);
-        }
-        let (processes, _) = self.look_at_all()?;
-        let basename = |process: &Process| {
-            process.executable.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned)
-        };
-        let named = |process: &&Process| process.name == *name || basename(process).as_ref() == Some(name);
-        let matching: Vec<&Process> = processes.iter().filter(named).collect();
-        let publishing = matching.iter().filter(|process| !process.state.is_past());
-        let mut pids: Vec<u32> = publishing.map(|process| process.pid).collect();
-        if pids.is_empty() {
-            pids = matching.iter().map(|process| process.pid).collect();
-        }
-        let dead = matching.iter().all(|process| process.state.is_dead());
-        match pids[..] {
-            [] => Err(Error::NoSuchName(name.clone())),
-            [pid] => {
-                self.resolved.insert(name.clone(), pid);
-                Ok(pid)
-            }
-            _ => Err(Error::Ambiguous { name: name.clone(), pids, dead }),
+    /// The segment that is attached for a process; while an exec is under way there may be two.
+    fn object_of(&self, id: Identity) -> Option<ObjectId> {
+        let own = || self.attached.values().filter(|attached| attached.identity() == id);
+        own().find(|attached| !attached.is_past()).or(own().next()).map(Attached::id)
+    }
+
+    fn find_again(&mut self, id: Identity, is_known: bool) -> Result<Found, Error> {
+        let Identity::Process { pid, start_ticks } = id else { return Err(Error::Removed) };
+        match Proc::find(pid).filter(|proc| proc.identity() == id) {
+            Some(proc) => Attached::open(&proc, &mut self.context),
+            None if is_known => Err(Error::NoSuchPid(pid)),
+            None => Attached::left_by(pid, start_ticks, &mut self.context),
         }
     }
 
@@ -212,8 +204,18 @@ impl Watcher {
         let entries = directory::entries()?;
         let mut processes = Vec::new();
         let mut problems = Vec::new();
+        let mut locks = None;
         for entry in &entries {
-            self.attach_new(entry, &mut processes, &mut problems);
+            match self.attach_new(entry) {
+                Ok(()) => {}
+                Err(error @ Error::NotPermitted { .. }) => {
+                    let owner = locks.get_or_insert_with(Locks::read).process_of(entry);
+                    processes.extend(owner.and_then(|proc| without_access(&proc, error)));
+                }
+                // It went away, or has just been made.
+                Err(error) if error.is_passing() => {}
+                Err(error) => problems.push(error),
+            }
         }
         let mut gone = Vec::new();
         self.context.among = self.attached.len().max(1);
@@ -223,13 +225,13 @@ impl Watcher {
                 Err(error) => problems.push(error),
             }
             // The name may be another's by now, such as that of the program that it has become.
-            let is_named = || attached.is_here() && segment::id_of(&attached.name) == Some(id);
-            if attached.is_past() && !is_named() {
+            if attached.is_past() && !attached.is_named() {
                 gone.push(id);
             }
         }
         gone.iter().for_each(|id| drop(self.attached.remove(id)));
-        let known: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+        let here = processes.iter().filter(|process| matches!(process.id, Identity::Process { .. }));
+        let known: Vec<u32> = here.map(|process| process.pid).collect();
         let unseen = self.unpublished.look(&known, &mut self.context);
         processes.extend(unseen.processes);
         for mut attached in unseen.attached {
@@ -244,23 +246,13 @@ impl Watcher {
         Ok((processes, problems))
     }
 
-    fn attach_new(&mut self, entry: &Entry, processes: &mut Vec<Process>, problems: &mut Vec<Error>) {
+    fn attach_new(&mut self, entry: &Entry) -> Result<(), Error> {
         if segment::id_of(&entry.name).is_some_and(|id| self.attached.contains_key(&id)) {
-            return;
+            return Ok(());
         }
-        match Attached::find(entry, &mut self.context, self.detail) {
-            Ok(attached) => drop(self.attached.insert(attached.id(), attached)),
-            Err(error @ Error::NotPermitted { .. }) => {
-                let Some(proc) = Proc::find(entry.pid) else { return };
-                let Some(present) = proc.present() else { return };
-                if let Found::Closed(process, _) = attached::closed(&proc, present, State::NoAccess, error) {
-                    processes.push(*process);
-                }
-            }
-            // It went away, or has just been made.
-            Err(error) if error.is_passing() => {}
-            Err(error) => problems.push(error),
-        }
+        let attached = Attached::find(entry, &mut self.context, self.detail)?;
+        self.attached.insert(attached.id(), attached);
+        Ok(())
     }
 
     fn sweep(&mut self) {
@@ -270,6 +262,19 @@ impl Watcher {
             directory::sweep(&directory::entries().unwrap_or_default(), Time::now());
         }
     }
+}
+
+/// A process whose segment may not be read.
+fn without_access(proc: &Proc, why: Error) -> Option<Process> {
+    match attached::closed(proc, proc.present()?, State::NoAccess, why) {
+        Found::Closed(process, _) => Some(*process),
+        Found::Attached(_) => None,
+    }
+}
+
+/// Identity of a process that has been started, for [`Watcher::look_at`].
+pub(crate) fn identity_of(pid: u32) -> Identity {
+    proc::identity(pid).unwrap_or(Identity::Process { pid, start_ticks: 0 })
 }
 
 /// Every process that is followed takes up to three descriptors.

@@ -1,8 +1,8 @@
 //! What `/proc` says about a process.
 
-use crate::model::Time;
 use crate::model::derive::Memory;
 use crate::model::time::NANOS;
+use crate::model::{Identity, Time};
 use procfs::process::{Process, Stat, Status};
 use procfs::{FromBufRead, ProcError, ProcResult};
 use rustix::time::{ClockId, clock_gettime};
@@ -67,6 +67,11 @@ impl Proc {
             namespace_pid: u32::try_from(namespace_pid).ok()?,
             known: None,
         })
+    }
+
+    /// What tells it from all others.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::Process { pid: self.pid, start_ticks: self.start_ticks }
     }
 
     /// What it is at present; `None` once it has ended.
@@ -202,14 +207,30 @@ impl Proc {
 
 /// Parent of a process, a zombie included.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
-    let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-    u32::try_from(stat.ppid).ok()
+    u32::try_from(stat(pid)?.ppid).ok()
+}
+
+/// Identity of a process, a zombie included.
+pub(crate) fn identity(pid: u32) -> Option<Identity> {
+    Some(Identity::Process { pid, start_ticks: stat(pid)?.starttime })
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()
 }
 
 /// All PIDs here.
 pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Inodes of the PID namespaces that a process is in, and its children will be in; unknown where that may not be known.
+pub(crate) fn pid_namespaces(pid: u32) -> [Option<u64>; 2] {
+    ["pid", "pid_for_children"].map(|which| {
+        // One that has no process yet has no inode to show.
+        std::fs::metadata(format!("/proc/{pid}/ns/{which}")).ok().map(|about| about.ino())
+    })
 }
 
 /// Inode of our own PID namespace.

@@ -2,6 +2,7 @@
 
 use super::mapping::Mapping;
 use crate::error::Error;
+use crate::model::Identity;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use shm_layout::layout::{CLASS_RING_OFFSET, CLASSES_OFFSET, ROWS_OFFSET};
@@ -41,13 +42,18 @@ impl Copies {
 /// themselves from one `/dev/shm` to the next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ObjectId {
-    device: u64,
+    pub(crate) device: u64,
     pub(crate) inode: u64,
 }
 
 impl ObjectId {
     pub(crate) fn of(about: &Metadata) -> Self {
         Self { device: about.dev(), inode: about.ino() }
+    }
+
+    /// As the identity of a process of which nothing else is known.
+    pub(crate) fn identity(self) -> Identity {
+        Identity::Segment { device: self.device, inode: self.inode }
     }
 }
 
@@ -175,5 +181,14 @@ pub(crate) fn is_unlocked(file: &File) -> bool {
 
 /// The object called `name`, readable or not.
 pub(crate) fn id_of(name: &str) -> Option<ObjectId> {
-    std::fs::symlink_metadata(format!("{DIRECTORY}{name}")).ok().as_ref().map(ObjectId::of)
+    about(name).as_ref().map(ObjectId::of)
+}
+
+/// The user who owns it.
+pub(crate) fn owner_of(name: &str) -> Option<u32> {
+    about(name).map(|about| about.uid())
+}
+
+fn about(name: &str) -> Option<Metadata> {
+    std::fs::symlink_metadata(format!("{DIRECTORY}{name}")).ok()
 }

@@ -189,6 +189,84 @@ fn a_name_that_only_dead_processes_have_says_that_they_are_dead() {
     assert_eq!(message(), format!("several processes are called \"{name}\", all of them dead: {pids}"));
 }
 
+/// Two dead processes of one PID, with programs of these names and something to tell them from other tests'.
+fn two_dead_of_one_pid(programs: [&str; 2]) -> [(Published, String); 2] {
+    let pid = Published::new(|_| {}).pid;
+    let mut suffixes = [0, 1].into_iter();
+    programs.map(|program| {
+        let name = format!("{program}-{pid}");
+        let suffix = suffixes.next().unwrap();
+        let published = Published::called(pid, suffix, |fake| fake.executable(&format!("/usr/bin/{name}")));
+        published.dies();
+        (published, name)
+    })
+}
+
+fn names(target: Target) -> Vec<String> {
+    let look = Watcher::new(Selection::Targets(vec![target])).look().unwrap();
+    assert_eq!(exit_codes(&look), [7]);
+    look.snapshot.processes.into_iter().map(|process| process.name).collect()
+}
+
+#[test]
+fn a_name_leads_to_its_own_process_where_another_has_the_same_pid() {
+    for (published, name) in &two_dead_of_one_pid(["alpha", "beta"]) {
+        for target in [name, published.name()] {
+            assert_eq!(names(Target::Name(target.to_owned())), [name.as_str()]);
+        }
+    }
+}
+
+#[test]
+fn a_pid_that_several_dead_had_means_none_of_them_and_the_message_names_all() {
+    let both = two_dead_of_one_pid(["alpha", "beta"]);
+    let look = both[0].0.look();
+    assert_eq!((exit_codes(&look), look.snapshot.processes.len()), (vec![2], 0));
+    let message = look.problems[0].to_string();
+    for (published, name) in &both {
+        assert!(message.contains(&format!("{} ({name})", published.name())), "{message}");
+    }
+    let targets = both.iter().map(|(_, name)| Target::Name(name.clone())).collect();
+    assert_eq!(Watcher::new(Selection::Targets(targets)).look().unwrap().snapshot.processes.len(), 2);
+}
+
+#[test]
+fn of_one_name_and_pid_the_segments_are_named() {
+    let [(first, name), (second, _)] = two_dead_of_one_pid(["same", "same"]);
+    let look = Watcher::new(Selection::Targets(vec![Target::Name(name)])).look().unwrap();
+    let message = look.problems[0].to_string();
+    let ways = format!("name one by its PID or segment: {}, {}", first.name(), second.name());
+    assert!(message.ends_with(&ways), "{message}");
+}
+
+#[test]
+fn a_dead_one_goes_from_the_list_when_its_name_passes_to_another() {
+    let mut watcher = Watcher::new(Selection::All);
+    let dead = Published::new(|_| {});
+    let count = |watcher: &mut Watcher| {
+        let look = watcher.look().unwrap();
+        look.snapshot.processes.iter().filter(|process| process.pid == dead.pid).count()
+    };
+    assert_eq!(count(&mut watcher), 1);
+    dead.dies();
+    std::fs::remove_file(&dead.path).unwrap();
+    let _successor = Published::called(dead.pid, 0, |_| {});
+    assert_eq!([(); 2].map(|()| count(&mut watcher)), [2, 1]);
+}
+
+#[test]
+fn a_leftover_is_found_under_its_number_while_a_process_without_the_library_has_it() {
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let elsewhere = |fake: &mut Fake| fake.word(offset_of!(Header, pid_namespace), 7);
+    let left = Published::called(child.id(), 9, elsewhere);
+    assert_eq!(exit_codes(&left.look()), [4], "one that lives elsewhere is none");
+    left.dies();
+    let look = left.look();
+    assert_eq!((exit_codes(&look), look.snapshot.processes.len()), (vec![7], 1));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn another_processes_segment_is_not_taken_for_ours() {
     // The name is this process's, the start time is not.
@@ -263,6 +341,28 @@ fn a_process_that_lives_on_as_another_program_is_not_dead() {
     assert_eq!((process.state, process.replaced_by.as_deref()), (State::Exited, Some("cat")));
     assert_eq!(exit_codes(&look), [7]);
     assert_eq!(published.look().snapshot.processes[0].state, State::Crashed, "from the segment alone nobody can tell");
+}
+
+#[test]
+fn a_replaced_process_is_followed_without_its_name_and_into_its_next_program() {
+    let (mut child, before) = replaced(|ticks| ticks);
+    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(child.id())]));
+    let mut seen = || {
+        let look = watcher.look().unwrap();
+        let states = look.snapshot.processes.iter().map(|process| process.state);
+        (states.collect::<Vec<_>>(), exit_codes(&look))
+    };
+    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
+    std::fs::remove_file(&before.path).unwrap();
+    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
+    let began = Proc::find(child.id()).unwrap().start_ticks;
+    let after = Published::called(child.id(), 0, |fake| fake.word(offset_of!(Header, start_ticks), began));
+    assert_eq!(seen(), (vec![State::Live], vec![]));
+    after.dies();
+    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(seen(), (vec![State::Exited], vec![7]));
 }
 
 #[test]

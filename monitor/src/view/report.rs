@@ -2,7 +2,7 @@
 
 use super::format::{bytes, count, duration, harmless};
 use super::text::{Align, Table};
-use crate::model::{Misuse, Process, State, Totals};
+use crate::model::{Identity, Misuse, Process, State, Totals};
 use std::io::{self, Write};
 
 /// How the program ended.
@@ -23,14 +23,16 @@ pub(crate) struct Ending {
 pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &mut impl Write) -> io::Result<()> {
     let command = harmless(&ending.command);
     writeln!(out, "statsmon: {command} {} after {}", ending.how, duration(ending.seconds))?;
-    match processes.iter().find(|process| process.pid == ending.pid) {
+    // One of another PID namespace may have the same number there.
+    let is_program = |process: &&Process| matches!(process.id, Identity::Process { pid, .. } if pid == ending.pid);
+    match processes.iter().find(is_program) {
         Some(process) => {
             write_reservation(process, ending.by_signal, out)?;
             write_program(process, out)?;
         }
         None => writeln!(out, "  no statistics: it published none; STATSALLOC_VERBOSE=1 makes it say why")?,
     }
-    let descendants: Vec<&Process> = processes.iter().filter(|process| process.pid != ending.pid).collect();
+    let descendants: Vec<&Process> = processes.iter().filter(|process| !is_program(process)).collect();
     write_descendants(&descendants, out)?;
     match missed {
         0 => Ok(()),
@@ -96,10 +98,18 @@ fn write_descendants(descendants: &[&Process], out: &mut impl Write) -> io::Resu
             size(totals.cumulative_requested_bytes),
             totals.allocations.map_or("-".into(), count),
             size(totals.requested_bytes),
-            format!("{}{misuse}", harmless(&process.command)),
+            format!("{}{misuse}{}", harmless(&process.command), elsewhere(process)),
         ]);
     }
     table.write(out)
+}
+
+/// Says so where a PID is none of ours.
+fn elsewhere(process: &Process) -> &'static str {
+    match process.id {
+        Identity::Process { .. } => "",
+        Identity::Segment { .. } => "  (its PID in another PID namespace)",
+    }
 }
 
 fn state(process: &Process) -> String {

@@ -3,7 +3,7 @@
 use super::{csv, json, openmetrics, report, text, verdict};
 use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
 use crate::model::fake::{CREATED, about, busy, taken_over};
-use crate::model::{Diagnosis, Line, Process, Snapshot, State, derive};
+use crate::model::{Diagnosis, Identity, Line, Process, Snapshot, State, derive};
 use serde_json::Value;
 use std::io;
 
@@ -125,9 +125,25 @@ fn what_steers_a_terminal_is_escaped_in_json_and_read_back_as_it_was() {
 }
 
 #[test]
+fn a_descendant_with_the_programs_number_elsewhere_is_not_taken_for_the_program() {
+    let mut elsewhere = busy().process(about(State::Exited), 12);
+    (elsewhere.id, elsewhere.command) = (Identity::Segment { device: 3, inode: 7 }, "elsewhere".into());
+    let processes = [elsewhere, busy().process(about(State::Exited), 12)];
+    let ending =
+        report::Ending { command: "less".into(), how: "ended".into(), by_signal: false, seconds: 1.0, pid: 1234 };
+    let report = written(|out| report::write(&ending, &processes, 0, out));
+    let descendants = report.split("descendants").nth(1).unwrap();
+    assert!(
+        descendants.contains("elsewhere") && descendants.ends_with("(its PID in another PID namespace)\n"),
+        "{report}"
+    );
+    assert!(!descendants.contains("less"), "{report}");
+}
+
+#[test]
 fn the_report_names_the_program_first_and_then_its_descendants() {
     let mut child: Process = busy().process(about(State::Exited), 12);
-    child.pid = 1300;
+    (child.id, child.pid) = (Identity::Process { pid: 1300, start_ticks: 0 }, 1300);
     child.command = "child".into();
     let processes = [busy().process(about(State::Exited), 12), child];
     let ending = report::Ending {
@@ -147,7 +163,7 @@ fn figures_from_before_an_exec_are_not_reported_as_the_final_ones() {
         let (command, how) = ("env -i less".into(), "ended".into());
         let ending = report::Ending { command, how, by_signal, seconds: 1.0, pid: 1234 };
         let mut child = process.clone();
-        child.pid = 1300;
+        (child.id, child.pid) = (Identity::Process { pid: 1300, start_ticks: 0 }, 1300);
         let text = written(|out| report::write(&ending, &[process.clone(), child], 0, out));
         let child = text.lines().find(|line| line.trim_start().starts_with("1300")).unwrap().to_owned();
         (text.lines().nth(1).unwrap().to_owned(), child)

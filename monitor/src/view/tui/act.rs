@@ -97,14 +97,14 @@ impl App {
         let key = tables::keys(self, id).get(self.tables.get(id).position).copied()?;
         match id {
             TableId::Processes => {
-                let pid = u32::try_from(key).ok()?;
+                let opened = self.data().list.iter().map(|process| process.id).find(|id| id.number() == key)?;
                 self.tables.get_mut(id).selected = Some(key);
                 self.forget_opened();
-                (self.opened, self.tab) = (Some(pid), Tab::Overview);
-                return Some(Request::Follow(Some(pid)));
+                (self.opened, self.tab) = (Some(opened), Tab::Overview);
+                return Some(Request::Follow(Some(opened)));
             }
             TableId::Classes => {
-                self.class = Some(key);
+                self.class = Some(u64::try_from(key).ok()?);
                 self.tables.get_mut(TableId::Class).start_over();
             }
             _ => {}

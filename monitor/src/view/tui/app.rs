@@ -9,7 +9,7 @@ use super::tables::{self, TableId, Tables};
 pub(super) use super::views::{Tab, Window};
 use crate::model::compare::{Side, compare};
 use crate::model::log::{self as log_event, Entry};
-use crate::model::{Chain, Comparison, Process, Time};
+use crate::model::{Chain, Comparison, Identity, Process, Time};
 use crate::view::log;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) enum Event {
     /// A look at the opened process.
     Opened { time: Time, process: Box<Process> },
     /// The opened process cannot be seen, and why.
-    Lost { pid: u32, why: String },
+    Lost { id: Identity, why: String },
     /// The looks themselves fail, and why.
     Failed(String),
     /// A look is long overdue.
@@ -47,7 +47,7 @@ pub(crate) enum Request {
     /// End the program that was started, then the screen.
     EndProgram,
     /// Look at this one process from now on, or at all selected ones.
-    Follow(Option<u32>),
+    Follow(Option<Identity>),
     /// Look this often.
     Interval(Duration),
     /// Write what is shown, as JSON, to a file.
@@ -75,9 +75,9 @@ pub(crate) enum Start {
     /// Two processes side by side, the list behind them.
     Pair,
     /// One process, with no list behind it.
-    Process(u32, Option<Program>),
+    Process(Identity, Option<Program>),
     /// One process beside what it was.
-    Against(u32, Side),
+    Against(Identity, Side),
 }
 
 /// The screen's state.
@@ -89,7 +89,7 @@ pub(crate) struct App {
     /// Columns and rows.
     pub(super) size: (u16, u16),
     /// The process that is open; none: the list.
-    pub(super) opened: Option<u32>,
+    pub(super) opened: Option<Identity>,
     /// Whether Esc leads from a process to the list.
     pub(super) has_list: bool,
     /// The comparison is open.
@@ -164,9 +164,9 @@ impl App {
         match start {
             Start::List => {}
             Start::Pair => (app.compares, app.is_pair) = (true, true),
-            Start::Process(pid, program) => (app.opened, app.has_list, app.program) = (Some(pid), false, program),
-            Start::Against(pid, side) => {
-                (app.opened, app.has_list, app.compares, app.against) = (Some(pid), false, true, Some(side));
+            Start::Process(id, program) => (app.opened, app.has_list, app.program) = (Some(id), false, program),
+            Start::Against(id, side) => {
+                (app.opened, app.has_list, app.compares, app.against) = (Some(id), false, true, Some(side));
             }
         }
         app
@@ -302,17 +302,17 @@ impl App {
                 (self.failure, self.late) = (None, false);
                 self.live.take_list(time, processes, problems);
             }
-            Event::Opened { time, process } if self.opened == Some(process.pid) => {
+            Event::Opened { time, process } if self.opened == Some(process.id) => {
                 (self.failure, self.late) = (None, false);
                 if self.mark.is_none() {
                     self.mark = Some((time, Chain::of(&process.totals)));
                 }
-                if let Some(exec) = new_exec(&process, self.live.process(process.pid)) {
+                if let Some(exec) = new_exec(&process, self.live.process(process.id)) {
                     self.notice = Some(log::words(&exec.event));
                 }
                 self.live.take_opened(time, process);
             }
-            Event::Lost { pid, why } if self.opened == Some(pid) => self.live.lost = Some(why),
+            Event::Lost { id, why } if self.opened == Some(id) => self.live.lost = Some(why),
             Event::Failed(why) => self.failure = Some(why),
             Event::Late => self.late = true,
             _ => {}

@@ -1,6 +1,6 @@
 //! What the screen shows: looks, kept so that a frozen screen costs nothing.
 
-use crate::model::{Process, Time};
+use crate::model::{Identity, Process, Time};
 use std::rc::Rc;
 
 /// What the screen shows, as it was seen last.
@@ -40,8 +40,8 @@ impl Data {
     }
 
     /// A process: as it was opened, else as the list has it.
-    pub(super) fn process(&self, pid: u32) -> Option<&Process> {
-        let opened = self.opened.as_deref().filter(|process| process.pid == pid);
-        opened.or_else(|| self.list.iter().find(|process| process.pid == pid))
+    pub(super) fn process(&self, id: Identity) -> Option<&Process> {
+        let opened = self.opened.as_deref().filter(|process| process.id == id);
+        opened.or_else(|| self.list.iter().find(|process| process.id == id))
     }
 }

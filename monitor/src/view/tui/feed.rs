@@ -2,8 +2,8 @@
 //! Nothing here runs unless something has happened or a look is due.
 
 use crate::error::Error;
-use crate::model::Process;
 use crate::model::derive::Detail;
+use crate::model::{Identity, Process};
 use crate::source::{Look, Selection, Watcher};
 use crossterm::event::{self, KeyEvent, MouseEvent};
 use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
@@ -18,7 +18,7 @@ pub(super) enum Message {
     /// A look at all selected processes.
     All(Result<Look, Error>),
     /// A look at one.
-    One(u32, Result<Box<Process>, Error>),
+    One(Identity, Result<Box<Process>, Error>),
     Key(KeyEvent),
     Mouse(MouseEvent),
     Resize(u16, u16),
@@ -34,7 +34,7 @@ const SIGNALS: [i32; 7] = [SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGCONT, S
 /// How the looks shall be taken.
 pub(super) enum Order {
     /// At one process, or at all.
-    Follow(Option<u32>),
+    Follow(Option<Identity>),
     /// This often.
     Interval(Duration),
 }
@@ -42,7 +42,7 @@ pub(super) enum Order {
 /// Starts taking looks. They end when the other ends of the channels are gone.
 pub(super) fn take_looks(
     selection: Selection,
-    followed: Option<u32>,
+    followed: Option<Identity>,
     interval: Duration,
     orders: Receiver<Order>,
     out: Sender<Message>,
@@ -54,7 +54,7 @@ pub(super) fn take_looks(
 
 fn look_on(
     mut watcher: Watcher,
-    mut followed: Option<u32>,
+    mut followed: Option<Identity>,
     mut interval: Duration,
     orders: &Receiver<Order>,
     out: &Sender<Message>,
@@ -63,7 +63,7 @@ fn look_on(
         let started = Instant::now();
         let message = match followed {
             None => Message::All(watcher.look()),
-            Some(pid) => Message::One(pid, watcher.look_at(pid).map(Box::new)),
+            Some(id) => Message::One(id, watcher.look_at(id).map(Box::new)),
         };
         if out.send(message).is_err() {
             return;

@@ -125,7 +125,7 @@ fn header(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
                     (format!("{} {noun}", count(threads)), Style::new())
                 }));
             }
-            None => parts.push((format!("process {}", app.opened.unwrap_or(0)), theme.header())),
+            None => parts.push((app.opened.map_or(String::new(), |id| id.to_string()), theme.header())),
         }
     } else {
         let processes = app.data().list.len();

@@ -47,7 +47,7 @@ mod watch;
 
 use crate::cli::TerminalArgs;
 use crate::error::Error;
-use crate::model::Time;
+use crate::model::{Identity, Time};
 use crate::run::{self, Watched};
 use crate::source::against::Against;
 use crate::source::{Look, Selection, Target};
@@ -91,14 +91,14 @@ pub(crate) fn run(options: Options) -> Result<u8, Error> {
         return Err(first.problems.swap_remove(0));
     }
     let start = match (&first.snapshot.processes[..], targets, against) {
-        ([process, ..], _, Some(against)) => Start::Against(process.pid, against.side(&process.name)?),
-        ([process], 1, None) => Start::Process(process.pid, None),
+        ([process, ..], _, Some(against)) => Start::Against(process.id, against.side(&process.name)?),
+        ([process], 1, None) => Start::Process(process.id, None),
         ([_, _], 2, None) => Start::Pair,
         _ => Start::List,
     };
     let mut app = App::new((0, 0), interval, start.clone());
-    if let Start::Process(pid, _) | Start::Against(pid, _) = start {
-        let _ = orders.send(Order::Follow(Some(pid)));
+    if let Start::Process(id, _) | Start::Against(id, _) = start {
+        let _ = orders.send(Order::Follow(Some(id)));
     }
     app.update(list_event(first));
     Session { app, orders, out, inbox, terminal, program: None, ended: None }.run()
@@ -107,12 +107,12 @@ pub(crate) fn run(options: Options) -> Result<u8, Error> {
 /// Shows the screen on a program that this monitor has started, until that ends or the user leaves; on `q` it asks
 /// whether to leave the program running or to end it. Returns the exit code.
 pub(crate) fn watch(watched: Watched, interval: Duration, terminal: TerminalArgs) -> Result<u8, Error> {
-    let pid = watched.pid();
+    let (pid, id) = (watched.pid(), watched.id);
     let (out, inbox) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
-    feed::take_looks(Selection::Targets(vec![Target::Pid(pid)]), Some(pid), interval, ordered, out.clone());
+    feed::take_looks(Selection::Targets(vec![Target::Pid(pid)]), Some(id), interval, ordered, out.clone());
     let program = Program { command: watched.command.clone(), log: watched.log.display().to_string(), ended: None };
-    let app = App::new((0, 0), interval, Start::Process(pid, Some(program)));
+    let app = App::new((0, 0), interval, Start::Process(id, Some(program)));
     Session { app, orders, out, inbox, terminal, program: Some(watched), ended: None }.run()
 }
 
@@ -194,18 +194,19 @@ impl Session {
             Message::Resize(columns, rows) => Event::Resize(columns, rows),
             Message::All(Ok(look)) => list_event(look),
             Message::All(Err(error)) => Event::Failed(error.to_string()),
-            Message::One(pid, Ok(mut process)) => {
+            Message::One(id, Ok(mut process)) => {
                 // Who crashes has no status; and of a parent's program that is known.
-                let own = self.program.as_ref().is_some_and(|program| program.pid() == pid);
-                if own && self.ended.is_some_and(|status| status.code().is_some()) {
+                if self.is_program(id) && self.ended.is_some_and(|status| status.code().is_some()) {
                     process.has_exited();
                 }
                 Event::Opened { time: Time::now(), process }
             }
-            Message::One(pid, Err(Error::NoSuchPid(_))) if self.ended.is_some() => {
-                Event::Lost { pid, why: watch::NOTHING_LEFT.to_owned() }
+            Message::One(id, Err(Error::NoSuchPid(_) | Error::Removed))
+                if self.is_program(id) && self.ended.is_some() =>
+            {
+                Event::Lost { id, why: watch::NOTHING_LEFT.to_owned() }
             }
-            Message::One(pid, Err(error)) => Event::Lost { pid, why: error.to_string() },
+            Message::One(id, Err(error)) => Event::Lost { id, why: error.to_string() },
             Message::InputLost(cause) => return Err(Error::io("reading keys", cause)),
             // What it tells is asked for before every wait.
             Message::Signal(SIGCHLD) => return Ok(None),
@@ -248,6 +249,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether this is the program that was started.
+    fn is_program(&self, id: Identity) -> bool {
+        self.program.as_ref().is_some_and(|program| program.id == id)
+    }
+
     /// Has the program ended? Its end wakes us, but it may also have come before we listened. Its last state is looked
     /// at at once.
     fn notice_end(&mut self) -> Result<(), Error> {
@@ -255,7 +261,7 @@ impl Session {
             && let Some(status) = program.ended()?
         {
             self.ended = Some(status);
-            self.orders.send(Order::Follow(Some(program.pid()))).map_err(|_| looks_ended())?;
+            self.orders.send(Order::Follow(Some(program.id))).map_err(|_| looks_ended())?;
             self.app.update(Event::ProgramEnded(watch::in_words(status)));
         }
         Ok(())

@@ -4,15 +4,15 @@ use super::app::App;
 use super::table::{self, Column, Look, Mode, Value, put};
 use super::tables::TableId;
 use super::theme::Theme;
-use crate::model::{Process, State};
+use crate::model::{Identity, Process, State};
 use crate::view::verdict;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// One process.
 pub(super) struct Row {
-    /// Its PID.
-    pub(super) pid: u32,
+    id: Identity,
+    pid: u32,
     state: State,
     requested: Option<u64>,
     allocated: Option<u64>,
@@ -82,6 +82,7 @@ pub(super) fn rows(app: &App) -> Vec<Row> {
 
 fn row(process: &Process) -> Row {
     Row {
+        id: process.id,
         pid: process.pid,
         state: process.state,
         requested: process.totals.requested_bytes,
@@ -105,8 +106,8 @@ fn row(process: &Process) -> Row {
 }
 
 /// Identity of a row.
-pub(super) fn key(row: &Row) -> u64 {
-    u64::from(row.pid)
+pub(super) fn key(row: &Row) -> u128 {
+    row.id.number()
 }
 
 /// How a row is drawn.

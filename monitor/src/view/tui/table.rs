@@ -54,7 +54,7 @@ pub(super) struct TableState {
     /// Largest on top.
     pub(super) descending: bool,
     /// Identity of the selected row; the first row as long as nothing was selected.
-    pub(super) selected: Option<u64>,
+    pub(super) selected: Option<u128>,
     /// Where it was last seen, for when it is gone.
     pub(super) position: usize,
     /// First row on the screen.
@@ -71,7 +71,7 @@ impl TableState {
 
     /// Takes note of the rows there are now: finds the selected one, and scrolls so that it can be seen on a page of
     /// `page` rows.
-    pub(super) fn settle(&mut self, keys: &[u64], page: usize) {
+    pub(super) fn settle(&mut self, keys: &[u128], page: usize) {
         let unmoved =
             self.selected.filter(|_| keys.get(self.position).copied() == self.selected).map(|_| self.position);
         let found = unmoved.or_else(|| keys.iter().position(|&key| Some(key) == self.selected));
@@ -82,12 +82,12 @@ impl TableState {
     }
 
     /// Selects the row `by` rows further.
-    pub(super) fn step(&mut self, keys: &[u64], by: isize, page: usize) {
+    pub(super) fn step(&mut self, keys: &[u128], by: isize, page: usize) {
         self.settle(keys, page);
         self.go(keys, self.position.saturating_add_signed(by), page);
     }
 
-    fn go(&mut self, keys: &[u64], position: usize, page: usize) {
+    fn go(&mut self, keys: &[u128], position: usize, page: usize) {
         self.position = position.min(keys.len().saturating_sub(1));
         self.selected = keys.get(self.position).copied();
         self.offset = first_visible(self.offset, self.position, keys.len(), page);
@@ -138,7 +138,7 @@ fn visible<R>(columns: &[Column<R>], room: Room) -> impl Iterator<Item = (usize,
 }
 
 /// Rows as the state wants them: filtered and sorted; equal ones by their key, so that they do not dance.
-pub(super) fn arrange<R>(rows: Vec<R>, columns: &[Column<R>], state: &TableState, key: fn(&R) -> u64) -> Vec<R> {
+pub(super) fn arrange<R, K: Ord>(rows: Vec<R>, columns: &[Column<R>], state: &TableState, key: fn(&R) -> K) -> Vec<R> {
     let mut rows = rows;
     if !state.filter.is_empty() {
         let wanted = state.filter.to_lowercase();

@@ -77,8 +77,9 @@ impl Tables {
 }
 
 /// Identities of a table's rows, as they are shown.
-pub(super) fn keys(app: &App, id: TableId) -> Vec<u64> {
-    in_table!(id, of => of::rows(app).iter().map(of::key).collect())
+#[allow(clippy::useless_conversion, reason = "the keys of one table are wider than those of the others")]
+pub(super) fn keys(app: &App, id: TableId) -> Vec<u128> {
+    in_table!(id, of => of::rows(app).iter().map(|row| u128::from(of::key(row))).collect())
 }
 
 /// Sorts a table by the next visible column.

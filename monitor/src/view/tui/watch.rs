@@ -15,10 +15,10 @@ pub(super) const NOTHING_LEFT: &str = "it left no statistics; STATSALLOC_VERBOSE
 
 /// Why there are no figures of the process that is open.
 pub(super) fn no_figures(app: &App) -> String {
-    let pid = app.opened.unwrap_or(0);
+    let Some(id) = app.opened else { return String::new() };
     match app.program.as_ref().and_then(|program| program.ended.as_ref()) {
-        Some(_) => format!("No figures of process {pid}: it ended before it could be looked at."),
-        None => format!("No figures of process {pid} yet."),
+        Some(_) => format!("No figures of {id}: it ended before it could be looked at."),
+        None => format!("No figures of {id} yet."),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What keys and events do.
 
 use super::{fixture, pictures};
-use crate::model::{State, Totals};
+use crate::model::{Identity, Process, State, Totals};
 use crate::view::tui::app::*;
 use crate::view::tui::keys::Context;
 use crate::view::tui::tables::{self, TableId};
@@ -21,7 +21,7 @@ pub(super) fn listed(size: (u16, u16)) -> App {
 }
 
 pub(super) fn opened(size: (u16, u16)) -> App {
-    let mut app = App::new(size, SECOND, Start::Process(4711, None));
+    let mut app = App::new(size, SECOND, Start::Process(fixture::id(4711), None));
     let mut earlier = fixture::process();
     earlier.totals.requested_bytes = earlier.totals.requested_bytes.map(|bytes| bytes - (500 << 20));
     let then = crate::model::Time(fixture::NOW.0 - 600_000_000_000);
@@ -43,17 +43,31 @@ pub(super) fn paired(size: (u16, u16)) -> App {
 fn enter_opens_the_selected_process_and_esc_returns_to_it() {
     let mut app = listed((80, 24));
     press(&mut app, KeyCode::Down);
-    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(812))));
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(fixture::id(812)))));
     assert_eq!(app.shown().map(|process| process.name.as_str()), Some("less"));
     assert_eq!(press(&mut app, KeyCode::Esc), Some(Request::Follow(None)));
-    assert_eq!((app.opened, app.tables.get(TableId::Processes).selected), (None, Some(812)));
+    assert_eq!((app.opened, app.tables.get(TableId::Processes).selected), (None, Some(fixture::id(812).number())));
+}
+
+#[test]
+fn enter_opens_the_selected_one_of_two_dead_with_one_pid() {
+    let mut app = listed((80, 24));
+    let ids = [11, 12].map(|inode| Identity::Segment { device: 3, inode });
+    let dead = ids.map(|id| Process { id, pid: 1, state: State::Crashed, ..fixture::process() });
+    app.update(Event::List { time: fixture::NOW, processes: dead.to_vec(), problems: vec![] });
+    press(&mut app, KeyCode::Down);
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(ids[1]))));
+    app.update(Event::Opened { time: fixture::NOW, process: Box::new(dead[0].clone()) });
+    assert_eq!(app.shown().map(|process| process.id), Some(ids[1]));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.tables.get(TableId::Processes).position, 1);
 }
 
 #[test]
 fn esc_does_not_leave_a_process_that_was_asked_for_alone() {
     let mut app = opened((80, 24));
     assert_eq!(press(&mut app, KeyCode::Esc), None);
-    assert_eq!(app.opened, Some(4711));
+    assert_eq!(app.opened, Some(fixture::id(4711)));
 }
 
 #[test]
@@ -71,7 +85,7 @@ fn a_frozen_screen_keeps_its_figures_while_data_goes_on() {
 #[test]
 fn the_last_frame_stays_when_the_target_is_gone() {
     let mut app = opened((80, 24));
-    app.update(Event::Lost { pid: 4711, why: "no process 4711".into() });
+    app.update(Event::Lost { id: fixture::id(4711), why: "no process 4711".into() });
     assert!(app.shown().is_some() && app.data().lost.is_some());
     let mut dead = fixture::process();
     dead.state = State::Crashed;
@@ -85,7 +99,7 @@ fn looks_that_come_late_for_a_closed_process_change_nothing() {
     let mut app = listed((80, 24));
     let later = crate::model::Time(fixture::NOW.0 + 1);
     app.update(Event::Opened { time: later, process: Box::new(fixture::process()) });
-    app.update(Event::Lost { pid: 4711, why: "gone".into() });
+    app.update(Event::Lost { id: fixture::id(4711), why: "gone".into() });
     assert!(app.opened.is_none() && app.data().lost.is_none());
     assert_eq!(app.data().time, Some(fixture::NOW));
 }
@@ -135,7 +149,7 @@ fn sorting_changes_the_order_and_the_selection_follows_its_row() {
 #[test]
 fn q_asks_only_while_a_started_program_runs() {
     let program = Program { command: "sleep 9".into(), log: "/tmp/log".into(), ended: None };
-    let mut app = App::new((80, 24), SECOND, Start::Process(1, Some(program)));
+    let mut app = App::new((80, 24), SECOND, Start::Process(fixture::id(1), Some(program)));
     assert_eq!(press(&mut app, KeyCode::Char('q')), None);
     assert_eq!(app.context(), Context::Prompt);
     assert_eq!(press(&mut app, KeyCode::Esc), None);
@@ -174,7 +188,7 @@ fn a_filter_takes_every_letter_and_esc_drops_it() {
     write(&mut app, "LESS");
     press(&mut app, KeyCode::Enter);
     assert_eq!((app.context(), app.place_in_table()), (Context::List, Some((1, 1))));
-    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(812))));
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(fixture::id(812)))));
     press(&mut app, KeyCode::Esc);
     assert_eq!((app.opened, app.place_in_table()), (None, Some((1, 1))));
     press(&mut app, KeyCode::Esc);
@@ -225,7 +239,7 @@ fn a_pair_is_compared_and_can_be_opened_one_by_one() {
     assert_eq!((comparison.left.pid, comparison.right.pid), (Some(4711), Some(812)));
     press(&mut app, KeyCode::Esc);
     assert_eq!(app.context(), Context::List);
-    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(4711))));
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Request::Follow(Some(fixture::id(4711)))));
     press(&mut app, KeyCode::Esc);
     press(&mut app, KeyCode::Char('c'));
     assert_eq!(app.context(), Context::Compare);
@@ -267,7 +281,7 @@ fn the_mouse_chooses_tabs_rows_and_columns() {
     assert!(app.class.is_some(), "a second click enters");
     let mut list = listed((80, 24));
     assert_eq!(click(&mut list, 3, 3), None);
-    assert_eq!(click(&mut list, 3, 3), Some(Request::Follow(Some(812))));
+    assert_eq!(click(&mut list, 3, 3), Some(Request::Follow(Some(fixture::id(812)))));
 }
 
 #[test]
@@ -276,7 +290,12 @@ fn the_dead_stand_below_the_living_whatever_the_order() {
     for _ in 0..11 {
         for _ in 0..2 {
             let keys = tables::keys(&app, TableId::Processes);
-            assert_eq!(keys.last(), Some(&999_999), "by column {}", app.tables.get(TableId::Processes).sort);
+            assert_eq!(
+                keys.last(),
+                Some(&fixture::id(999_999).number()),
+                "by column {}",
+                app.tables.get(TableId::Processes).sort
+            );
             press(&mut app, KeyCode::Char('I'));
         }
         press(&mut app, KeyCode::Char('<'));
@@ -293,7 +312,7 @@ fn differences_are_sorted_by_their_size_whichever_way_they_go() {
     app.update(Event::List { time: fixture::NOW, processes, problems: vec![] });
     let differences = |app: &App| -> Vec<i64> {
         let totals = &app.comparison().unwrap().totals;
-        let by_row = |&row: &u64| totals.get(usize::try_from(row).unwrap()).and_then(|total| total.difference);
+        let by_row = |&row: &u128| totals.get(usize::try_from(row).unwrap()).and_then(|total| total.difference);
         tables::keys(app, TableId::Compare).iter().filter_map(by_row).collect()
     };
     let mixed = differences(&app);
@@ -367,7 +386,7 @@ fn changes_are_sorted_by_their_size_and_not_by_their_letters() {
 #[test]
 fn a_program_that_ended_unseen_is_not_waited_for() {
     let program = Program { command: "true".into(), log: "/tmp/log".into(), ended: None };
-    let mut app = App::new((80, 24), SECOND, Start::Process(1, Some(program)));
+    let mut app = App::new((80, 24), SECOND, Start::Process(fixture::id(1), Some(program)));
     let drawn = |app: &App| pictures::draw(app, &pictures::COLOUR).to_string();
     assert!(drawn(&app).contains("No figures of process 1 yet."), "{}", drawn(&app));
     app.update(Event::ProgramEnded("exit status 0".into()));

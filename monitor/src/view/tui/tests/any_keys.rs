@@ -59,7 +59,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => size().prop_map(|(columns, rows)| Event::Resize(columns, rows)),
         2 => list,
         2 => opened,
-        1 => Just(Event::Lost { pid: 4711, why: "gone".into() }),
+        1 => Just(Event::Lost { id: fixture::id(4711), why: "gone".into() }),
         1 => Just(Event::Failed("cannot look".into())),
         1 => Just(Event::ProgramEnded("exit status 1".into())),
     ]
@@ -90,7 +90,7 @@ proptest! {
             0 => answers::listed(size),
             1 => answers::opened(size),
             2 => answers::paired(size),
-            _ => App::new(size, Duration::from_secs(1), Start::Process(4711, Some(program))),
+            _ => App::new(size, Duration::from_secs(1), Start::Process(fixture::id(4711), Some(program))),
         };
         let theme = Theme::new(!monochrome, monochrome);
         let blocks = theme.with_blocks();

@@ -48,8 +48,8 @@ pub(crate) fn draw(looks: &[Process], screen: usize, size: (u16, u16)) {
     let Some(first) = looks.first() else { return };
     let time = |at: usize| Time::now().plus_seconds(at as u64);
     let start = match screen {
-        0 => Start::Process(first.pid, None),
-        1 => Start::Against(first.pid, Side::of(first, time(0))),
+        0 => Start::Process(first.id, None),
+        1 => Start::Against(first.id, Side::of(first, time(0))),
         2 => Start::List,
         _ => Start::Pair,
     };

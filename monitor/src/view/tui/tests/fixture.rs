@@ -13,6 +13,7 @@ pub(super) fn process() -> Process {
     let requested = 1751 * MIB;
     let allocated = 1849 * MIB;
     Process {
+        id: id(4711),
         pid: 4711,
         ppid: Some(1),
         uid: Some(1000),
@@ -315,9 +316,15 @@ fn misuses() -> Vec<MisuseEvent> {
     vec![foreign(1, 70_000, 1, None), double.clone(), foreign(2, 2, 1233, Some(module))]
 }
 
+/// What tells the process of this PID from others.
+pub(super) fn id(pid: u32) -> Identity {
+    Identity::Process { pid, start_ticks: 7 }
+}
+
 /// Processes in every state.
 pub(super) fn processes() -> Vec<Process> {
     let bare = |pid: u32, state: State, name: &str, command: &str| Process {
+        id: id(pid),
         pid,
         state,
         name: name.into(),
@@ -337,7 +344,7 @@ pub(super) fn processes() -> Vec<Process> {
         ..process()
     };
     let mut less = process();
-    less.pid = 812;
+    (less.id, less.pid) = (id(812), 812);
     less.name = "less".into();
     less.command = "less README.md\x1b]0;owned\x07".into();
     less.totals.allocated_bytes = Some(312 * 1024);
@@ -345,7 +352,7 @@ pub(super) fn processes() -> Vec<Process> {
     less.totals.rss_bytes = Some(3 * MIB);
     less.misuse = Some(Misuse { foreign_frees: 0, double_frees: 0, invalid_frees: 0, corruptions: 0, last: vec![] });
     let mut crashed = less.clone();
-    crashed.pid = 999_999;
+    (crashed.id, crashed.pid) = (id(999_999), 999_999);
     crashed.state = State::Crashed;
     crashed.name = "worker".into();
     crashed.command = "worker --once".into();

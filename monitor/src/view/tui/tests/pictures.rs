@@ -96,9 +96,9 @@ fn the_dead_are_marked_on_the_smallest_screen_too() {
         let mut app = listed(size);
         let mut processes = super::fixture::processes();
         let mut exited = processes[0].clone();
-        (exited.pid, exited.state) = (999_998, State::Exited);
+        (exited.id, exited.pid, exited.state) = (super::fixture::id(999_998), 999_998, State::Exited);
         let mut replaced = processes[0].clone();
-        (replaced.pid, replaced.state) = (4713, State::Replaced);
+        (replaced.id, replaced.pid, replaced.state) = (super::fixture::id(4713), 4713, State::Replaced);
         replaced.replaced_by = Some("evil\x1b[31m".into());
         processes.extend([exited, replaced]);
         app.update(Event::List { time: super::fixture::NOW, processes, problems: vec![] });
@@ -178,7 +178,7 @@ fn a_crashed_target_keeps_its_last_frame_and_names_the_likely_cause() {
 #[test]
 fn the_question_about_a_running_program() {
     let program = Program { command: "sleep 9".into(), log: "/tmp/statsmon.log".into(), ended: None };
-    let app = App::new((80, 24), Duration::from_secs(1), Start::Process(4711, Some(program)));
+    let app = App::new((80, 24), Duration::from_secs(1), Start::Process(super::fixture::id(4711), Some(program)));
     let app = with_keys(app, &[Char('q')]);
     assert_snapshot!(draw(&app, &COLOUR));
     assert!(draw(&app, &MONOCHROME).buffer().content.iter().all(|cell| cell.fg == Color::Reset));
@@ -195,7 +195,11 @@ fn a_screen_too_small_says_how_much_is_needed() {
 #[test]
 fn what_earlier_threads_of_a_row_did_is_not_shown_as_its_present_ones() {
     let mut app = opened((120, 40));
-    let process = crate::model::Process { pid: 4711, ..taken_over().process(about(State::Live), 12) };
+    let process = crate::model::Process {
+        id: super::fixture::id(4711),
+        pid: 4711,
+        ..taken_over().process(about(State::Live), 12)
+    };
     let time = crate::model::Time(super::fixture::NOW.0 + 1);
     app.update(Event::Opened { time, process: Box::new(process) });
     let cells = |app: &App, name: &str| -> Vec<String> {
