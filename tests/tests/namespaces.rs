@@ -1,7 +1,7 @@
 //! Containers that share `/dev/shm`: processes of several PID namespaces have the same PID.
 
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
@@ -63,8 +63,14 @@ impl Shared {
         }
     }
 
+    /// Kills a process here; the PID under which it is listed then.
     fn crash(&self, name: &str, pid: u32) -> u32 {
         assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+        // Until its parent has taken note, it is found by its PID here.
+        let start = Instant::now();
+        while Path::new(&format!("/proc/{pid}")).exists() {
+            assert!(start.elapsed() < Duration::from_secs(30), "{name} does not end");
+        }
         self.awaited(name, "crashed")
     }
 }
@@ -247,6 +253,23 @@ fn a_containers_process_that_becomes_a_program_without_the_library_is_replaced()
     shows(&shared.ask(&["--csv", "1"]), "early");
 }
 
+/// Waits until the statsmon that this shell has started has a file open whose path ends so.
+fn await_opening(shell: u32, name: &str) {
+    let start = Instant::now();
+    let is_open = || {
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        children.split_whitespace().any(|child| {
+            let files = std::fs::read_dir(format!("/proc/{child}/fd")).into_iter().flatten().flatten();
+            files
+                .filter_map(|file| std::fs::read_link(file.path()).ok())
+                .any(|path| path.to_string_lossy().ends_with(name))
+        })
+    };
+    while !is_open() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{name} is not opened");
+    }
+}
+
 #[test]
 fn a_report_does_not_give_a_containers_figures_from_before_an_exec_for_the_final_ones() {
     if missing_privilege() || missing(&["unshare"]) {
@@ -257,6 +280,8 @@ fn a_report_does_not_give_a_containers_figures_from_before_an_exec_for_the_final
     let mut command = Command::new("sh");
     let mut running = command.args(["-c", script]).arg(statsmon()).with_shm(Shm::Private).begin();
     assert_eq!(running.line(), "ready");
+    // Of a container that is gone before it was seen nobody can tell whose it was.
+    await_opening(running.pid(), "/statsalloc.1");
     running.send(b"go\nline\n");
     assert_eq!(running.line(), "line");
     running.close_input();

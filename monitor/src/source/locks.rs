@@ -5,14 +5,27 @@ use super::directory::Entry;
 use super::proc::Proc;
 use super::segment::{ObjectId, id_of, owner_of};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 
 /// The holders at one moment; none where the system does not tell.
 pub(crate) struct Locks(Option<BTreeMap<ObjectId, u32>>);
 
 impl Locks {
-    /// Reads them.
+    /// Reads them, until a reading adds none: where others come and go between two pieces of one, it misses some.
     pub(crate) fn read() -> Self {
-        Self(std::fs::read_to_string("/proc/locks").ok().map(|text| text.lines().filter_map(holder).collect()))
+        const MOST: usize = 5;
+        let mut all: Option<BTreeMap<ObjectId, u32>> = None;
+        for _ in 0..MOST {
+            let Some(text) = listing() else { break };
+            let before = all.as_ref().map(BTreeMap::len);
+            let known = all.get_or_insert_default();
+            known.extend(text.lines().filter_map(holder));
+            if before == Some(known.len()) {
+                break;
+            }
+        }
+        Self(all)
     }
 
     /// PID here of the process that holds an object's lock.
@@ -33,6 +46,18 @@ impl Locks {
         }
         let owner = owner_of(&entry.name)?;
         Proc::find(entry.pid).filter(|proc| proc.users().is_some_and(|users| users.contains(&owner)))
+    }
+}
+
+/// In pieces as large as the kernel makes them: it looks for where it was anew for each.
+fn listing() -> Option<String> {
+    let mut file = File::open("/proc/locks").ok()?;
+    let (mut text, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(String::from_utf8_lossy(&text).into_owned()),
+            length => text.extend_from_slice(piece.get(..length)?),
+        }
     }
 }
 
