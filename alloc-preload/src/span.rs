@@ -22,7 +22,6 @@ use crate::window::{UNIT_PAGES, UnitIndex, WINDOW, owner};
 use bins::Bins;
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
-use guard::Ration;
 pub(crate) use links::{free_units, untouch};
 use links::{mark, run};
 pub(crate) use parked::{LOOKS, Parked, parked_bytes, parked_units};
@@ -89,7 +88,6 @@ pub(crate) struct Spans {
     newest: u32,
     used_units: usize,
     appetite: Appetite,
-    ration: Ration,
     /// Chunked mode: free runs that are not mapped, and how many bytes have to be free before more become so.
     vacant: Bins,
     vacate_from: u64,
@@ -160,7 +158,6 @@ impl Spans {
             newest: NO_UNIT,
             used_units: 0,
             appetite: Appetite::new(),
-            ration: Ration::new(),
             vacant: Bins::new(),
             vacate_from: 0,
             cut: 0,
@@ -176,7 +173,7 @@ impl Spans {
                 self.lose(first, wanted.units);
                 continue;
             };
-            let mut affordable = |page| !is_huge(first, page) && (kind == Kind::Clean || self.ration.draw());
+            let affordable = |page| !is_huge(first, page) && (kind == Kind::Clean || guard::draw());
             let guard = match wanted.guard {
                 Some(_) if left => Guard::Left,
                 Some(page) if affordable(page) => Guard::Due,

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::os::{self, Errno, PAGE};
 use crate::segment;
 use crate::window::{UNIT_PAGES, Unit, UnitIndex, WINDOW};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Inaccessible pages at a time.
 const PAGES: u32 = 256;
@@ -118,35 +118,26 @@ pub(super) fn is_gone() {
     }
 }
 
-/// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none: a
-/// few at a time. Behind fresh memory every block has one.
-#[derive(Clone, Copy)]
-pub(super) struct Ration {
-    left: u32,
-    /// When it was last filled up, monotonic ns.
-    since: u64,
+/// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none:
+/// so many at a time, over the whole process. Behind fresh memory every block has one.
+const AT_A_TIME: u64 = 8;
+/// When there may be another one, in ns. Each takes about 10 us, a thousandth of this: to be made, to be removed again, for the
+/// pages that have to be found anew, and for other processors that have to forget them.
+const EVERY: u64 = 10_000_000;
+
+/// When there may be as many as ever again, in monotonic ns.
+static FULL_AT: AtomicU64 = AtomicU64::new(0);
+
+/// Whether there may be another guard behind memory that was in use before.
+pub(super) fn draw() -> bool {
+    let now = clock::last();
+    FULL_AT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| after_one(full_at, now)).is_ok()
 }
 
-impl Ration {
-    /// Each takes about 6 us: to be made, to be removed again, and for the pages that have to be found anew.
-    const AT_A_TIME: u32 = 8;
-    /// How long it has to last, in ns.
-    const LASTS: u64 = 10_000_000;
-
-    pub(super) const fn new() -> Self {
-        Self { left: Self::AT_A_TIME, since: 0 }
-    }
-
-    /// Whether there is another one.
-    pub(super) fn draw(&mut self) -> bool {
-        let now = clock::last();
-        if now.saturating_sub(self.since) >= Self::LASTS {
-            *self = Self { left: Self::AT_A_TIME, since: now };
-        }
-        let left = self.left;
-        self.left = left.saturating_sub(1);
-        left > 0
-    }
+/// When there may be as many as ever again after another one; `None` if there is none.
+fn after_one(full_at: u64, now: u64) -> Option<u64> {
+    let full_at = full_at.max(now).saturating_add(EVERY);
+    (full_at <= now.saturating_add(AT_A_TIME * EVERY)).then_some(full_at)
 }
 
 /// Removes the guards from free units that are about to be used, but for the one at page `keep` of them. Tells whether
@@ -174,4 +165,25 @@ pub(super) fn clear(first: u32, units: usize, keep: Option<usize>) -> os::Result
         }
     }
     Ok(kept)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_over_used_memory_come_a_few_at_once_and_then_one_by_one() {
+        let (mut full_at, mut made) = (0, 0);
+        let start = 5 * EVERY;
+        for step in 0..=1000 {
+            let now = start + step * EVERY / 10;
+            while let Some(next) = after_one(full_at, now) {
+                (full_at, made) = (next, made + 1);
+            }
+            assert_eq!(made, AT_A_TIME + step / 10);
+        }
+        let rested = start + 1000 * EVERY;
+        assert!((0..AT_A_TIME).all(|_| after_one(full_at, rested).inspect(|&next| full_at = next).is_some()));
+        assert_eq!(after_one(full_at, rested), None);
+    }
 }

@@ -5,10 +5,8 @@
 //! Only the heap's thread parks a run. Whoever takes a place's word away has the run: nearly always that thread, and
 //! otherwise one that looks after memory, since the heap's own may sleep.
 
-use super::guard::Ration;
-use super::{Guard, Taken, Wanted, is_huge, run};
+use super::{Guard, Taken, Wanted, guard, is_huge, run};
 use crate::window::{UNIT_PAGES, UnitIndex};
-use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use shm_layout::class::UNIT;
 
@@ -21,7 +19,6 @@ const UNITS: usize = (1 << 20) / UNIT + 1;
 /// stands here is parked.
 pub(crate) struct Parked {
     places: [AtomicU64; RUNS],
-    ration: Cell<Ration>,
 }
 
 /// What stands in a place; zero for nothing.
@@ -84,7 +81,7 @@ impl Parked {
         let unit = word.unit()?;
         let guard = match wanted.guard {
             Some(page) if word.guard() == page => Guard::Left,
-            Some(page) if !is_huge(unit.0, page) && self.draw() => Guard::Due,
+            Some(page) if !is_huge(unit.0, page) && guard::draw() => Guard::Due,
             _ => Guard::Absent,
         };
         Some(Taken { unit, zero: false, guard })
@@ -129,13 +126,6 @@ impl Parked {
             }
         }
         None
-    }
-
-    fn draw(&self) -> bool {
-        let mut ration = self.ration.get();
-        let drawn = ration.draw();
-        self.ration.set(ration);
-        drawn
     }
 }
 
