@@ -52,7 +52,7 @@ pub(crate) struct Account {
 }
 
 /// Brings the flushed totals and the peaks up to date, and hands out new room.
-#[cold]
+#[inline(never)]
 pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let (requested, allocated, calls) = room::read(hot.room.get());
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
@@ -69,7 +69,6 @@ pub(crate) fn descend(hot: &Hot, heap: &Heap) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn flush(hot: &Hot, account: &Account, climbing: bool) {
     let globals = globals();

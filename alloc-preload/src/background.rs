@@ -96,6 +96,8 @@ fn look_after() {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn start() -> os::Result<()> {
     if STACK_END.load(Ordering::Relaxed) == 0 {
         let lowest = os::reserve(STACK + PAGE)?;
@@ -108,6 +110,8 @@ fn start() -> os::Result<()> {
     unsafe { os::thread::start(STACK_END.load(Ordering::Relaxed) as *mut u8, run) }
 }
 
+#[cold]
+#[inline(never)]
 extern "C" fn run() -> ! {
     os::thread::name(c"statsalloc");
     let Background { state: word, .. } = &wiped().background;

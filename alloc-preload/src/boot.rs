@@ -14,6 +14,7 @@ use crate::thread;
 use crate::window::{self, WINDOW, huge};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int};
+use core::hint::cold_path;
 use core::sync::atomic::{AtomicU32, Ordering};
 use shm_layout::layout::SHARED_ROW;
 
@@ -42,10 +43,14 @@ pub(crate) fn segment() -> Option<Segment> {
 /// Boots on the first call. `None` if there is no memory to start with.
 #[inline]
 pub(crate) fn ensure() -> Option<()> {
-    if STATE.load(Ordering::Acquire) == OPEN { Some(()) } else { boot() }
+    if STATE.load(Ordering::Acquire) == OPEN {
+        return Some(());
+    }
+    cold_path();
+    boot()
 }
 
-#[cold]
+#[inline(never)]
 fn boot() -> Option<()> {
     let _guard = BOOTING.lock();
     match STATE.load(Ordering::Acquire) {

@@ -111,6 +111,7 @@ impl Drop for Locked {
 
 /// Locks the central state. In a child whose parent was forked while another of its threads changed it, the runs are
 /// put in order first.
+#[inline(never)]
 pub(crate) fn central() -> Locked {
     let guard = wiped().central.lock();
     let cut_off = CHANGING.load(Ordering::Relaxed);

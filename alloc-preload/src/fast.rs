@@ -64,7 +64,10 @@ extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
 
 #[inline(always)]
 fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
-    let Some(block) = bin.pop() else { return O::allocate(size) };
+    let Some(block) = bin.pop() else {
+        cold_path();
+        return O::allocate(size);
+    };
     let block = block.as_ptr();
     // SAFETY: what lies in a bin is a block of the window.
     let entry = unsafe { TABLES.entry_of(block) };
@@ -129,6 +132,7 @@ pub(crate) fn free(pointer: *mut u8) {
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     if hot.credit(requested, bin) {
+        cold_path();
         settle_and_look();
     }
 }
@@ -158,6 +162,7 @@ extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, place: usize) {
     // SAFETY: a bin that a unit names was started.
     hot::count_out(unsafe { bin.line() }, requested);
     if hot.credit(requested, bin) {
+        cold_path();
         settle_and_look();
     }
 }
@@ -174,9 +179,11 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
     // SAFETY: as above.
     unsafe { slab.put(pointer) };
     if slab.is_misplaced() {
+        cold_path();
         return relist(slab);
     }
     if hot.is_outside(room) {
+        cold_path();
         settle_and_look();
     }
 }
@@ -206,11 +213,11 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
         hot::count_out(bin.line(), requested);
     }
     if hot.credit(requested, bin) {
+        cold_path();
         settle_and_look();
     }
 }
 
-#[cold]
 #[inline(never)]
 extern "C" fn relist(slab: &'static Slab) {
     with_heap(|_, heap| heap.relist_freed(slab));
@@ -218,7 +225,6 @@ extern "C" fn relist(slab: &'static Slab) {
 }
 
 /// The account has to be settled, or it is time to look at the clock.
-#[cold]
 #[inline(never)]
 extern "C" fn settle_and_look() {
     with_heap(|hot, heap| {

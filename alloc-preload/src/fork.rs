@@ -125,6 +125,8 @@ unsafe extern "C" fn child() {
 ///
 /// # Safety
 /// Only in a forked child, by its only thread, while `ready` is zero.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     huge::forked();
     // Of a fork that another thread of the parent's was at.

@@ -44,6 +44,8 @@ fn seal_byte(block: *mut u8, i: usize) -> u8 {
 ///
 /// # Safety
 /// A block of ours that nobody else uses, with `requested <= size`.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn seal(block: *mut u8, requested: usize, size: usize) {
     for i in 0..(size - requested).min(SEALED) {
         // SAFETY: within the block.
@@ -55,6 +57,8 @@ pub(crate) unsafe fn seal(block: *mut u8, requested: usize, size: usize) {
 ///
 /// # Safety
 /// A live block of ours.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn is_sealed(block: *mut u8, requested: usize, size: usize) -> bool {
     // SAFETY: within the block.
     (0..size.saturating_sub(requested).min(SEALED))
@@ -65,6 +69,8 @@ pub(crate) unsafe fn is_sealed(block: *mut u8, requested: usize, size: usize) ->
 ///
 /// # Safety
 /// A block of ours that nobody uses.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn spoil(block: *mut u8, size: usize) {
     // SAFETY: the caller's.
     unsafe { core::ptr::write_bytes(block, JUNK, size) };
@@ -85,6 +91,8 @@ pub(crate) unsafe fn spoil_link(block: *mut u8) {
 ///
 /// # Safety
 /// A freed block of ours.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn is_spoilt(block: *mut u8, size: usize) -> bool {
     const WORD: usize = usize::from_ne_bytes([JUNK; 8]);
     // SAFETY: within the block, which begins at a multiple of sixteen.

@@ -94,6 +94,7 @@ impl Lines {
 
 impl Hot {
     /// Leads to the bins of heap number `id`, which counts in `row`.
+    #[inline(never)]
     pub(crate) fn attach(&self, id: u32, bins: &Bins, row: &Row) {
         self.id.set(id);
         self.lines.set(Lines(&raw const row.lines as usize));

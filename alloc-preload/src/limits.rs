@@ -12,6 +12,8 @@ use crate::window;
 use core::ffi::{c_int, c_uint};
 
 /// What `prlimit` does, after giving up unused address space if that is about to be limited.
+#[cold]
+#[inline(never)]
 pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
     let ours = pid == 0 || pid as u32 == os::pid();
     if ours && resource == libc::RLIMIT_AS && soft(new).is_some_and(|limit| limit != libc::RLIM64_INFINITY) {
@@ -39,6 +41,8 @@ fn soft(new: *const libc::rlimit64) -> Option<libc::rlim64_t> {
 
 /// What `mlockall` does. A part of the reservation that becomes accessible later is no new mapping, and would stay unlocked
 /// where only such are to be locked: then the reservation is given up, and the heap grows by new ones.
+#[cold]
+#[inline(never)]
 pub(crate) fn lock_all(flags: c_int) -> c_int {
     let result = os::lock_all(flags);
     if result.is_ok() && flags & (libc::MCL_CURRENT | libc::MCL_FUTURE) == libc::MCL_FUTURE {
@@ -48,6 +52,8 @@ pub(crate) fn lock_all(flags: c_int) -> c_int {
 }
 
 /// Gives up the address space that has not been used yet.
+#[cold]
+#[inline(never)]
 fn release() {
     with_heap(|_, _| {
         heap::give_all_parked();
@@ -65,6 +71,8 @@ fn answer(result: os::Result<c_int>) -> c_int {
 }
 
 /// What `prctl` does, noting that system calls are about to be filtered.
+#[cold]
+#[inline(never)]
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         segment::expect_filter();

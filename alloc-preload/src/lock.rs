@@ -23,7 +23,7 @@ impl Lock {
         Guard(self)
     }
 
-    #[cold]
+    #[inline(never)]
     fn wait(&self) {
         for _ in 0..LOOKS {
             spin_loop();
@@ -44,6 +44,7 @@ impl Lock {
 pub(crate) struct Guard<'a>(&'a Lock);
 
 impl Drop for Guard<'_> {
+    #[inline(never)]
     fn drop(&mut self) {
         if self.0.0.swap(FREE, Ordering::Release) == CONTENDED {
             os::futex_wake(&self.0.0);

@@ -14,11 +14,15 @@ impl Line {
         Self { bytes: [0; 512], len: 0 }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn text(mut self, text: &str) -> Self {
         let _ = self.write_str(text);
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn number(mut self, number: u64) -> Self {
         let mut digits = [0; 20];
         let mut at = digits.len();
@@ -35,6 +39,8 @@ impl Line {
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn hex(mut self, number: u64) -> Self {
         self.push(b"0x");
         let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
@@ -55,6 +61,8 @@ impl Line {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
         let taken = bytes.len().min(room.len());

@@ -36,6 +36,8 @@ fn totals(sums: &Sums) -> [(&'static str, u64); 16] {
 const BYTE_TOTALS: usize = 11;
 
 /// `malloc_stats`: one line for each total, on standard error.
+#[cold]
+#[inline(never)]
 pub(crate) fn malloc_stats(segment: Segment) {
     Line::new().text("statsalloc heap of process ").number(os::pid().into()).text(":").print();
     for (i, (name, value)) in totals(&sums(segment)).into_iter().enumerate() {
@@ -45,6 +47,8 @@ pub(crate) fn malloc_stats(segment: Segment) {
 }
 
 /// `malloc_info`: XML, in pieces of at most one line.
+#[cold]
+#[inline(never)]
 pub(crate) fn malloc_info(segment: Segment, write: &mut dyn FnMut(&[u8])) {
     write(b"<malloc version=\"statsalloc-1\">\n<heap nr=\"0\">\n<sizes>\n");
     let mut from = 0;
@@ -65,6 +69,8 @@ pub(crate) fn malloc_info(segment: Segment, write: &mut dyn FnMut(&[u8])) {
 }
 
 /// Blocks of `from` to `to` bytes, of which there were some.
+#[cold]
+#[inline(never)]
 fn size_element(from: u64, to: u64, sum: &LineSum) -> Line {
     let attribute = |line: Line, name, value| line.text(" ").text(name).text("=\"").number(value).text("\"");
     let mut line = attribute(Line::new().text("  <size"), "from", from);
@@ -96,6 +102,8 @@ fn size_element(from: u64, to: u64, sum: &LineSum) -> Line {
 /// | `keepcost` | cached, nearly all of which `malloc_trim` hands back |
 /// | `hblks`, `hblkhd` | 0: no block is a mapping of its own, and programs add them to `uordblks` |
 /// | `smblks`, `usmblks`, `fsmblks` | 0: glibc's fast bins |
+#[cold]
+#[inline(never)]
 pub(crate) fn mallinfo2(sums: &Sums) -> libc::mallinfo2 {
     libc::mallinfo2 {
         arena: sums.committed as usize,
@@ -112,6 +120,8 @@ pub(crate) fn mallinfo2(sums: &Sums) -> libc::mallinfo2 {
 }
 
 /// `mallinfo`: as [`mallinfo2`], but what does not fit is `INT_MAX`.
+#[cold]
+#[inline(never)]
 pub(crate) fn mallinfo(sums: &Sums) -> libc::mallinfo {
     let wide = mallinfo2(sums);
     let narrow = |value: usize| value.min(i32::MAX as usize) as i32;

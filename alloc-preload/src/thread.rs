@@ -11,6 +11,7 @@ use crate::clock;
 use crate::fork;
 use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
+use crate::lock::Guard;
 use crate::segment;
 use crate::stats::globals;
 use core::arch::{asm, global_asm};
@@ -99,54 +100,79 @@ fn set_state(state: usize) {
 #[inline]
 pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
     let _shelter = Shelter::enter();
+    let mut shared = None;
+    let (hot, heap) = match own_heap().filter(|_| wiped().ready.get()) {
+        Some(own) => own,
+        None => late_heap(&mut shared)?,
+    };
+    Some(work(hot, heap))
+}
+
+/// The calling thread's heap, if it has one.
+#[inline]
+fn own_heap() -> Option<(&'static Hot, &'static Heap)> {
     let hot = hot();
-    if let Some((id, _)) = hot.ready()
-        && wiped().ready.get()
-    {
-        // SAFETY: a ready record has a heap.
-        return Some(work(hot, unsafe { central::heap(id) }));
-    }
-    with_late_heap(work)
+    // SAFETY: a ready record has a heap.
+    hot.ready().map(|(id, _)| (hot, unsafe { central::heap(id) }))
 }
 
-#[cold]
-fn with_late_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
-    if let Some(hot) = attach()?
-        && let Some((id, _)) = hot.ready()
-    {
-        // SAFETY: a ready record has a heap.
-        return Some(work(hot, unsafe { central::heap(id) }));
+/// A heap for a thread that has none yet, or the shared one for as long as `shared` is there.
+#[inline(never)]
+fn late_heap(shared: &mut Option<Shared>) -> Option<(&'static Hot, &'static Heap)> {
+    attach()?;
+    if let own @ Some(_) = own_heap() {
+        return own;
     }
-    let _guard = wiped().shared_heap.lock();
-    // SAFETY: heap 0 always exists.
-    let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
-    heap.usage().store(usage::USED, Ordering::SeqCst);
-    account::open(hot, heap);
-    let result = work(hot, heap);
-    account::close(hot, heap);
-    heap.abandon();
-    Some(result)
+    let Shared { hot, heap, .. } = shared.insert(Shared::enter());
+    Some((hot, heap))
 }
 
-/// Gives the calling thread a heap: `Some(None)` if it has to use the shared one, `None` if there is no memory.
-fn attach() -> Option<Option<&'static Hot>> {
+/// Holds the shared heap until dropped.
+struct Shared {
+    hot: &'static Hot,
+    heap: &'static Heap,
+    _guard: Guard<'static>,
+}
+
+impl Shared {
+    fn enter() -> Self {
+        let guard = wiped().shared_heap.lock();
+        // SAFETY: heap 0 always exists.
+        let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
+        heap.usage().store(usage::USED, Ordering::SeqCst);
+        account::open(hot, heap);
+        Self { hot, heap, _guard: guard }
+    }
+}
+
+impl Drop for Shared {
+    #[cold]
+    #[inline(never)]
+    fn drop(&mut self) {
+        account::close(self.hot, self.heap);
+        self.heap.abandon();
+    }
+}
+
+/// Gives the calling thread a heap, unless it has to use the shared one. `None` if there is no memory.
+fn attach() -> Option<()> {
     boot::ensure()?;
     if !wiped().ready.get() {
         // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
         unsafe { fork::recover(hot()) }?;
         if hot().is_ready() {
-            return Some(Some(hot()));
+            return Some(());
         }
     }
     if state() == SHARED {
-        return Some(None);
+        return Some(());
     }
     let Some(Claimed { id, is_warm }) = claim() else {
         globals().threads_without_row.add_shared(1);
         globals().threads_started.add_shared(1);
         set_state(SHARED);
         hook_exit();
-        return Some(None);
+        return Some(());
     };
     // SAFETY: `claim` made sure there is room for it.
     let (hot, heap) = unsafe { (central::hot(id), central::heap(id)) };
@@ -165,7 +191,7 @@ fn attach() -> Option<Option<&'static Hot>> {
     set_hot(hot);
     // After the heap is set: this may allocate.
     hook_exit();
-    Some(Some(hot))
+    Some(())
 }
 
 /// A heap for the calling thread.

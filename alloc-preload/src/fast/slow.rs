@@ -11,7 +11,6 @@ use core::ptr::null_mut;
 use shm_layout::class::GRANULE;
 
 /// Whatever is not allocated on the fast path.
-#[cold]
 #[inline(never)]
 pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(

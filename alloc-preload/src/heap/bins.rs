@@ -45,6 +45,8 @@ impl Heap {
     }
 
     /// Ends the quarantine of a block, or of null.
+    #[cold]
+    #[inline(never)]
     fn release(&self, block: *mut u8) {
         if block.is_null() {
             return;
@@ -89,6 +91,7 @@ impl Heap {
     }
 
     /// Returns all blocks of the class's bin to their slabs.
+    #[inline(never)]
     pub(super) fn empty_bin(&self, class: SizeClass) {
         while let Some(block) = self.bins.bin(class).pop() {
             self.put(block.as_ptr());

@@ -167,6 +167,7 @@ impl Heap {
     }
 
     /// Gives the parked runs back; for any thread.
+    #[inline(never)]
     pub(crate) fn give_parked(&self) {
         self.parked.take_all(|unit, looks| {
             self.keeps_less(span::parked_bytes(unit));

@@ -132,6 +132,7 @@ impl Heap {
     }
 
     /// Empties all lists, for a heap whose record is used for the first time or whose thread vanished in a fork.
+    #[inline(never)]
     pub(crate) fn reset(&self) {
         self.forget_blocks();
         self.full.set(NO_UNIT);
@@ -280,7 +281,7 @@ impl Heap {
     }
 
     /// A slab of ours that is not current has become wholly free.
-    #[cold]
+    #[inline(never)]
     fn emptied(&self, slab: &Slab) {
         debug_assert!(slab.used.get() == 0);
         self.unlist(slab);
@@ -333,6 +334,7 @@ impl Heap {
         self.row.get().filter(|_| !BARE)?.lines.get(line)
     }
 
+    #[inline(never)]
     fn count_slab_in(&self, slab: &Slab) {
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_in.add_owned(u64::from(slab.counted()));
@@ -340,6 +342,7 @@ impl Heap {
         }
     }
 
+    #[inline(never)]
     fn count_slab_out(&self, slab: &Slab) {
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_out.add_owned(u64::from(slab.counted()));

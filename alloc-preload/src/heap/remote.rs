@@ -84,7 +84,6 @@ impl Heap {
     }
 
     /// Makes the bin ready for a class that this heap has not used itself.
-    #[cold]
     #[inline(never)]
     fn start_bin_of(&self, block: *mut u8) {
         let Some(granule) = WINDOW.granule_of(block) else { return };

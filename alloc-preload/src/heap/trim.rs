@@ -32,6 +32,7 @@ impl Heap {
         }
     }
 
+    #[inline(never)]
     pub(super) fn trim_class(&self, class: SizeClass) {
         self.empty_bin(class);
         self.release_spares(class);

@@ -76,6 +76,8 @@ impl Module {
 const READINGS: usize = 4;
 
 /// Looks up what `address` points into, and which module `caller` is in.
+#[cold]
+#[inline(never)]
 pub(super) fn look_up(address: usize, caller: usize) -> (Place, Option<Module>) {
     let mut readings = 0;
     let search = loop {

@@ -123,6 +123,8 @@ enum Complaint<'a> {
 }
 
 impl Complaint<'_> {
+    #[cold]
+    #[inline(never)]
     fn describe(&self) -> Line {
         match *self {
             Self::Unknown { name } => {
@@ -141,6 +143,8 @@ impl Complaint<'_> {
 }
 
 /// At most 64 bytes of what somebody else wrote, without control characters.
+#[cold]
+#[inline(never)]
 fn push_printable(line: &mut Line, bytes: &[u8]) {
     for &byte in bytes.iter().take(64) {
         line.push(&[if byte.is_ascii_control() { b'?' } else { byte }]);

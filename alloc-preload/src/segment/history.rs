@@ -33,7 +33,6 @@ pub(crate) fn tick(segment: Segment, now_ns: u64) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn write(segment: Segment, now_ns: u64) {
     let second = now_ns.saturating_sub(segment.header().created_monotonic_ns.get()) / SECOND;

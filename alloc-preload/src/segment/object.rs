@@ -149,6 +149,7 @@ pub(super) struct Path {
 impl Path {
     const BYTES: usize = DIRECTORY.len() + MAX_LEN + 1;
 
+    #[inline(never)]
     pub(super) fn of(pid: u32, suffix: u32) -> Self {
         let name = SegmentName::new(pid, suffix);
         let mut path = Self { bytes: [0; Self::BYTES] };

@@ -50,12 +50,14 @@ impl LineSum {
         self.free_blocks().wrapping_mul(self.block_size)
     }
 
+    #[inline(never)]
     fn add_outgoing(&mut self, counters: &ClassCounters) {
         self.frees = self.frees.wrapping_add(counters.frees.get());
         self.requested_out = self.requested_out.wrapping_add(counters.requested_out.get());
         self.capacity_out = self.capacity_out.wrapping_add(counters.capacity_out.get());
     }
 
+    #[inline(never)]
     fn add_incoming(&mut self, counters: &ClassCounters) {
         self.allocations = self.allocations.wrapping_add(counters.allocations.get());
         self.requested_in = self.requested_in.wrapping_add(counters.requested_in.get());

@@ -75,6 +75,7 @@ impl Slab {
     }
 
     /// As many blocks as the pages that have gone would hold: they do not count as the slab's capacity.
+    #[inline(never)]
     pub(crate) fn gone_blocks(&self) -> u32 {
         let touched = self.touched_bytes();
         // What is behind the last block on its page was never one.
@@ -85,6 +86,7 @@ impl Slab {
     }
 
     /// Carved blocks but for those.
+    #[inline(never)]
     pub(crate) fn counted(&self) -> u32 {
         self.carved.get() - self.gone_blocks()
     }

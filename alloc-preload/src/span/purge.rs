@@ -58,6 +58,7 @@ impl Appetite {
 
 impl Spans {
     /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
+    #[inline(never)]
     pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
         self.appetite.fade(clock::last());
         for _ in 0..limit {

@@ -11,6 +11,8 @@ use shm_layout::class::UNIT;
 impl Spans {
     /// Builds bins and queue anew from the records of used runs, in a child whose parent was forked in the middle
     /// of a change. What lies between used runs is free, and dirty to be safe.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn rebuild(&mut self) {
         *self = Self::new();
         let (mut unit, end) = (0, WINDOW.end().0);

@@ -75,6 +75,8 @@ pub(crate) fn settle_slab(unit: UnitIndex, touched: usize) {
 
 impl Spans {
     /// Cuts off the tails of all settled runs.
+    #[cold]
+    #[inline(never)]
     pub(super) fn cut_tails(&mut self) {
         if !ANY.swap(false, Ordering::Acquire) {
             return;

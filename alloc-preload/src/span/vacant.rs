@@ -14,6 +14,8 @@ use shm_layout::class::UNIT;
 
 impl Spans {
     /// Maps at least `units` vacant units in a row, if need be in the place of all that is mapped and not in use.
+    #[cold]
+    #[inline(never)]
     pub(super) fn occupy(&mut self, units: usize, wish: Huge) -> Option<()> {
         if let Some(done) = self.occupy_any(units, wish) {
             return Some(done);
@@ -40,6 +42,8 @@ impl Spans {
         })
     }
 
+    #[cold]
+    #[inline(never)]
     fn occupy_any(&mut self, units: usize, wish: Huge) -> Option<()> {
         while !self.has_clean(units) {
             match self.vacant.find(units) {
@@ -105,6 +109,8 @@ impl Spans {
     }
 
     /// Takes units that have just been mapped among the clean ones.
+    #[cold]
+    #[inline(never)]
     fn put_occupied(&mut self, first: u32, units: usize, wish: Huge) {
         let wanted = self.wants_huge(wish, Zone::Coarse);
         let chunks = (first.next_multiple_of(CHUNK_UNITS as u32)..first + units as u32).step_by(CHUNK_UNITS);
@@ -155,6 +161,8 @@ impl Spans {
 
     /// Gives back the upper part, of at most `most` units, of one of the longest clean runs, if that has `least`: how many.
     /// `None` if there is no such run, or the kernel refuses.
+    #[cold]
+    #[inline(never)]
     fn vacate_one(&mut self, least: usize, most: usize) -> Option<usize> {
         let longest = self.zones.iter().filter_map(|zone| zone.clean.longest());
         let start = longest.max_by_key(|&start| run(start).units.get())?;

@@ -45,6 +45,8 @@ pub(crate) struct Grown {
 ///
 /// # Safety
 /// They are clean, and nobody uses them.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe fn vacate(first: UnitIndex, units: usize) -> os::Result<()> {
     for unit in first.0..first.0 + units as u32 {
         // SAFETY: the caller's. Some may share pages of the ledger with units that are in use.
@@ -63,6 +65,8 @@ pub(crate) unsafe fn vacate(first: UnitIndex, units: usize) -> os::Result<()> {
 }
 
 /// Maps vacant units; `EEXIST` where some of that is somebody else's memory. Under the central lock.
+#[cold]
+#[inline(never)]
 pub(crate) fn occupy(first: UnitIndex, units: usize) -> os::Result<()> {
     os::map_at(WINDOW.address(first), units * UNIT)?;
     all(first, units).for_each(|unit| unit.set_owner(owner::CLEAN));
@@ -174,6 +178,8 @@ pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> 
 /// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit
 /// itself, and the reservation alone would exceed the limit. Beyond `heaps_end` no heap is in use. What the kernel does
 /// not take back stays reserved, and is used as before until the next attempt. Under the central lock.
+#[cold]
+#[inline(never)]
 pub(crate) fn release(heaps_end: usize) {
     let window = &WINDOW;
     let mut released = window.released.load(Ordering::Relaxed);

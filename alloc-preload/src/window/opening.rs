@@ -71,6 +71,8 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
 
 /// Picks window and tables among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
 /// 48 TiB, moved about by the stack's random address. All but the first heaps is mapped when it is wanted.
+#[cold]
+#[inline(never)]
 fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let bytes = (limit.saturating_mul(SPARSE) as usize).clamp(CHUNK, LARGEST).next_multiple_of(CHUNK);
     let heaps = segment::rows_under(limit);
