@@ -11,9 +11,9 @@ use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
 use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
-/// Huge pages are asked for once this much is in use. So the one that is filled in part at the end costs a 24th on
-/// average.
-const HUGE_FROM: usize = (24 << 20) / UNIT;
+/// Huge pages are asked for once this much is in use. So the one of each zone that is filled in part at the end costs a 48th
+/// on average.
+const HUGE_FROM: usize = (48 << 20) / UNIT;
 
 impl Spans {
     /// Adds at least `units` free units in a row to the zone.
