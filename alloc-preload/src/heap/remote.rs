@@ -30,7 +30,7 @@ pub(super) struct Inbox {
 
 /// Pending blocks on their way, chained for a few owners at a time.
 pub(super) type Outgoing = [Chain; CHAINS];
-const CHAINS: usize = 4;
+const CHAINS: usize = 8;
 
 /// Pending blocks of one owner.
 #[repr(C)]
@@ -39,7 +39,9 @@ pub(super) struct Chain {
     heap: Cell<u32>,
     first: Cell<*mut u8>,
     last: Cell<*mut u8>,
-    bytes: Cell<usize>,
+    /// What it may still take before it is handed over, and what it may take in all, in bytes (see [`weight`]).
+    left: Cell<isize>,
+    most: Cell<isize>,
     /// Blocks in the chain.
     count: Cell<usize>,
     /// The first of them, block `n` from the end in place `n % AHEAD`.
@@ -48,10 +50,19 @@ pub(super) struct Chain {
 
 /// A block of a chain names the one that stands so many places behind it, too: who follows the links has that one fetched
 /// early. The lines are another processor's, and one fetch would wait for the other.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
-/// A chain is handed over when it holds this many bytes: so much an idle thread may keep from each of a few others.
-const BATCH: usize = 4096;
+/// What a chain takes at first. It takes twice as much whenever it has been filled: the more, the rarer the owner's line is
+/// written to, and the farther ahead the blocks are fetched. After a pause it begins anew: what an idle thread keeps from others is
+/// little, unless it went idle in the midst of freeing.
+const FIRST: isize = 8 << 10;
+/// What it takes at most.
+const MOST: isize = 128 << 10;
+
+/// What a block of so many bytes counts for in a chain. However small, it keeps a slab from being given back.
+const fn weight(size: usize) -> isize {
+    size.cast_signed() + 512
+}
 
 impl Heap {
     /// Frees a block of another heap's slab. The block is pending. Returns this heap's own bin of the same class.
@@ -102,7 +113,7 @@ impl Heap {
         let chain = unsafe { self.outgoing.get_unchecked(id as usize % CHAINS) };
         let mut left = null_mut();
         if chain.heap.get() != id {
-            left = hand_over(chain);
+            left = hand_over(chain, FIRST);
             chain.heap.set(id);
         }
         // SAFETY: a pending block of ours.
@@ -116,15 +127,15 @@ impl Heap {
             compiler_fence(Ordering::SeqCst);
         }
         chain.first.set(block);
-        let bytes = chain.bytes.get() + size;
-        chain.bytes.set(bytes);
-        if left.is_null() && bytes >= BATCH { hand_over(chain) } else { left }
+        let more = chain.left.get() - weight(size);
+        chain.left.set(more);
+        if left.is_null() && more <= 0 { hand_over(chain, (2 * chain.most.get()).clamp(FIRST, MOST)) } else { left }
     }
 
     /// Hands over all chains.
     pub(crate) fn hand_over(&self) {
         for chain in &self.outgoing {
-            let left = hand_over(chain);
+            let left = hand_over(chain, FIRST);
             if !left.is_null() {
                 self.receive(left);
             }
@@ -143,7 +154,7 @@ impl Heap {
         self.inbox.head.store(null_mut(), Ordering::Relaxed);
         for chain in &self.outgoing {
             chain.first.set(null_mut());
-            chain.bytes.set(0);
+            chain.left.set(0);
             chain.count.set(0);
         }
     }
@@ -202,11 +213,13 @@ impl Chain {
     }
 }
 
-/// Pushes a chain into its owner's inbox. If the owner is idle, what lies there is for the caller to receive.
+/// Pushes a chain into its owner's inbox; the next one takes `most` bytes. If the owner is idle, what lies there is for the
+/// caller to receive.
 #[must_use]
-fn hand_over(chain: &Chain) -> *mut u8 {
+fn hand_over(chain: &Chain, most: isize) -> *mut u8 {
     let first = chain.first.replace(null_mut());
-    chain.bytes.set(0);
+    chain.left.set(most);
+    chain.most.set(most);
     chain.count.set(0);
     if first.is_null() {
         return first;

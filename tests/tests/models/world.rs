@@ -16,8 +16,8 @@ use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::{Globals, Row};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Size of the blocks in the models, in bytes: sixteen to a slab, carved one by one, and handed over one by one.
-pub(crate) const SIZE: usize = 4096;
+/// Size of the blocks in the models, in bytes: so large that they are carved one by one, and handed over one by one.
+pub(crate) const SIZE: usize = 8192;
 
 pub(crate) fn class() -> SizeClass {
     SizeClass::of(SIZE).unwrap()
