@@ -136,12 +136,9 @@ const STEP: usize = 4;
 
 /// The area for `count` heaps.
 pub(crate) fn heap_area(count: usize) -> HeapArea {
-    let bytes = |count: usize| heaps_offset(count) + count * size_of::<Heap>();
-    HeapArea { bytes: bytes(count), ready: heaps_offset(count) + STEP.min(count) * size_of::<Heap>() }
-}
-
-fn heaps_offset(count: usize) -> usize {
-    os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE)
+    let before = os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE);
+    let bytes = |heaps: usize| before + heaps * size_of::<Heap>();
+    HeapArea { bytes: bytes(count), before, ready: bytes(STEP.min(count)) }
 }
 
 /// Makes heap `id`, the next one that was never used, accessible. Under the central lock.
@@ -161,15 +158,15 @@ pub(crate) unsafe fn make_ready(id: u32) -> os::Result<()> {
 
 /// Where the accessible heaps end.
 pub(crate) fn heaps_end(central: &Central) -> usize {
-    let (area, count) = WINDOW.heaps();
-    area + heaps_offset(count) + (central.made as usize).next_multiple_of(STEP).min(count) * size_of::<Heap>()
+    let (_, count) = WINDOW.heaps();
+    WINDOW.heap_records() + (central.made as usize).next_multiple_of(STEP).min(count) * size_of::<Heap>()
 }
 
 /// Makes sure that a child finds hot records and locks zeroed; false where the kernel refuses.
 pub(crate) fn wipe_on_fork() -> bool {
-    let (area, count) = WINDOW.heaps();
+    let (area, _) = WINDOW.heaps();
     // SAFETY: our own area.
-    unsafe { os::wipe_on_fork(area as *mut u8, heaps_offset(count)) }.is_ok()
+    unsafe { os::wipe_on_fork(area as *mut u8, WINDOW.heap_records() - area) }.is_ok()
 }
 
 /// Zeroes what `wipe_on_fork` covers, by hand.
@@ -209,16 +206,14 @@ pub(crate) unsafe fn hot(id: u32) -> &'static Hot {
 /// # Safety
 /// As [`hot`]; and to use it, it was made.
 pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
-    let (area, count) = WINDOW.heaps();
     // SAFETY: the caller's.
-    unsafe { &*((area + heaps_offset(count)) as *const Heap).add(id as usize) }
+    unsafe { &*(WINDOW.heap_records() as *const Heap).add(id as usize) }
 }
 
 /// The number of the heap that owns a unit whose owner is a bin's address.
 #[inline]
 pub(crate) fn id_of(owner: usize) -> u32 {
-    let (area, count) = WINDOW.heaps();
-    ((owner - area - heaps_offset(count)) / size_of::<Heap>()) as u32
+    ((owner - WINDOW.heap_records()) / size_of::<Heap>()) as u32
 }
 
 /// Decay time in nanoseconds; `None`: never.

@@ -62,6 +62,7 @@ pub(crate) struct Window {
     tables: AtomicUsize,
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
+    heap_records: AtomicUsize,
     heap_count: AtomicUsize,
     /// Units whose ledger is accessible, and whose records in each table are.
     ledger_ready: AtomicUsize,
@@ -86,6 +87,7 @@ pub(crate) static WINDOW: Window = Window {
     tables: AtomicUsize::new(0),
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
+    heap_records: AtomicUsize::new(0),
     heap_count: AtomicUsize::new(0),
     ledger_ready: AtomicUsize::new(0),
     records_ready: [const { AtomicUsize::new(0) }; growth::RECORD_TABLES],
@@ -211,9 +213,14 @@ impl Window {
         (self.tables.load(Ordering::Relaxed), self.tables_bytes.load(Ordering::Relaxed))
     }
 
-    /// Address of the heap records, and how many there is room for.
+    /// Address of the heaps' area, and how many it has room for.
     pub(crate) fn heaps(&self) -> (usize, usize) {
         (self.heaps.load(Ordering::Relaxed), self.heap_count.load(Ordering::Relaxed))
+    }
+
+    /// Address of the heaps' records in it.
+    pub(crate) fn heap_records(&self) -> usize {
+        self.heap_records.load(Ordering::Relaxed)
     }
 
     /// Whether address space is scarce, and the window is mapped chunk by chunk.

@@ -22,6 +22,8 @@ const PLACES: usize = 16;
 pub(crate) struct HeapArea {
     /// All of them.
     pub(crate) bytes: usize,
+    /// Those before the first heap's own.
+    pub(crate) before: usize,
     /// Those that are accessible from the start.
     pub(crate) ready: usize,
 }
@@ -44,7 +46,7 @@ pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
 
 fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let area = heap_area(ROWS);
-    let shape = Shape::new(bytes, area.bytes);
+    let shape = Shape::new(bytes, area);
     let window = os::reserve(bytes + CHUNK)?;
     let result = os::reserve(shape.total).and_then(|tables| {
         // SAFETY: the heap records lie in the reservation just made.
@@ -77,7 +79,7 @@ fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> 
     let bytes = (limit.saturating_mul(SPARSE) as usize).clamp(CHUNK, LARGEST).next_multiple_of(CHUNK);
     let heaps = segment::rows_under(limit);
     let area = heap_area(heaps);
-    let shape = Shape::new(bytes, area.bytes);
+    let shape = Shape::new(bytes, area);
     let mut random = &raw const shape as usize;
     for _ in 0..PLACES {
         random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -116,6 +118,7 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.runs, tables + shape.runs);
     set(&window.chunks, tables + shape.chunks);
     set(&window.heaps, tables + shape.heaps);
+    set(&window.heap_records, tables + shape.heap_records);
     set(&window.heap_count, heaps);
     set(&window.chunked, usize::from(chunked));
     set(&window.released, if chunked { ALL_RELEASED } else { 0 });
@@ -129,11 +132,12 @@ struct Shape {
     runs: usize,
     chunks: usize,
     heaps: usize,
+    heap_records: usize,
     total: usize,
 }
 
 impl Shape {
-    fn new(bytes: usize, heap_area: usize) -> Self {
+    fn new(bytes: usize, heap_area: HeapArea) -> Self {
         // One unit more than there is: a run may look at its right neighbour without asking whether it exists.
         let count = bytes / UNIT + 1;
         let after = |offset: usize, size: usize| (offset + size).next_multiple_of(os::PAGE);
@@ -143,6 +147,15 @@ impl Shape {
         let runs = after(slabs, count * size_of::<Slab>());
         let chunks = after(runs, count * size_of::<Run>());
         let heaps_at = after(chunks, count.div_ceil(CHUNK_UNITS) * size_of::<Chunk>());
-        Self { units, heads, slabs, runs, chunks, heaps: heaps_at, total: after(heaps_at, heap_area) }
+        Self {
+            units,
+            heads,
+            slabs,
+            runs,
+            chunks,
+            heaps: heaps_at,
+            heap_records: heaps_at + heap_area.before,
+            total: after(heaps_at, heap_area.bytes),
+        }
     }
 }

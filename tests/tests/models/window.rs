@@ -29,7 +29,7 @@ struct Places {
     slabs: usize,
     heads: usize,
     heaps: usize,
-    heaps_bytes: usize,
+    area: HeapArea,
 }
 
 pub(crate) static WINDOW: Window = Window(OnceLock::new());
@@ -42,15 +42,15 @@ fn zeroed(bytes: usize, align: usize) -> usize {
 impl Window {
     fn places(&self) -> &Places {
         self.0.get_or_init(|| {
-            let heaps_bytes = crate::central::heap_area(HEAPS).bytes;
+            let area = crate::central::heap_area(HEAPS);
             Places {
                 base: zeroed(UNITS * UNIT, UNIT),
                 ledger: zeroed(ledger::GROUP * size_of::<Entry>(), os::PAGE),
                 units: zeroed(UNITS * size_of::<Unit>(), os::PAGE),
                 slabs: zeroed(UNITS * size_of::<Slab>(), os::PAGE),
                 heads: zeroed(UNITS * size_of::<AtomicU32>(), os::PAGE),
-                heaps: zeroed(heaps_bytes, os::PAGE),
-                heaps_bytes,
+                heaps: zeroed(area.bytes, os::PAGE),
+                area,
             }
         })
     }
@@ -60,7 +60,7 @@ impl Window {
         let places = self.places();
         // SAFETY: no thread runs, and zero is a valid state.
         unsafe {
-            core::ptr::write_bytes(places.heaps as *mut u8, 0, places.heaps_bytes);
+            core::ptr::write_bytes(places.heaps as *mut u8, 0, places.area.bytes);
             core::ptr::write_bytes(places.slabs as *mut u8, 0, UNITS * size_of::<Slab>());
         }
     }
@@ -75,6 +75,10 @@ impl Window {
 
     pub(crate) fn heaps(&self) -> (usize, usize) {
         (self.places().heaps, HEAPS)
+    }
+
+    pub(crate) fn heap_records(&self) -> usize {
+        self.places().heaps + self.places().area.before
     }
 
     pub(crate) fn granules(&self) -> usize {
@@ -151,6 +155,7 @@ impl Tables {
 #[derive(Clone, Copy)]
 pub(crate) struct HeapArea {
     pub(crate) bytes: usize,
+    pub(crate) before: usize,
     pub(crate) ready: usize,
 }
 
