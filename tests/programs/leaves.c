@@ -1,7 +1,9 @@
-/* A thread that ends and leaves blocks behind, and what becomes of its heap. Usage: leaves next | main | child.
+/* A thread that ends and leaves blocks behind, and what becomes of its heap. Usage: leaves next | main | trimmed | child.
    next: another thread follows. main: nobody does; the first thread goes on for longer than the heap is kept.
+   trimmed: the first thread frees them, and calls malloc_trim.
    child: the process forks at once, and the child goes on. */
 #include "handshake.h"
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -74,6 +76,11 @@ int main(int count, char **arguments) {
     pause_here("left");
     if (strcmp(arguments[1], "next") == 0) {
         thread(replaces);
+    } else if (strcmp(arguments[1], "trimmed") == 0) {
+        for (int i = 0; i < BLOCKS; i++) {
+            free(left[i]);
+        }
+        malloc_trim(0);
     } else {
         go_on_for(200);
         go_on_for(0);

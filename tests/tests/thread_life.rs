@@ -138,6 +138,14 @@ fn what_a_thread_leaves_is_taken_over_by_others_if_no_thread_follows() {
 }
 
 #[test]
+fn what_is_on_its_way_to_an_ended_threads_heap_arrives_when_memory_is_trimmed() {
+    let (left, trimmed) = left_and_replaced("trimmed");
+    assert!(left.number("/threads/stranded_bytes") >= 100 * 5120);
+    assert_eq!(of_its_class(&trimmed), (100, 100, 0));
+    assert_eq!(trimmed.number("/threads/stranded_bytes"), 0, "{}", trimmed.0["threads"]);
+}
+
+#[test]
 fn what_a_thread_left_before_a_fork_is_the_childs_too() {
     let mut running = Command::new(program("leaves.c")).arg("child").preload().begin();
     running.line();

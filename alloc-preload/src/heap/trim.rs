@@ -5,8 +5,9 @@ use crate::slab::NO_UNIT;
 use shm_layout::class::SizeClass;
 
 impl Heap {
-    /// Gives back what is wholly free.
+    /// Gives back what is wholly free, and others' blocks to them.
     pub(crate) fn trim(&self) {
+        self.hand_over();
         self.drain_inbox();
         classes().for_each(|class| self.trim_class(class));
     }
