@@ -1,6 +1,7 @@
 //! One process whose segment is mapped.
 
 use super::Context;
+use super::about;
 use super::cgroup::Cgroup;
 use super::container;
 use super::directory::{self, Entry};
@@ -9,7 +10,7 @@ use super::proc::{self, Library, Present, Proc};
 use super::residency::Residency;
 use super::segment::{ObjectId, Segment, id_of};
 use crate::error::Error;
-use crate::model::derive::{self, About, Detail, Look, Memory};
+use crate::model::derive::{self, About, Detail, Look};
 use crate::model::following::Following;
 use crate::model::rates::Sample;
 use crate::model::{ClassHistory, Identity, Process, State, Time};
@@ -50,6 +51,12 @@ pub(crate) enum Found {
     Closed(Box<Process>, Error),
 }
 
+impl Found {
+    fn closed(proc: &Proc, present: Present, state: State, why: Error) -> Self {
+        Self::Closed(Box::new(about::closed(proc, present, state)), why)
+    }
+}
+
 impl Attached {
     /// Attaches to a living process. Where it has become a program without the library, or ends meanwhile, to what it left.
     pub(crate) fn open(proc: &Proc, context: &mut Context) -> Result<Found, Error> {
@@ -67,14 +74,14 @@ impl Attached {
         }
         let Some(present) = proc.present() else { return Self::left_by(pid, proc.start_ticks, context) };
         match refused {
-            Some(error @ Error::NotPermitted { .. }) => Ok(closed(proc, present, State::NoAccess, error)),
+            Some(error @ Error::NotPermitted { .. }) => Ok(Found::closed(proc, present, State::NoAccess, error)),
             Some(error) => Err(error),
             None if let Some(library @ (Library::Loaded | Library::Nameless)) = proc.library() => {
                 if let Some(attached) = Self::inside(proc, context) {
                     return Ok(Found::Attached(Box::new(attached)));
                 }
                 let why = Error::Unpublished { pid, removed: library == Library::Nameless };
-                Ok(closed(proc, present, State::Unpublished, why))
+                Ok(Found::closed(proc, present, State::Unpublished, why))
             }
             None => match replaced {
                 Some(attached) => Ok(Found::Attached(Box::new(attached))),
@@ -131,7 +138,7 @@ impl Attached {
         let proc = proc.filter(|proc| belongs(&identity, &segment, proc));
         let id = proc.as_ref().map_or(segment.id.identity(), Proc::identity);
         let elsewhere = is_elsewhere(&identity);
-        let about = about_from_segment(&reader, (id, pid));
+        let about = about::of_segment(&reader, (id, pid));
         Ok(Self {
             segment,
             name: entry.name.clone(),
@@ -238,13 +245,13 @@ impl Attached {
         {
             let (ranges, published) = (heap_ranges(&reader), self.segment.bytes());
             let resident = self.residency.of(proc, &ranges, published, present.memory.rss, context.among);
-            update(&mut self.about, proc, present, resident);
+            about::update(&mut self.about, proc, present, resident);
             if detail == Detail::Full {
                 self.about.cgroup = self.cgroup.of(proc);
                 self.tasks.update(proc);
                 self.about.children.clone_from(&self.tasks.children);
             }
-            self.about.unread = unread(&self.about, proc);
+            self.about.unread = about::unread(&self.about, proc);
         }
         let earlier = self.earlier.make_contiguous();
         let class_history = self.classes.as_ref().map(|(_, classes)| classes).filter(|_| detail == Detail::Full);
@@ -304,90 +311,6 @@ fn shorten(process: &mut Process) {
     process.log = Vec::new();
     if let Some(threads) = &mut process.threads {
         (threads.rows, threads.gone) = (Vec::new(), Vec::new());
-    }
-}
-
-/// What could not be read of a living process, and why.
-fn unread(about: &About, proc: &Proc) -> Vec<String> {
-    let mut unread = Vec::new();
-    if about.memory.resident.is_none() {
-        unread.push(format!("the heap's resident memory: /proc/{}/pagemap and smaps may not be read", proc.pid));
-    }
-    if proc.pid != proc.namespace_pid {
-        unread.push("present names of threads: they have other IDs in the process's PID namespace".to_owned());
-    }
-    unread
-}
-
-/// A process that shows nothing of its heap.
-pub(crate) fn closed(proc: &Proc, present: Present, state: State, why: Error) -> Found {
-    let about = about_from_proc(proc, present, state);
-    Found::Closed(Box::new(derive::without_segment(about, Time::now())), why)
-}
-
-/// What `/proc` says about a process; `None` once it has ended.
-pub(crate) fn about(proc: &Proc, state: State) -> Option<About> {
-    Some(about_from_proc(proc, proc.present()?, state))
-}
-
-fn about_from_proc(proc: &Proc, present: Present, state: State) -> About {
-    let mut about = About {
-        id: proc.identity(),
-        pid: proc.pid,
-        ppid: None,
-        uid: None,
-        namespace_pid: Some(proc.namespace_pid),
-        state,
-        name: String::new(),
-        command: String::new(),
-        executable: None,
-        start_time: Some(proc.start_time),
-        memory: Memory::default(),
-        replaced_by: None,
-        cgroup: None,
-        children: Vec::new(),
-        unread: Vec::new(),
-    };
-    update(&mut about, proc, present, None);
-    about
-}
-
-fn update(about: &mut About, proc: &Proc, present: Present, resident: Option<(u64, f64)>) {
-    about.ppid = Some(present.ppid);
-    about.uid = Some(present.uid);
-    about.name = present.name;
-    about.command = present.command;
-    about.executable = present.executable.or(about.executable.take());
-    about.start_time = Some(proc.start_time);
-    about.memory = Memory { resident, ..present.memory };
-}
-
-/// What the segment alone says: all there is to know about the dead.
-pub(crate) fn about_from_segment(reader: &Reader<'_>, (id, pid): (Identity, u32)) -> About {
-    let identity = reader.identity();
-    let executable = String::from_utf8_lossy(identity.executable).into_owned();
-    let basename = || executable.rsplit('/').next().unwrap_or_default().to_owned();
-    let name = derive::main_threads_name(reader).unwrap_or_else(basename);
-    let started = match identity.start_ticks {
-        0 => Time(identity.created_realtime_ns),
-        ticks => proc::start_time(ticks),
-    };
-    About {
-        id,
-        pid,
-        ppid: Some(identity.parent).filter(|&parent| parent != 0),
-        uid: Some(identity.uid),
-        namespace_pid: Some(identity.pid),
-        state: State::Live,
-        command: if executable.is_empty() { "?".into() } else { executable.clone() },
-        name: if name.is_empty() { "?".into() } else { name },
-        executable: Some(executable).filter(|path| !path.is_empty()),
-        replaced_by: None,
-        cgroup: None,
-        children: Vec::new(),
-        unread: Vec::new(),
-        start_time: Some(started),
-        memory: Memory::default(),
     }
 }
 

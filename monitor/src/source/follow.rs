@@ -11,7 +11,7 @@
 mod last;
 mod namespaces;
 
-use super::attached;
+use super::about;
 use super::directory::{self, Entry};
 use super::proc::{Proc, parent};
 use super::segment::{Segment, open_object};
@@ -162,7 +162,7 @@ struct Here {
 impl Here {
     /// `describes`: with what is to be reported of it.
     fn find(pid: u32, describes: bool) -> Self {
-        let about = Proc::find(pid).filter(|_| describes).and_then(|proc| attached::about(&proc, State::Live));
+        let about = Proc::find(pid).filter(|_| describes).and_then(|proc| about::of_process(&proc, State::Live));
         let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         Self { pid, about, replaced_by: None, handle: handle.and_then(Result::ok) }
     }

@@ -1,5 +1,6 @@
 //! Where the figures come from: `/dev/shm` and `/proc`. Hands out [`crate::model`] types only.
 
+mod about;
 pub(crate) mod against;
 mod attached;
 mod cgroup;
@@ -208,9 +209,10 @@ impl Watcher {
         for entry in &entries {
             match self.attach_new(entry) {
                 Ok(()) => {}
-                Err(error @ Error::NotPermitted { .. }) => {
+                Err(Error::NotPermitted { .. }) => {
                     let owner = locks.get_or_insert_with(Locks::read).process_of(entry);
-                    processes.extend(owner.and_then(|proc| without_access(&proc, error)));
+                    let present = owner.and_then(|proc| Some((proc.present()?, proc)));
+                    processes.extend(present.map(|(present, proc)| about::closed(&proc, present, State::NoAccess)));
                 }
                 // It went away, or has just been made.
                 Err(error) if error.is_passing() => {}
@@ -261,14 +263,6 @@ impl Watcher {
             self.swept = Some(Instant::now());
             directory::sweep(&directory::entries().unwrap_or_default(), Time::now());
         }
-    }
-}
-
-/// A process whose segment may not be read.
-fn without_access(proc: &Proc, why: Error) -> Option<Process> {
-    match attached::closed(proc, proc.present()?, State::NoAccess, why) {
-        Found::Closed(process, _) => Some(*process),
-        Found::Attached(_) => None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Processes that have the library but no segment here: none at all, or one in a `/dev/shm` of their own.
 
 use super::Context;
-use super::attached::{Attached, Found, closed};
+use super::about;
+use super::attached::Attached;
 use super::proc::{Library, Proc, all_pids};
-use crate::error::Error;
 use crate::model::{Process, State};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,8 +14,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Finds them, now and then.
 #[derive(Default)]
 pub(crate) struct Unpublished {
-    /// With whether the segment has lost its name.
-    found: BTreeMap<u32, (Proc, bool)>,
+    found: BTreeMap<u32, Proc>,
     due: Option<Instant>,
 }
 
@@ -36,27 +35,22 @@ impl Unpublished {
             let unknown = all_pids().filter(|pid| !known.contains(pid) && *pid != std::process::id());
             self.found.clear();
             for proc in unknown.filter_map(Proc::find) {
-                let removed = match proc.library() {
-                    None | Some(Library::Absent) => continue,
-                    Some(library) => library == Library::Nameless,
-                };
+                if matches!(proc.library(), None | Some(Library::Absent)) {
+                    continue;
+                }
                 match Attached::inside(&proc, context) {
                     Some(attached) => unseen.attached.push(attached),
-                    None => drop(self.found.insert(proc.pid, (proc, removed))),
+                    None => drop(self.found.insert(proc.pid, proc)),
                 }
             }
             self.due = Some(Instant::now() + EVERY);
         }
-        self.found.retain(|pid, (proc, removed)| {
+        self.found.retain(|pid, proc| {
             let present = proc.present().filter(|_| !known.contains(pid));
-            let found = present.map(|present| {
-                closed(proc, present, State::Unpublished, Error::Unpublished { pid: *pid, removed: *removed })
-            });
-            if let Some(Found::Closed(process, _)) = found {
-                unseen.processes.push(*process);
-                return true;
-            }
-            false
+            let found = present.map(|present| about::closed(proc, present, State::Unpublished));
+            let is_there = found.is_some();
+            unseen.processes.extend(found);
+            is_there
         });
         unseen
     }

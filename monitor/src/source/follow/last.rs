@@ -3,8 +3,8 @@
 use super::{Member, Who};
 use crate::model::derive::{self, Detail, Look};
 use crate::model::{Identity, Process, State, Time};
-use crate::source::attached;
 use crate::source::segment::{Copies, Segment};
+use crate::source::{about, attached};
 use std::collections::BTreeMap;
 
 /// Where its process is from.
@@ -46,7 +46,7 @@ pub(super) fn state(who: Who, member: &Member) -> Option<Process> {
         None => Identity::Process { pid: who.pid, start_ticks: reader.identity().start_ticks },
         Some(_) => segment.id.identity(),
     };
-    let mut about = here.about.clone().unwrap_or_else(|| attached::about_from_segment(&reader, (id, who.pid)));
+    let mut about = here.about.clone().unwrap_or_else(|| about::of_segment(&reader, (id, who.pid)));
     about.state = match orphaned {
         false => State::Live,
         true if reader.globals().ended != 0 => State::Exited,
