@@ -2,6 +2,7 @@
 
 mod answers;
 mod any_keys;
+mod compared;
 pub(crate) mod everywhere;
 mod fixture;
 mod panics;
