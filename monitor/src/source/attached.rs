@@ -28,6 +28,9 @@ pub(crate) struct Attached {
     here: bool,
     /// Whether its process is of another PID namespace.
     elsewhere: bool,
+    life: Option<Life>,
+    /// When it was made, in nanoseconds of the time of day.
+    made: u64,
     proc: Option<Proc>,
     about: About,
     residency: Residency,
@@ -39,8 +42,26 @@ pub(crate) struct Attached {
     classes: Option<(Option<u64>, ClassHistory)>,
     /// The last look that found it alive.
     seen_alive: Option<Time>,
-    /// What has become of it, once its segment is nobody's: what was read since is final.
+    /// When its segment was found to be nobody's: what is read since is final.
+    orphaned: Option<Instant>,
+    /// The program that its process runs since then.
+    became: Option<String>,
+    /// What has become of it, once that is clear.
     past: Option<State>,
+}
+
+/// What the segments of one process have in common, whatever programs it has been: its PID namespace, its PID in there,
+/// and its start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life(u64, u32, u64);
+
+impl Life {
+    /// `None` where neither the segment nor its process, if that is known, tells.
+    fn of(identity: &Header<'_>, proc: Option<&Proc>) -> Option<Self> {
+        let start = Some(identity.start_ticks).filter(|&ticks| ticks != 0).or(proc.map(|proc| proc.start_ticks))?;
+        let is_known = identity.pid_namespace != 0 || proc.is_some();
+        is_known.then_some(Self(identity.pid_namespace, identity.pid, start))
+    }
 }
 
 /// What is found where a process is looked for.
@@ -65,7 +86,7 @@ impl Attached {
         for entry in entries.iter().filter(|entry| entry.pid == proc.namespace_pid) {
             match Self::at(entry, Proc::find(pid), context, Detail::Full) {
                 Ok(attached) if attached.proc.is_none() => {}
-                Ok(attached) if attached.segment.is_orphaned() => replaced = Some(attached),
+                Ok(attached) if attached.is_orphaned() => replaced = Some(attached),
                 Ok(attached) => return Ok(Found::Attached(Box::new(attached))),
                 // Processes of other namespaces have the same number.
                 Err(error) if refused.is_none() && Locks::read().may_be_of(entry, pid) => refused = Some(error),
@@ -92,15 +113,18 @@ impl Attached {
 
     /// Attaches to what a process of our PID namespace has left, by its PID and start.
     pub(crate) fn left_by(pid: u32, start_ticks: u64, context: &mut Context) -> Result<Found, Error> {
+        let mut last: Option<Self> = None;
         for entry in directory::entries()?.iter().filter(|entry| entry.pid == pid) {
-            let Ok(mut attached) = Self::at(entry, None, context, Detail::Full) else { continue };
+            let Ok(attached) = Self::at(entry, None, context, Detail::Full) else { continue };
             let (reader, _) = context.copies.readers(pid)?;
-            if reader.identity().start_ticks == start_ticks && !attached.elsewhere {
-                attached.about.id = Identity::Process { pid, start_ticks };
-                return Ok(Found::Attached(Box::new(attached)));
+            let is_its = reader.identity().start_ticks == start_ticks && !attached.elsewhere;
+            if is_its && last.as_ref().is_none_or(|last| attached.follows(last)) {
+                last = Some(attached);
             }
         }
-        Err(Error::NoSuchPid(pid))
+        let mut last = last.ok_or(Error::NoSuchPid(pid))?;
+        last.about.id = Identity::Process { pid, start_ticks };
+        Ok(Found::Attached(Box::new(last)))
     }
 
     /// Attaches to the segment of this name. It keeps `proc` only if the segment is that process's.
@@ -138,12 +162,16 @@ impl Attached {
         let proc = proc.filter(|proc| belongs(&identity, &segment, proc));
         let id = proc.as_ref().map_or(segment.id.identity(), Proc::identity);
         let elsewhere = is_elsewhere(&identity);
+        let (life, made) = (Life::of(&identity, proc.as_ref()), identity.created_realtime_ns);
+        let orphaned = segment.is_orphaned().then(Instant::now);
         let about = about::of_segment(&reader, (id, pid));
         Ok(Self {
             segment,
             name: entry.name.clone(),
             here: true,
             elsewhere,
+            life,
+            made,
             proc,
             about,
             residency: Residency::default(),
@@ -153,6 +181,8 @@ impl Attached {
             following: Following::new(context.rules),
             classes: None,
             seen_alive: None,
+            orphaned,
+            became: None,
             past: None,
         })
     }
@@ -203,9 +233,27 @@ impl Attached {
         self.elsewhere
     }
 
-    /// Whether its process has ended, or become another program.
+    /// What its segment has in common with others of its process.
+    pub(crate) fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Whether its process had ended, or become another program, when that was last asked.
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.segment.is_orphaned()
+        self.orphaned.is_some()
+    }
+
+    /// Asks whether that is so. What has published by then instead can be found after that.
+    pub(crate) fn notice_end(&mut self) -> bool {
+        self.orphaned = self.orphaned.or_else(|| self.segment.is_orphaned().then(Instant::now));
+        self.is_orphaned()
+    }
+
+    /// Whether this segment, of the same process, is of a later program than the other. Another user may have planted one
+    /// that only says so.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        let is_trusted = self.proc.is_some() && other.proc.is_some() || self.segment.owner == other.segment.owner;
+        is_trusted && (!self.is_orphaned(), self.made) > (!other.is_orphaned(), other.made)
     }
 
     /// Whether its heap was gone when it was last looked at.
@@ -213,17 +261,31 @@ impl Attached {
         self.past.is_some()
     }
 
+    /// Whether its process had ended when it was last looked at.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.past.is_some_and(State::is_dead)
+    }
+
     /// Takes over what is known of the same process before it replaced its program.
-    pub(crate) fn continues(&mut self, before: &mut Self, context: &mut Context) {
-        let known = std::mem::replace(&mut before.following, Following::new(context.rules));
+    pub(crate) fn continues(&mut self, before: Self) {
+        self.about.id = before.about.id;
+        if !before.is_known() {
+            return;
+        }
+        self.seen_alive = before.seen_alive;
+        let known = before.following;
         let name = self.proc.as_ref().and_then(Proc::present).map_or(self.about.name.clone(), |present| present.name);
         self.following = Following::after_exec(known, &before.about.name, &name, Time::now());
     }
 
-    /// Reads the process's present state; the last one where it has ended, however often asked.
+    /// Whether it has been looked at.
+    fn is_known(&self) -> bool {
+        self.seen_alive.is_some() || self.past.is_some()
+    }
+
+    /// Reads the process's present state; the last one where it has ended, however often asked. What has become of it since
+    /// [`Self::notice_end`] is left for the next time: it may have published something else.
     pub(crate) fn refresh(&mut self, context: &mut Context, detail: Detail) -> Result<Process, Error> {
-        // The order matters: what is read after the segment is known to be nobody's is final.
-        let orphaned = self.is_past() || self.segment.is_orphaned();
         let pid = self.pid();
         self.segment.read(pid, &mut context.copies)?;
         if detail == Detail::Full {
@@ -231,11 +293,11 @@ impl Attached {
         }
         let (reader, floor) = context.copies.readers(pid)?;
         let now = Time::now();
-        if orphaned && !self.past.is_some_and(State::is_dead) {
-            self.past = Some(self.fate(reader.globals().ended != 0));
+        if let Some(since) = self.orphaned.filter(|_| !self.is_dead()) {
+            self.past = self.fate(reader.globals().ended != 0, since);
         }
         self.about.state = self.past.unwrap_or(State::Live);
-        if self.past.is_none() {
+        if self.orphaned.is_none() {
             self.seen_alive = Some(now);
         }
         if let (Some(proc), None) = (&mut self.proc, self.past)
@@ -266,18 +328,23 @@ impl Attached {
         Ok(process)
     }
 
-    /// What has become of the process, now that its segment is nobody's.
-    fn fate(&mut self, orderly: bool) -> State {
+    /// What has become of the process, now that its segment is nobody's; `None` as long as that is not clear.
+    fn fate(&mut self, orderly: bool, since: Instant) -> Option<State> {
+        // From its exec until it publishes, a program with the library looks like one without.
+        const UNTIL_PUBLISHED: Duration = Duration::from_millis(500);
         // The process has memory, but not this segment's: it has become another program.
         let running = self.proc.as_ref().and_then(Proc::running).filter(|_| !orderly);
-        match running {
-            Some(name) => {
-                self.about.replaced_by = Some(name);
-                State::Replaced
-            }
-            None if orderly || self.about.replaced_by.is_some() => State::Exited,
-            None => State::Crashed,
+        let lives = running.is_some();
+        self.became = running.or(self.became.take());
+        if lives && self.seen_alive.is_some() && self.past.is_none() && since.elapsed() < UNTIL_PUBLISHED {
+            return None;
         }
+        self.about.replaced_by.clone_from(&self.became);
+        Some(match self.became {
+            Some(_) if lives => State::Replaced,
+            None if !orderly => State::Crashed,
+            _ => State::Exited,
+        })
     }
 
     /// Reads the minutes of the classes where another minute has begun: they are many bytes.

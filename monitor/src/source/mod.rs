@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::model::derive::Detail;
 use crate::model::diagnosis::rules::Rules;
 use crate::model::{Identity, Process, Snapshot, State, Time};
-use attached::{Attached, Found};
+use attached::{Attached, Found, Life};
 use directory::Entry;
 use locks::Locks;
 use proc::Proc;
@@ -154,30 +154,18 @@ impl Watcher {
     fn look_closely(&mut self, id: Identity) -> Result<Seen, Error> {
         let known = self.object_of(id);
         self.context.among = 1;
-        let mut process = match known.and_then(|object| self.attached.get_mut(&object)) {
-            Some(attached) => Some(attached.refresh(&mut self.context, Detail::Full)?),
-            None => None,
-        };
         // It may have become another program, with another segment.
-        if process.as_ref().is_none_or(|process| process.state.is_past()) {
+        if known.and_then(|object| self.attached.get_mut(&object)).is_none_or(Attached::notice_end) {
             match self.find_again(id, known.is_some()) {
-                Ok(Found::Attached(mut attached)) if Some(attached.id()) != known => {
-                    if let Some(before) = known.and_then(|object| self.attached.get_mut(&object)) {
-                        attached.continues(before, &mut self.context);
-                    }
-                    let fresh = attached.refresh(&mut self.context, Detail::Full)?;
-                    if process.is_none() || !fresh.state.is_past() {
-                        known.map(|object| self.attached.remove(&object));
-                        self.attached.insert(attached.id(), *attached);
-                        process = Some(fresh);
-                    }
-                }
+                Ok(Found::Attached(attached)) => self.go_on_with(known, *attached),
                 Ok(Found::Closed(process, why)) if known.is_none() => return Ok((*process, Some(why))),
                 Err(error) if known.is_none() => return Err(error),
                 _ => {}
             }
         }
-        let process = process.ok_or(Error::Removed)?;
+        let object = self.object_of(id).ok_or(Error::Removed)?;
+        let attached = self.attached.get_mut(&object).ok_or(Error::Removed)?;
+        let process = attached.refresh(&mut self.context, Detail::Full)?;
         let pid = process.pid;
         let problem = match (process.state, &process.replaced_by) {
             (State::Replaced, Some(name)) => Some(Error::Replaced { pid, name: name.clone() }),
@@ -186,22 +174,66 @@ impl Watcher {
         Ok((process, problem))
     }
 
+    fn notice_ends(&mut self) {
+        for attached in self.attached.values_mut() {
+            attached.notice_end();
+        }
+    }
+
+    /// Follows a process by this segment from now on, if it is of a later program than the one known.
+    fn go_on_with(&mut self, known: Option<ObjectId>, mut attached: Attached) {
+        let before = known.and_then(|object| self.attached.get(&object));
+        if before.is_some_and(|before| attached.id() == before.id() || !attached.follows(before)) {
+            return;
+        }
+        if let Some(before) = known.and_then(|object| self.attached.remove(&object)) {
+            attached.continues(before);
+        }
+        self.attached.insert(attached.id(), attached);
+    }
+
+    /// Of several segments of one process only that of its last program is followed on.
+    fn leave_the_last_of_each(&mut self) {
+        let mut last: BTreeMap<Life, ObjectId> = BTreeMap::new();
+        let lives = self.attached.values().filter_map(|attached| Some((attached.life()?, attached.id())));
+        for (life, object) in lives.collect::<Vec<_>>() {
+            let Some(other) = last.insert(life, object) else { continue };
+            let (Some(one), Some(two)) = (self.attached.get(&object), self.attached.get(&other)) else { continue };
+            let (before, after) = match (one.follows(two), two.follows(one)) {
+                (true, _) => (other, object),
+                (_, true) => (object, other),
+                _ => continue,
+            };
+            if let Some(attached) = self.attached.remove(&after) {
+                self.go_on_with(Some(before), attached);
+            }
+            last.insert(life, after);
+        }
+    }
+
     /// The segment that is attached for a process; while an exec is under way there may be two.
     fn object_of(&self, id: Identity) -> Option<ObjectId> {
         let own = || self.attached.values().filter(|attached| attached.identity() == id);
         own().find(|attached| !attached.is_past()).or(own().next()).map(Attached::id)
     }
 
+    fn is_dead(&self, id: Identity) -> bool {
+        self.object_of(id).and_then(|object| self.attached.get(&object)).is_some_and(Attached::is_dead)
+    }
+
     fn find_again(&mut self, id: Identity, is_known: bool) -> Result<Found, Error> {
         let Identity::Process { pid, start_ticks } = id else { return Err(Error::Removed) };
         match Proc::find(pid).filter(|proc| proc.identity() == id) {
             Some(proc) => Attached::open(&proc, &mut self.context),
-            None if is_known => Err(Error::NoSuchPid(pid)),
+            // What is known to have ended has left nothing new.
+            None if is_known && self.is_dead(id) => Err(Error::NoSuchPid(pid)),
             None => Attached::left_by(pid, start_ticks, &mut self.context),
         }
     }
 
     fn look_at_all(&mut self) -> Result<(Vec<Process>, Vec<Error>), Error> {
+        // Before what they may have published since is listed.
+        self.notice_ends();
         let entries = directory::entries()?;
         let mut processes = Vec::new();
         let mut problems = Vec::new();
@@ -219,6 +251,7 @@ impl Watcher {
                 Err(error) => problems.push(error),
             }
         }
+        self.leave_the_last_of_each();
         let mut gone = Vec::new();
         self.context.among = self.attached.len().max(1);
         for (&id, attached) in &mut self.attached {
@@ -226,8 +259,8 @@ impl Watcher {
                 Ok(process) => processes.push(process),
                 Err(error) => problems.push(error),
             }
-            // The name may be another's by now, such as that of the program that it has become.
-            if attached.is_past() && !attached.is_named() {
+            // The name may be another's by now.
+            if attached.is_dead() && !attached.is_named() {
                 gone.push(id);
             }
         }

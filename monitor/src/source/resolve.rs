@@ -44,6 +44,7 @@ impl Watcher {
     /// The one segment that is listed under this PID; if only `foreign` ones count, of the dead of other PID namespaces.
     fn left_under(&mut self, pid: u32, foreign: bool) -> Result<Identity, Error> {
         let mut refused = Error::NoSuchPid(pid);
+        self.notice_ends();
         for entry in directory::entries()?.iter().filter(|entry| entry.pid == pid) {
             if segment::id_of(&entry.name).is_some_and(|id| self.attached.contains_key(&id)) {
                 continue;
@@ -54,6 +55,7 @@ impl Watcher {
                 Err(error) => refused = error,
             }
         }
+        self.leave_the_last_of_each();
         // An earlier process here that had the number of a living one is not meant.
         let may_be_meant = |attached: &Attached| !foreign || attached.is_elsewhere() && attached.is_orphaned();
         let listed = |attached: &&Attached| attached.pid() == pid && may_be_meant(attached);

@@ -1,6 +1,7 @@
 //! Segments of made-up processes in the real `/dev/shm`, under PIDs that no kernel gives.
 
 mod mutated;
+mod replaced;
 
 use super::*;
 use crate::model::fake::Fake;
@@ -313,80 +314,4 @@ fn of_many_dead_the_newest_sixteen_stay() {
     directory::sweep(&entries, Time::now());
     let there: Vec<bool> = dead.iter().map(|published| std::fs::exists(&published.path).unwrap()).collect();
     assert_eq!(there, [[false; 4].as_slice(), &[true; 16]].concat());
-}
-
-/// A living child without the library, and the segment that it left behind at an `exec`.
-fn replaced(start_ticks: impl FnOnce(u64) -> u64) -> (std::process::Child, Published) {
-    let mut command = std::process::Command::new("cat");
-    let child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let began = start_ticks(Proc::find(child.id()).unwrap().start_ticks);
-    let published = Published::called(child.id(), 0, |fake| fake.word(offset_of!(Header, start_ticks), began));
-    published.dies();
-    (child, published)
-}
-
-#[test]
-fn a_process_that_lives_on_as_another_program_is_not_dead() {
-    let (mut child, published) = replaced(|ticks| ticks);
-    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(child.id())]));
-    let look = watcher.look().unwrap();
-    assert_eq!(exit_codes(&look), [4]);
-    let process = &look.snapshot.processes[0];
-    assert_eq!((process.state, process.replaced_by.as_deref()), (State::Replaced, Some("cat")));
-    // Where it was watched, its end is known to be no crash of what it was.
-    drop(child.stdin.take());
-    child.wait().unwrap();
-    let look = watcher.look().unwrap();
-    let process = &look.snapshot.processes[0];
-    assert_eq!((process.state, process.replaced_by.as_deref()), (State::Exited, Some("cat")));
-    assert_eq!(exit_codes(&look), [7]);
-    assert_eq!(published.look().snapshot.processes[0].state, State::Crashed, "from the segment alone nobody can tell");
-}
-
-#[test]
-fn a_replaced_process_is_followed_without_its_name_and_into_its_next_program() {
-    let (mut child, before) = replaced(|ticks| ticks);
-    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(child.id())]));
-    let mut seen = || {
-        let look = watcher.look().unwrap();
-        let states = look.snapshot.processes.iter().map(|process| process.state);
-        (states.collect::<Vec<_>>(), exit_codes(&look))
-    };
-    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
-    std::fs::remove_file(&before.path).unwrap();
-    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
-    let began = Proc::find(child.id()).unwrap().start_ticks;
-    let after = Published::called(child.id(), 0, |fake| fake.word(offset_of!(Header, start_ticks), began));
-    assert_eq!(seen(), (vec![State::Live], vec![]));
-    after.dies();
-    assert_eq!(seen(), (vec![State::Replaced], vec![4]));
-    drop(child.stdin.take());
-    child.wait().unwrap();
-    assert_eq!(seen(), (vec![State::Exited], vec![7]));
-}
-
-#[test]
-fn a_left_over_of_an_earlier_process_is_not_the_living_ones_with_that_pid() {
-    for began in [|ticks| ticks - 1, |_| 0] {
-        let (mut child, published) = replaced(began);
-        let look = published.look();
-        assert!(look.snapshot.processes.is_empty(), "{look:?}");
-        assert_eq!(exit_codes(&look), [4]);
-        drop(child.stdin.take());
-        child.wait().unwrap();
-    }
-}
-
-#[test]
-fn a_process_that_published_anew_after_an_exec_is_one_in_the_list() {
-    let before = Published::new(|_| {});
-    let mut watcher = Watcher::new(Selection::All);
-    watcher.look().unwrap();
-    before.dies();
-    std::fs::remove_file(&before.path).unwrap();
-    let after = Published::called(before.pid, 0, |_| {});
-    watcher.look().unwrap();
-    let look = watcher.look().unwrap();
-    let states = look.snapshot.processes.iter().filter(|process| process.pid == after.pid).map(|process| process.state);
-    assert_eq!(states.collect::<Vec<_>>(), [State::Live]);
 }
