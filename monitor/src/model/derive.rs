@@ -125,6 +125,7 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
     let clock = Clock::of(reader);
     let totals = totals(reader, floor, &lines, &rows, &about.memory);
     let end = about.state.is_past().then(|| end(reader, look.seen_alive));
+    let present_time = look.now;
     let look = &Look { now: end.unwrap_or(look.now), ..*look };
     let present = Point::of(&totals, look.now);
     let (history, slots) = history(reader, look.now, present);
@@ -145,7 +146,8 @@ pub(crate) fn with_segment(reader: &Reader<'_>, floor: &Reader<'_>, about: About
         history: Some(history),
         totals,
         end,
-        ..without_segment(about, look.now)
+        // A process lives on without its heap.
+        ..without_segment(about, present_time)
     }
 }
 

@@ -153,3 +153,9 @@ fn threads_that_came_and_went_to_the_end_are_not_forgotten_with_it() {
         assert_eq!(dead.threads.unwrap().ends_per_second, None, "it is dead");
     }
 }
+
+#[test]
+fn a_process_without_its_heap_grows_older_all_the_same() {
+    let at = |seconds| busy().process_seen(about(State::Replaced), Some(12), seconds).uptime_seconds;
+    assert_eq!([20, 3600].map(at), [Some(20.0), Some(3600.0)]);
+}
