@@ -28,6 +28,6 @@ pub mod visible;
 
 pub use artefacts::{library, program, statsmon};
 pub use process::{Finished, Run, Running};
-pub use require::{find, long_run, missing, missing_guards, missing_privilege};
+pub use require::{LAST_PID, find, long_run, missing, missing_guards, missing_last_pid, missing_privilege};
 pub use snapshot::{Figures, Snapshot, snapshot};
 pub use visible::visible;

@@ -1,6 +1,6 @@
 //! Tools and rights a test needs. Without them it says that it was skipped; where `CI` is set that is a failure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `true`, after saying so, if one of `tools` is not on the `PATH`: the test has nothing to do then.
@@ -40,6 +40,15 @@ pub fn missing_guards() -> bool {
     };
     !has_them && skipped("needs a kernel with MADV_GUARD_INSTALL")
 }
+
+/// `true`, after saying so, if the kernel cannot be told which PID to give next.
+#[must_use]
+pub fn missing_last_pid() -> bool {
+    !Path::new(LAST_PID).exists() && skipped("needs a kernel with CONFIG_CHECKPOINT_RESTORE")
+}
+
+/// The last PID that was given in the writer's PID namespace.
+pub const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
 /// Where `tool` lies.
 pub fn find(tool: &str) -> Option<PathBuf> {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
 use tests::sandbox::{Sandbox, Shm, objects_of};
 use tests::terminal::Terminal;
-use tests::{Finished, Run, Running, library, missing, missing_privilege, program, statsmon};
+use tests::{
+    Finished, LAST_PID, Run, Running, library, missing, missing_last_pid, missing_privilege, program, statsmon,
+};
 
 /// A shell with a `/dev/shm` of its own, and copies of `sleep` with names of their own.
 struct Shared {
@@ -312,4 +314,54 @@ fn a_watched_programs_descendants_in_other_pid_namespaces_leave_nothing() {
     terminal.keys(&["q"]);
     terminal.wait("the end", |screen| screen.contains("code=0"));
     assert_eq!(objects_of(shell), [""; 0]);
+}
+
+#[test]
+fn a_report_leaves_out_a_stranger_that_has_the_pid_of_one_that_has_ended() {
+    if missing_privilege() || missing(&["unshare", "mkfifo"]) || missing_last_pid() {
+        return;
+    }
+    let folder = Folder::new();
+    // The kernel counts starts in ticks of some ms: the stranger's is a later one.
+    let script = format!(
+        "cd {}; mkfifo ended go; began='cut -d\" \" -f22'; \
+         \"$0\" run --report -- \
+         sh -c 'sh -c \"env true; cat /proc/\\$\\$/stat > stat; echo \\$\\$ > pid\"; echo > ended; read -r line < go' \
+         2> report & \
+         read -r line < ended; read -r pid < pid; \
+         until [ $(eval $began /proc/self/stat) -gt $(eval $began stat) ]; do :; done; \
+         echo $((pid - 1)) > {LAST_PID}; \
+         LD_PRELOAD={} sleep 600 & [ $! = $pid ] && echo reused; \
+         until \"$0\" --once $pid > shown; do :; done; echo > go; wait %1; kill $pid",
+        folder.path().display(),
+        library().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]).arg(statsmon());
+    let finished = command.with_shm(Shm::Private).finish().success();
+    assert_eq!(finished.out(), "reused\n", "{finished:?}");
+    let report = std::fs::read_to_string(folder.path().join("report")).unwrap();
+    assert!(report.contains("sh -c env true") && !report.contains("sleep 600"), "{report}");
+}
+
+#[test]
+fn a_report_in_a_container_does_not_miss_what_is_none_of_its_own() {
+    if missing_privilege() || missing(&["unshare", "mkfifo"]) {
+        return;
+    }
+    let mut shared = Shared::new(&["stranger"]);
+    let folder = shared.folder.path().display().to_string();
+    shared.shell.send(format!("mkfifo {folder}/go\n").as_bytes());
+    shared.begin(&format!(
+        "(unshare --pid --fork --kill-child --mount-proc {} run --report -- \
+         sh -c 'echo begun; read -r line < {folder}/go' 2> {folder}/report; echo reported)",
+        statsmon().display()
+    ));
+    assert_eq!(shared.shell.line(), "begun");
+    shared.begin(&shared.command("stranger"));
+    shared.awaited("stranger", "live");
+    std::fs::write(format!("{folder}/go"), "\n").unwrap();
+    assert_eq!(shared.shell.line(), "reported");
+    let report = std::fs::read_to_string(format!("{folder}/report")).unwrap();
+    assert!(report.contains("misuse") && !report.contains("came and went"), "{report}");
 }

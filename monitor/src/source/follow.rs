@@ -13,7 +13,7 @@ mod namespaces;
 
 use super::about;
 use super::directory::{self, Entry};
-use super::proc::{Proc, parent};
+use super::proc::{Origin, Proc, origin};
 use super::segment::{Segment, open_object};
 use crate::error::Error;
 use crate::model::derive::About;
@@ -77,7 +77,8 @@ impl Follower {
         let thread = std::thread::spawn(move || {
             // Whoever may be faster is: a shell's `:` lives for less than a millisecond.
             let _ = setpriority_process(None, FAST);
-            let mut family = Family { task, root, known: BTreeSet::from([root]), ..Family::default() };
+            let mut family = Family { task, root, ..Family::default() };
+            family.know(root);
             while family.wait(&events, &stopped) {
                 family.welcome(&events);
                 family.take_in();
@@ -102,8 +103,8 @@ impl Follower {
 struct Family {
     task: Task,
     root: u32,
-    /// PIDs here of all that ever belonged to it.
-    known: BTreeSet<u32>,
+    /// PIDs here and starts of all that ever belonged to it: PIDs are used again.
+    known: BTreeSet<(u32, u64)>,
     /// PID namespaces that are its own.
     namespaces: BTreeSet<u64>,
     /// PID namespaces that are others'.
@@ -128,6 +129,7 @@ struct Who {
     namespace: Option<u64>,
     /// PID in there.
     pid: u32,
+    start_ticks: u64,
 }
 
 /// A segment that has appeared. What bears its number here is noted at once, and is its process if the header turns out
@@ -136,7 +138,8 @@ struct Coming {
     entry: Entry,
     segment: Segment,
     since: Instant,
-    parent: Option<u32>,
+    /// Of what bears its number here.
+    origin: Option<Origin>,
     here: Option<Here>,
 }
 
@@ -200,16 +203,17 @@ impl Family {
                 self.notice_exec(&entry);
                 closed.push(entry);
             } else {
-                opened.push((open_object(&entry.name).ok(), parent(entry.pid), entry));
+                opened.push((open_object(&entry.name).ok(), origin(entry.pid), entry));
             }
         }
-        for (file, parent, entry) in opened {
-            let here = self.descends(entry.pid, parent);
+        for (file, origin, entry) in opened {
+            let here = self.descends(entry.pid, origin);
             match (file.and_then(|file| Segment::from_file(file).ok()), here) {
                 (Some(segment), here) => {
                     let here = here.filter(|&here| here).map(|_| self.find(entry.pid));
-                    self.known.extend(here.as_ref().map(|_| entry.pid));
-                    self.coming.push(Coming { entry, segment, since: Instant::now(), parent, here });
+                    let start = origin.filter(|_| here.is_some()).map(|origin| origin.start_ticks);
+                    self.known.extend(start.map(|start| (entry.pid, start)));
+                    self.coming.push(Coming { entry, segment, since: Instant::now(), origin, here });
                 }
                 (None, Some(false)) => {}
                 (None, _) => self.missed += 1,
@@ -236,42 +240,56 @@ impl Family {
             let header = Header::read(&coming.segment);
             match header {
                 None if coming.since.elapsed() < PATIENCE => self.coming.push(coming),
-                Some(Header { namespace: Some(namespace), .. }) => self.take_in_elsewhere(coming, namespace),
-                _ => self.take_in_here(coming, header.and_then(|header| header.parent)),
+                Some(Header { namespace: Some(namespace), origin }) => {
+                    self.take_in_elsewhere(coming, namespace, origin);
+                }
+                _ => self.take_in_here(coming, header.and_then(|header| header.origin)),
             }
         }
     }
 
-    fn take_in_here(&mut self, coming: Coming, its_parent: Option<u32>) {
-        let Coming { entry, segment, parent, here, .. } = coming;
-        let who = Who { namespace: None, pid: entry.pid };
-        let parent = parent.or(its_parent);
-        match self.descends(entry.pid, parent) {
+    fn take_in_here(&mut self, coming: Coming, in_header: Option<Origin>) {
+        let Coming { entry, segment, origin, here, .. } = coming;
+        let origin = origin.or(in_header);
+        let start_ticks = origin.map_or(0, |origin| origin.start_ticks);
+        let who = Who { namespace: None, pid: entry.pid, start_ticks };
+        match self.descends(entry.pid, origin) {
             Some(true) => {
-                self.known.insert(entry.pid);
+                self.known.insert((entry.pid, start_ticks));
                 let here = here.unwrap_or_else(|| self.find(entry.pid));
-                self.adopt(who, Member { entry, is_child: parent == Some(self.root), segment, here });
+                let is_child = origin.is_some_and(|origin| origin.parent == self.root);
+                self.adopt(who, Member { entry, is_child, segment, here });
             }
             Some(false) => {}
             None => self.missed += 1,
         }
     }
 
+    /// Takes note of a process here as one of the family.
+    fn know(&mut self, pid: u32) {
+        self.known.extend(origin(pid).map(|origin| (pid, origin.start_ticks)));
+    }
+
+    /// Whether this process, where its start is known, or else any of its PID, has been found to be of the family.
+    fn is_known(&self, pid: u32, origin: Option<Origin>) -> bool {
+        let started = origin.filter(|origin| origin.start_ticks != 0);
+        let (from, to) = started.map_or((0, u64::MAX), |origin| (origin.start_ticks, origin.start_ticks));
+        self.known.range((pid, from)..=(pid, to)).next().is_some()
+    }
+
     /// Whether a process is of the family; `None` where it has ended too soon to tell.
-    fn descends(&self, pid: u32, its_parent: Option<u32>) -> Option<bool> {
+    fn descends(&self, pid: u32, its_origin: Option<Origin>) -> Option<bool> {
         const DEEPEST: usize = 64;
-        if self.known.contains(&pid) {
-            return Some(true);
-        }
-        let mut ancestor = its_parent?;
+        let (mut pid, mut known_of_it) = (pid, its_origin);
         for _ in 0..DEEPEST {
-            if self.known.contains(&ancestor) {
+            if self.is_known(pid, known_of_it) {
                 return Some(true);
             }
-            if ancestor <= 1 {
+            if pid <= 1 {
                 return Some(false);
             }
-            ancestor = parent(ancestor)?;
+            pid = known_of_it?.parent;
+            known_of_it = origin(pid);
         }
         Some(false)
     }
@@ -279,11 +297,10 @@ impl Family {
     fn adopt(&mut self, who: Who, mut member: Member) {
         // A name may be taken over between its first event and our look: then both events lead to the second object.
         let inode = member.segment.id.inode;
-        if self.seen.insert(who, inode) == Some(inode) {
-            return;
-        }
-        if self.task == Task::Report && !self.order.contains(&who) {
-            self.order.push(who);
+        match self.seen.insert(who, inode) {
+            Some(last) if last == inode => return,
+            None if self.task == Task::Report => self.order.push(who),
+            _ => {}
         }
         // It may have done so before it was known whose it is.
         member.notice_exec();

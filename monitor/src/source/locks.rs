@@ -28,6 +28,11 @@ impl Locks {
         Self(all)
     }
 
+    /// Whether the system tells.
+    pub(crate) fn are_told(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// PID here of the process that holds an object's lock.
     pub(crate) fn holder(&self, object: ObjectId) -> Option<u32> {
         self.0.as_ref()?.get(&object).copied()

@@ -205,14 +205,23 @@ impl Proc {
     }
 }
 
-/// Parent of a process, a zombie included.
-pub(crate) fn parent(pid: u32) -> Option<u32> {
-    u32::try_from(stat(pid)?.ppid).ok()
+/// Whose child a process is, and when it started.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) parent: u32,
+    /// In clock ticks since boot.
+    pub(crate) start_ticks: u64,
+}
+
+/// The origin of a process, a zombie included.
+pub(crate) fn origin(pid: u32) -> Option<Origin> {
+    let stat = stat(pid)?;
+    Some(Origin { parent: u32::try_from(stat.ppid).ok()?, start_ticks: stat.starttime })
 }
 
 /// Identity of a process, a zombie included.
 pub(crate) fn identity(pid: u32) -> Option<Identity> {
-    Some(Identity::Process { pid, start_ticks: stat(pid)?.starttime })
+    origin(pid).map(|origin| Identity::Process { pid, start_ticks: origin.start_ticks })
 }
 
 fn stat(pid: u32) -> Option<Stat> {

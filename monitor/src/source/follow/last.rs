@@ -3,6 +3,7 @@
 use super::{Member, Who};
 use crate::model::derive::{self, Detail, Look};
 use crate::model::{Identity, Process, State, Time};
+use crate::source::proc::Origin;
 use crate::source::segment::{Copies, Segment};
 use crate::source::{about, attached};
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 pub(super) struct Header {
     /// Its PID namespace, if that is not ours.
     pub(super) namespace: Option<u64>,
-    /// Its parent in there.
-    pub(super) parent: Option<u32>,
+    /// Its parent in there, and its start.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Header {
@@ -24,7 +25,8 @@ impl Header {
         let identity = reader.identity();
         Some(Self {
             namespace: Some(identity.pid_namespace).filter(|_| attached::is_elsewhere(&identity)),
-            parent: Some(identity.parent).filter(|&parent| parent != 0),
+            origin: Some(Origin { parent: identity.parent, start_ticks: identity.start_ticks })
+                .filter(|origin| origin.parent != 0),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Coming, Family, Here, Member, Who, last};
 use crate::source::locks::Locks;
-use crate::source::proc::{all_pids, own_pid_namespace, parent, pid_namespaces};
+use crate::source::proc::{Origin, all_pids, origin, own_pid_namespace, pid_namespaces};
 
 impl Family {
     /// Notes the PID namespaces that members have made, as long as these live: what appears now may be of one.
@@ -16,14 +16,18 @@ impl Family {
         self.namespaces.extend(made.filter(|&namespace| Some(namespace) != own_pid_namespace()));
     }
 
-    pub(super) fn take_in_elsewhere(&mut self, coming: Coming, namespace: u64) {
+    pub(super) fn take_in_elsewhere(&mut self, coming: Coming, namespace: u64, in_header: Option<Origin>) {
         let Coming { entry, segment, .. } = coming;
-        let pid = Locks::read().holder(segment.id);
-        match self.is_ours(namespace, pid) {
+        let locks = Locks::read();
+        let pid = locks.holder(segment.id);
+        // Whoever descends from a process here has a PID here.
+        let is_out_of_sight = pid.is_none() && locks.are_told() && !segment.is_orphaned();
+        match self.is_ours(namespace, pid).or(is_out_of_sight.then_some(false)) {
             Some(true) => {
-                self.known.extend(pid);
+                pid.into_iter().for_each(|pid| self.know(pid));
                 let here = pid.map_or_else(Here::default, |pid| self.find(pid));
-                let who = Who { namespace: Some(namespace), pid: entry.pid };
+                let start_ticks = in_header.map_or(0, |origin| origin.start_ticks);
+                let who = Who { namespace: Some(namespace), pid: entry.pid, start_ticks };
                 self.adopt(who, Member { entry, is_child: false, segment, here });
             }
             Some(false) => {}
@@ -47,7 +51,7 @@ impl Family {
             return Some(false);
         }
         let within = within.or_else(|| all_pids().find(|&pid| pid_namespaces(pid).contains(&Some(namespace))))?;
-        let ours = self.descends(within, parent(within))?;
+        let ours = self.descends(within, origin(within))?;
         if ours {
             self.namespaces.insert(namespace)
         } else {
