@@ -56,9 +56,11 @@ impl Baseline {
         }
     }
 
-    /// The rows at the earliest look that has them.
-    fn rows(&self) -> Option<(Time, &Rows)> {
-        self.looks.iter().find_map(|look| Some((look.time, look.rows.as_ref()?)))
+    /// The rows at the last look before `time` that has them, else at the earliest.
+    fn rows(&self, time: Time) -> Option<(Time, &Rows)> {
+        let mut looks = self.looks.iter().filter_map(|look| Some((look.time, look.rows.as_ref()?)));
+        let earliest = looks.next()?;
+        Some(looks.take_while(|look| look.0 <= time).last().unwrap_or(earliest))
     }
 
     /// The last look before `time`.
@@ -111,8 +113,8 @@ pub(super) fn fewest(mut parts: Vec<(Line, u64)>) -> Vec<ClassShare> {
 pub(super) enum Over {
     /// Since the start: what is there now may be old.
     All,
-    /// Since the earliest look that is known: what goes on now.
-    Watched,
+    /// Since this time, or the earliest look that is known: what goes on now.
+    Since(Time),
 }
 
 /// Who allocated blocks of these sizes: the largest shares. What a row's earlier threads may have allocated is not the
@@ -120,7 +122,10 @@ pub(super) enum Over {
 pub(super) fn threads(case: &Case<'_>, classes: &[ClassShare], over: Over) -> Vec<ThreadShare> {
     let rows = case.process.threads.as_ref().map(|threads| threads.rows.as_slice()).unwrap_or_default();
     // A minute's worth of looks says more than all that ever was; a moment's says nothing.
-    let baseline = case.evidence.baseline.rows().filter(|_| over == Over::Watched);
+    let baseline = match over {
+        Over::All => None,
+        Over::Since(time) => case.evidence.baseline.rows(time),
+    };
     let baseline = baseline.filter(|(time, _)| case.now().seconds_since(*time) >= case.evidence.rules.minute);
     let mut whole = 0u64;
     let mut ended = Part::default();

@@ -158,7 +158,7 @@ pub(super) fn churn(case: &Case<'_>) -> Option<Finding> {
     let classes = case.process.size_classes.iter().flatten();
     let turnover = classes.map(|class| (Line::class(class.block_size), class.cumulative_requested_bytes));
     let blamed = blame::fewest(turnover.collect());
-    let threads = blame::threads(case, &blamed, Over::Watched);
+    let threads = blame::threads(case, &blamed, Over::Since(Time(0)));
     Some(Finding {
         kind: Kind::Churn,
         since: None,

@@ -48,7 +48,7 @@ fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {
     // The growth is counted from the floor of the first stretch.
     let change = blame::change_by_line(case, ago(rise.seconds * (1.0 - 1.0 / STRETCHES as f64)));
     let classes = blame::fewest(change);
-    let threads = blame::threads(case, &classes, blame::Over::Watched);
+    let threads = blame::threads(case, &classes, blame::Over::Since(since));
     Finding {
         kind,
         since: Some(since),

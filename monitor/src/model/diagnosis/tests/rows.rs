@@ -87,6 +87,24 @@ fn of_a_thread_that_was_seen_before_the_difference_is_its_own() {
 }
 
 #[test]
+fn what_was_allocated_before_the_growth_began_is_not_to_blame_for_it() {
+    let at = |minute: u64, loaded: u64| {
+        let leaked = minute.saturating_sub(15) * 60 * MIB;
+        let mut process = with_bytes(thread("leaker", 1, leaked, &[(1024, leaked)]), loaded + leaked);
+        let history = grown(minute * MINUTES, |second| mib(1000.0 + (second - 900.0).max(0.0)));
+        (process.history, process.totals) = (history.history, history.totals);
+        let loader = Thread { row: 0, ..thread("loader", 1, loaded, &[(1024, loaded)]) };
+        process.threads.as_mut().unwrap().rows.push(loader);
+        process
+    };
+    let mut baseline = Baseline::default();
+    for (minute, loaded) in [(1, MIB), (14, 1000 * MIB), (18, 1000 * MIB)] {
+        baseline.take(&at(minute, loaded), CREATED.plus_seconds(minute * MINUTES), Detail::Full);
+    }
+    assert_eq!(blamed(&at(20, 1000 * MIB), &baseline), [named("leaker", 100, 100)]);
+}
+
+#[test]
 fn a_look_without_sizes_is_no_baseline() {
     let before = thread("worker", 7, 30 * MIB, &[]);
     let worker = leaking(thread("worker", 7, 30 * MIB, &[(1024, 110 * MIB)]));
