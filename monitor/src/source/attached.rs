@@ -163,7 +163,10 @@ impl Attached {
         let id = proc.as_ref().map_or(segment.id.identity(), Proc::identity);
         let elsewhere = is_elsewhere(&identity);
         let (life, made) = (Life::of(&identity, proc.as_ref()), identity.created_realtime_ns);
-        let orphaned = segment.is_orphaned().then(Instant::now);
+        // Its start is told where it was seen in a `/proc`: then it has a PID here for as long as it lives.
+        let is_here = identity.start_ticks != 0 && identity.pid_namespace != 0 && !elsewhere;
+        let has_ended = segment.is_orphaned() || proc.is_none() && is_here && proc::is_gone(identity.pid);
+        let orphaned = has_ended.then(Instant::now);
         let about = about::of_segment(&reader, (id, pid));
         Ok(Self {
             segment,
@@ -314,6 +317,11 @@ impl Attached {
                 self.about.children.clone_from(&self.tasks.children);
             }
             self.about.unread = about::unread(&self.about, proc);
+        } else if let (Some(proc), None) = (&self.proc, self.orphaned)
+            && proc::is_gone(proc.pid)
+        {
+            // A child that was forked past libc has inherited the lock.
+            self.orphaned = Some(Instant::now());
         }
         let earlier = self.earlier.make_contiguous();
         let class_history = self.classes.as_ref().map(|(_, classes)| classes).filter(|_| detail == Detail::Full);

@@ -228,6 +228,15 @@ fn stat(pid: u32) -> Option<Stat> {
     Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()
 }
 
+/// Whether no process here has this PID, or one that has ended; false where that may not be known.
+pub(crate) fn is_gone(pid: u32) -> bool {
+    match i32::try_from(pid).map(Process::new) {
+        Ok(Ok(process)) => process.stat().is_ok_and(|stat| has_ended(&stat)),
+        Ok(Err(ProcError::NotFound(_))) => stat(std::process::id()).is_some(),
+        _ => false,
+    }
+}
+
 /// All PIDs here.
 pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -3,7 +3,7 @@
 use super::{Member, Who};
 use crate::model::derive::{self, Detail, Look};
 use crate::model::{Identity, Process, State, Time};
-use crate::source::proc::Origin;
+use crate::source::proc::{self, Origin};
 use crate::source::segment::{Copies, Segment};
 use crate::source::{about, attached};
 use std::collections::BTreeMap;
@@ -40,7 +40,8 @@ pub(super) fn has_ended(segment: &Segment) -> bool {
 /// The last state of a process; `None` where its segment was never completed.
 pub(super) fn state(who: Who, member: &Member) -> Option<Process> {
     let Member { segment, here, .. } = member;
-    let orphaned = segment.is_orphaned();
+    // A child that was forked past libc may have inherited the lock.
+    let orphaned = segment.is_orphaned() || here.handle.is_some() && proc::is_gone(here.pid);
     let mut copies = Copies::default();
     segment.read(who.pid, &mut copies).ok()?;
     let (reader, floor) = copies.readers(who.pid).ok()?;

@@ -172,6 +172,9 @@ impl Case {
             image.half(offset_of!(Header, pid), own.namespace_pid);
             image.word(offset_of!(Header, start_ticks), own.start_ticks);
             image.word(offset_of!(Header, pid_namespace), proc::own_pid_namespace().unwrap());
+        } else {
+            // The process of the image has ended: only its lock says that it lives.
+            image.word(offset_of!(Header, start_ticks), 0);
         }
         let (published, entry) = Published::new(|fake| fake.bytes = Vec::new()).hidden();
         let mut context = Context { copies: Copies::default(), rules: Rules::default(), among: 1 };
@@ -192,6 +195,7 @@ impl Case {
                 attached = Attached::at(&entry, proc, &mut context, self.detail).map_err(|error| told(&error)).ok();
             }
             let Some(attached) = &mut attached else { continue };
+            attached.notice_end();
             match attached.refresh(&mut context, self.detail) {
                 Ok(process) => shown.push(process),
                 Err(error) => told(&error),

@@ -148,3 +148,18 @@ fn a_process_that_published_anew_after_an_exec_is_one_in_the_list() {
     let states = look.snapshot.processes.iter().filter(|process| process.pid == after.pid).map(|process| process.state);
     assert_eq!(states.collect::<Vec<_>>(), [State::Live]);
 }
+
+#[test]
+fn a_process_whose_lock_a_child_has_inherited_is_dead_all_the_same() {
+    let (mut child, published) = replaced(|ticks| ticks);
+    flock(&published.file, FlockOperation::LockExclusive).unwrap();
+    let namespace = proc::own_pid_namespace().unwrap();
+    published.file.write_all_at(&namespace.to_ne_bytes(), offset_of!(Header, pid_namespace) as u64).unwrap();
+    let mut watcher = Watcher::new(Selection::Targets(vec![Target::Pid(child.id())]));
+    assert_eq!(states_and_log(&watcher.look().unwrap(), child.id()).0, [State::Live]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    watcher.look().unwrap();
+    assert_eq!(states_and_log(&watcher.look().unwrap(), child.id()).0, [State::Crashed]);
+    assert_eq!(exit_codes(&published.look()), [7], "whoever comes later sees it too");
+}
