@@ -51,7 +51,8 @@ fn write_reservation(process: &Process, by_signal: bool, out: &mut impl Write) -
         // Who crashes has no status.
         None if process.state == State::Crashed && !by_signal => writeln!(
             out,
-            "  it became a program without the library, or ended by the raw system call: the figures are from before that"
+            "  it did not say that it ended: if it became a program without the library, the figures are from before that; \
+             else it ended by the raw system call, or had given up new privileges or system calls"
         ),
         None => Ok(()),
     }

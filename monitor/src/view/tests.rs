@@ -172,6 +172,8 @@ fn figures_from_before_an_exec_are_not_reported_as_the_final_ones() {
     let (program, descendant) = first_lines(&process, false);
     assert!(program.contains("became a program without the library") && !descendant.contains("killed "), "{program}");
     assert!(descendant.contains("killed, or exec"), "{descendant}");
+    // So does who may not make system calls at its end: its figures are the final ones.
+    assert!(program.contains("if it became") && program.contains("or had given up new privileges"), "{program}");
     let (program, _) = first_lines(&process, true);
     assert!(program.starts_with("  peak requested"), "{program}");
     (process.state, process.replaced_by) = (State::Exited, Some("evil\x1b[31m".into()));
