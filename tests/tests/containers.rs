@@ -9,14 +9,16 @@ use tests::{Run, Running, missing_privilege, program, snapshot, statsmon};
 /// A worker in a container of the simplest kind: PID 1, with a `/proc` and a `/dev/shm` of its own; and its PID here.
 /// `prepare` is done inside before it starts.
 fn contained(prepare: &str) -> (Running, u32) {
-    let script = format!(
-        "mount -t proc none /proc && mount -t tmpfs none /dev/shm && {prepare} && \
-         export LD_PRELOAD=\"$1\" && exec \"$0\" pause"
-    );
+    begun(&format!("{prepare} && export LD_PRELOAD=\"$1\" && exec \"$0\" pause"), "ready")
+}
+
+/// The same, doing something else inside (the worker is `$0`, the library `$1`) until it has said `word`.
+fn begun(inside: &str, word: &str) -> (Running, u32) {
+    let script = format!("mount -t proc none /proc && mount -t tmpfs none /dev/shm && {inside}");
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", &script]);
     let mut running = command.arg(program("worker.c")).arg(tests::library()).begin();
-    assert_eq!(running.line(), "ready");
+    assert_eq!(running.line(), word);
     let children = format!("/proc/{0}/task/{0}/children", running.pid());
     let inside = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
     (running, inside)
@@ -115,5 +117,31 @@ fn a_user_without_the_rights_is_told_so() {
     let finished = Command::new(&monitor).args(["--once"]).arg(pid.to_string()).as_user(65534).finish();
     assert!(matches!(finished.code(), 3..=5), "{finished:?}");
     assert_eq!(finished.err().lines().count(), 1, "{finished:?}");
+    let_go(running);
+}
+
+#[test]
+fn a_containers_process_that_execs_is_one_and_live_in_the_list() {
+    if missing_privilege() {
+        return;
+    }
+    let (mut running, pid) =
+        begun("export LD_PRELOAD=\"$1\" && exec sh -c 'echo shell; read -r line; exec \"$0\" pause' \"$0\"", "shell");
+    let mut watching = Command::new(statsmon()).args(["--json", "-n", "1000", "-d", "0.05"]).begin();
+    let mut name = String::new();
+    while name != "worker_c" {
+        let document: Value = serde_json::from_str(&watching.line()).unwrap();
+        let listed = document["processes"].as_array().unwrap().iter().filter(|process| process["pid"] == pid);
+        let listed: Vec<_> = listed.map(|process| [&process["state"], &process["name"]]).collect();
+        let [[state, now]] = listed[..] else { panic!("{listed:?}") };
+        assert_eq!(state, "live");
+        if name.is_empty() {
+            running.send(b"\n");
+            assert_eq!(running.line(), "ready");
+        }
+        name = now.as_str().unwrap().to_owned();
+    }
+    watching.signal(libc::SIGTERM);
+    watching.finish();
     let_go(running);
 }

@@ -147,7 +147,14 @@ impl Attached {
             attached.here = false;
             Some(attached)
         };
-        container::objects(proc).into_iter().filter_map(attach).find(|attached| attached.proc.is_some())
+        let all = container::objects(proc).into_iter().filter_map(attach).filter(|attached| attached.proc.is_some());
+        all.reduce(|last, attached| if attached.follows(&last) { attached } else { last })
+    }
+
+    /// Attaches to the segment that its process has in a `/dev/shm` of its own since it has become another program.
+    pub(crate) fn next_inside(&self, context: &mut Context) -> Option<Self> {
+        let proc = self.proc.as_ref().filter(|_| !self.here && self.is_orphaned() && !self.is_dead())?;
+        Self::inside(proc, context).filter(|next| next.id() != self.id())
     }
 
     fn new(

@@ -251,6 +251,9 @@ impl Watcher {
                 Err(error) => problems.push(error),
             }
         }
+        let inside = self.attached.values().filter_map(|attached| attached.next_inside(&mut self.context));
+        let inside: Vec<(ObjectId, Attached)> = inside.map(|attached| (attached.id(), attached)).collect();
+        self.attached.extend(inside);
         self.leave_the_last_of_each();
         let mut gone = Vec::new();
         self.context.among = self.attached.len().max(1);
