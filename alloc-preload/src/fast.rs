@@ -112,7 +112,6 @@ pub(crate) fn free(pointer: *mut u8) {
     let Some(place) = hot.place_of(pointer) else { return free_slow(pointer) };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
-    let tag = entry.check();
     let owner = unit.owner();
     if !hot.takes(owner) {
         cold_path();
@@ -120,6 +119,8 @@ pub(crate) fn free(pointer: *mut u8) {
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
+    // Not before: another processor's line is to be fetched for writing, and once.
+    let tag = entry.check();
     if !ledger::is_narrow(tag) {
         cold_path();
         return free_wide(pointer, hot, place);
