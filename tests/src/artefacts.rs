@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 /// The monitor, with the library beside it, as `cargo build --release` makes them.
@@ -133,6 +134,28 @@ impl Folder {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// A copy of a program in it, under this name or further down.
+    pub fn copy(&self, of: &Path, name: &str) -> PathBuf {
+        self.install(of, name, &[])
+    }
+
+    /// A script or program in it with these bytes, under this name or further down.
+    pub fn executable(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        self.install(Path::new("/dev/stdin"), name, bytes.as_ref())
+    }
+
+    /// Done by another process. What this one has open for writing is open as well, for a moment, in each child that another
+    /// test starts meanwhile, and a file that is open for writing cannot be executed ("Text file busy").
+    fn install(&self, from: &Path, name: &str, input: &[u8]) -> PathBuf {
+        let to = self.0.join(name);
+        let mut command = Command::new("install");
+        command.args(["-D", "-m", "755"]).args([from, &to]).stdin(Stdio::piped());
+        let mut child = command.spawn().expect("install, of coreutils");
+        child.stdin.take().expect("a pipe").write_all(input).expect("install reads");
+        assert!(child.wait().expect("install ends").success(), "{}", to.display());
+        to
     }
 }
 

@@ -111,8 +111,7 @@ fn a_user_without_the_rights_is_told_so() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tests::artefacts::Folder::new();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let monitor = folder.path().join("statsmon");
-    std::fs::copy(statsmon(), &monitor).unwrap();
+    let monitor = folder.copy(statsmon(), "statsmon");
     let (running, pid) = contained("true");
     let finished = Command::new(&monitor).args(["--once"]).arg(pid.to_string()).as_user(65534).finish();
     assert!(matches!(finished.code(), 3..=5), "{finished:?}");

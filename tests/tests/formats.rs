@@ -62,8 +62,7 @@ fn sample(text: &str, name: &str) -> Option<f64> {
 #[test]
 fn processes_of_one_name_are_one_series_unless_pids_are_wanted() {
     let folder = Folder::new();
-    let copy = folder.path().join("twins");
-    std::fs::copy("/bin/cat", &copy).unwrap();
+    let copy = folder.copy("/bin/cat".as_ref(), "twins");
     let begin = || {
         let mut twin = Command::new(&copy).preload().begin();
         twin.send(b"ready\n");

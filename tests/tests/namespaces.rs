@@ -1,7 +1,7 @@
 //! Containers that share `/dev/shm`: processes of several PID namespaces have the same PID.
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
@@ -182,8 +182,7 @@ fn a_refused_segment_of_a_container_is_not_put_down_to_process_1_here() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let monitor: PathBuf = folder.path().join("statsmon");
-    std::fs::copy(statsmon(), &monitor).unwrap();
+    let monitor = folder.copy(statsmon(), "statsmon");
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "env"]);
     command.arg(format!("LD_PRELOAD={}", library().display()));

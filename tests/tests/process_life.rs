@@ -1,6 +1,5 @@
 //! fork, vfork, clone, exec and every way to end: whose segment is whose, and what is left of it.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use tests::artefacts::Folder;
 use tests::sandbox::{Sandbox, Shm, objects_of};
@@ -202,9 +201,7 @@ fn a_killed_script_is_found_by_the_name_it_had() {
     }
     let keeper = keeper(Shm::Private);
     let folder = Folder::new();
-    let script = folder.path().join("orderd2");
-    std::fs::write(&script, "#!/bin/sh\necho ready; read x\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = folder.executable("orderd2", "#!/bin/sh\necho ready; read x\n");
     let mut running = Command::new(&script).beside(keeper.pid()).preload().begin();
     running.line();
     let pid = running.pid();

@@ -190,11 +190,7 @@ fn git_clone_of_a_local_repository() {
     std::fs::create_dir(&origin).unwrap();
     Command::new("sh").args(["-c", make]).current_dir(&origin).finish().success();
     let mut gate = Gate::new();
-    let hooks = folder.path().join("template/hooks");
-    std::fs::create_dir_all(&hooks).unwrap();
-    let hook = hooks.join("post-checkout");
-    std::fs::write(&hook, format!("#!/bin/sh\n{}\n", gate.script())).unwrap();
-    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    folder.executable("template/hooks/post-checkout", format!("#!/bin/sh\n{}\n", gate.script()));
     let mut outputs = Vec::new();
     for (name, preload) in [("plain", false), ("ours", true)] {
         let clone = folder.path().join(name);

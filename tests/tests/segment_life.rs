@@ -32,7 +32,7 @@ fn let_go(mut running: Running) {
 fn for_everybody() -> Folder {
     let folder = Folder::new();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::copy(program("worker.c"), folder.path().join("worker")).unwrap();
+    folder.copy(&program("worker.c"), "worker");
     std::fs::copy(tests::library(), folder.path().join("libstatsalloc.so")).unwrap();
     folder
 }

@@ -144,9 +144,7 @@ fn for_everyone() -> (Folder, PathBuf) {
     let folder = Folder::new();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     for file in [statsmon().to_owned(), tests::library()] {
-        let copy = folder.path().join(file.file_name().unwrap());
-        std::fs::copy(&file, &copy).unwrap();
-        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder.copy(&file, file.file_name().unwrap().to_str().unwrap());
     }
     let binary = folder.path().join("statsmon");
     (folder, binary)

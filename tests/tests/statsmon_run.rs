@@ -67,9 +67,7 @@ fn programs_that_cannot_be_started_give_126_and_127() {
 #[test]
 fn scripts_run() {
     let folder = Folder::new();
-    let script = folder.path().join("script");
-    std::fs::write(&script, "#!/bin/sh\necho \"$LD_PRELOAD\" \"$1\"\nexit 4\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = folder.executable("script", "#!/bin/sh\necho \"$LD_PRELOAD\" \"$1\"\nexit 4\n");
     let finished = run(&["--", script.to_str().unwrap(), "word"]);
     assert_eq!(finished.code(), 4, "{finished:?}");
     assert_eq!(finished.out(), format!("{} word\n", library().display()));
@@ -95,16 +93,14 @@ fn static_programs_are_refused() {
 #[test]
 fn other_architectures_are_refused() {
     let folder = Folder::new();
-    let program = folder.path().join("foreign");
     let mut bytes = std::fs::read("/bin/true").unwrap();
     // The ELF header's machine: AArch64. Then a 32-bit program.
     bytes[18..20].copy_from_slice(&183_u16.to_le_bytes());
-    std::fs::write(&program, &bytes).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.executable("foreign", &bytes);
     refused(Command::new(statsmon()).args(["run", "--"]).arg(&program), &["architecture", "aarch64", "machine"]);
     bytes[4] = 1;
     bytes[18..20].copy_from_slice(&3_u16.to_le_bytes());
-    std::fs::write(&program, &bytes).unwrap();
+    let program = folder.executable("foreign", &bytes);
     refused(Command::new(statsmon()).args(["run", "--"]).arg(&program), &["architecture", "32", "machine"]);
 }
 
@@ -114,8 +110,7 @@ fn programs_that_change_the_user_are_refused() {
         return;
     }
     let folder = Folder::new();
-    let program = folder.path().join("true");
-    std::fs::copy("/bin/true", &program).unwrap();
+    let program = folder.copy("/bin/true".as_ref(), "true");
     std::os::unix::fs::chown(&program, Some(65534), None).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
     refused(Command::new(statsmon()).args(["run", "--"]).arg(&program), &["setuid", "set-user-id", "set-uid"]);
@@ -124,9 +119,7 @@ fn programs_that_change_the_user_are_refused() {
 #[test]
 fn a_missing_library_is_125_and_the_message_says_where_it_looked() {
     let folder = Folder::new();
-    let alone = folder.path().join("bin/statsmon");
-    std::fs::create_dir(folder.path().join("bin")).unwrap();
-    std::fs::copy(statsmon(), &alone).unwrap();
+    let alone = folder.copy(statsmon(), "bin/statsmon");
     let finished = Command::new(&alone).args(["run", "--", "true"]).finish();
     assert_eq!(finished.code(), 125, "{finished:?}");
     let text = finished.err();

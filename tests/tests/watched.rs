@@ -1,6 +1,5 @@
 //! `statsmon run --watch` on programs that do not wait to be looked at.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::artefacts::Folder;
@@ -119,7 +118,6 @@ fn descendants_leave_what_they_leave_without_statsmon() {
     }
     let folder = Folder::new();
     let file = |name: &str| folder.path().join(name);
-    let script = file("script");
     let place = folder.path().display();
     let text = format!(
         "#!/bin/sh\n\
@@ -127,8 +125,7 @@ fn descendants_leave_what_they_leave_without_statsmon() {
          sh -c 'echo $$ > {place}/killed; kill -KILL $$'\n\
          echo > {place}/ready\nexec sleep 1000\n"
     );
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = folder.executable("script", text);
     let terminal = watch("", &script.display().to_string(), &folder);
     await_that("the descendants do not end", || file("ready").exists());
     let pid = |name: &str| std::fs::read_to_string(file(name)).unwrap().trim().parse::<u32>().unwrap();
