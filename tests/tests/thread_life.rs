@@ -145,6 +145,34 @@ fn what_is_on_its_way_to_an_ended_threads_heap_arrives_when_memory_is_trimmed() 
     assert_eq!(trimmed.number("/threads/stranded_bytes"), 0, "{}", trimmed.0["threads"]);
 }
 
+/// A freed block gets to the heap that has its slab now, which then gives the slab back; see `onward.c`.
+#[track_caller]
+fn goes_on_where(what: &str, decay: &str) {
+    let mut running = Command::new(program("onward.c")).arg(what).env("STATSALLOC_DECAY_MS", decay).preload().begin();
+    running.line();
+    let trimmed = snapshot(running.pid());
+    let class = trimmed.list("/size_classes").iter().find(|class| class["block_size"] == 3072).expect("its class");
+    assert_eq!((&class["allocations"], &class["frees"], &class["slabs"]), (&24.into(), &24.into(), &0.into()));
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn a_block_whose_slab_was_taken_over_does_not_stay_with_the_thread_that_freed_it_and_trims() {
+    goes_on_where("trims", "60000");
+}
+
+#[test]
+fn a_block_whose_slab_was_taken_over_does_not_stay_in_the_heap_of_a_thread_that_ends() {
+    // Without decay time no heap is kept for the next thread, and looked through when none comes.
+    goes_on_where("ends", "0");
+}
+
+#[test]
+fn a_block_whose_slab_was_taken_over_does_not_stay_with_the_heir_of_its_heap() {
+    goes_on_where("heir", "60000");
+}
+
 #[test]
 fn what_a_thread_left_before_a_fork_is_the_childs_too() {
     let mut running = Command::new(program("leaves.c")).arg("child").preload().begin();

@@ -305,10 +305,10 @@ impl Heap {
 
     // ---- now and then --------------------------------------------------------------------------------------------
 
-    /// What has to be done now and then: hand over, collect, trim, purge.
+    /// What has to be done now and then: collect, hand over, trim, purge.
     pub(crate) fn tick(&self, now: u64) {
-        self.hand_over();
         self.drain_inbox();
+        self.hand_over();
         if options().huge != Huge::Never && !segment::is_filtered() {
             huge::collapse_one(now);
         }

@@ -132,12 +132,18 @@ impl Heap {
         if left.is_null() && more <= 0 { hand_over(chain, (2 * chain.most.get()).clamp(FIRST, MOST)) } else { left }
     }
 
-    /// Hands over all chains.
+    /// Hands over all chains: none has a block afterwards.
     pub(crate) fn hand_over(&self) {
-        for chain in &self.outgoing {
-            let left = hand_over(chain, FIRST);
-            if !left.is_null() {
-                self.receive(left);
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for chain in &self.outgoing {
+                let left = hand_over(chain, FIRST);
+                if !left.is_null() {
+                    // Of what was left with an idle heap, some may have to go on by a chain that has had its turn.
+                    self.receive(left);
+                    is_done = false;
+                }
             }
         }
     }

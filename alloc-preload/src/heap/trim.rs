@@ -7,8 +7,9 @@ use shm_layout::class::SizeClass;
 impl Heap {
     /// Gives back what is wholly free, and others' blocks to them.
     pub(crate) fn trim(&self) {
-        self.hand_over();
+        // In this order: what has come here may have to go on.
         self.drain_inbox();
+        self.hand_over();
         classes().for_each(|class| self.trim_class(class));
     }
 
