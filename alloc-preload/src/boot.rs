@@ -28,7 +28,8 @@ static BOOTING: Lock = Lock::new();
 
 struct Published(UnsafeCell<Option<Segment>>);
 
-// SAFETY: written while booting, before `STATE` says open, and in a child while it has one thread.
+// SAFETY: written while booting, before `STATE` says open, and in a child while no other thread uses the
+// heap.
 unsafe impl Sync for Published {}
 
 static SEGMENT: Published = Published(UnsafeCell::new(None));
@@ -82,7 +83,7 @@ fn boot() -> Option<()> {
     Some(())
 }
 
-/// Makes the segment of this process, with memory behind `row`. Only for the process's one thread.
+/// Makes the segment of this process, with memory behind `row`. Only while no other thread uses the heap.
 pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
     let ranges = Ranges { window: WINDOW.range(), tables: WINDOW.tables() };
     let segment = Segment::create(options(), ranges, forked_from, row)?;

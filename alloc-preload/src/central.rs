@@ -56,6 +56,8 @@ static REPAIRED: AtomicBool = AtomicBool::new(false);
 #[repr(C)]
 pub(crate) struct Wiped {
     pub(crate) ready: Ready,
+    /// Guards what makes a child a process of its own.
+    pub(crate) recovery: Lock,
     pub(crate) central: Lock,
     pub(crate) leased: Leased,
     /// Guards heap 0 and row 0.

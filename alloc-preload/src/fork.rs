@@ -3,7 +3,8 @@
 //! A child inherits the heap and needs a segment of its own. If the parent had one thread when it called `fork`, the
 //! counters as they stood then are copied by the `prepare` handler, and that is all. Otherwise other threads were
 //! changing heap and counters at that moment: their slabs are built anew from the ledger, and live blocks counted.
-//! The work is done at the child's first call that needs it; a child that goes on to `exec` never pays.
+//! The work is done at the child's first call that needs it; a child that goes on to `exec` never pays. Of threads that the
+//! child has made by then the first one does it, and the others wait.
 //!
 //! A signal handler may fork in the middle of a call of ours, and the child go on with it. What that call still needs
 //! survives the fork (see `hot`), and what it still counts goes to private memory in the segment's place, which the first
@@ -120,11 +121,12 @@ unsafe extern "C" fn child() {
     }
 }
 
-/// Makes the child a process of its own. `own` is the calling thread's hot record, zeroed, or the sentinel. `None` if
-/// there is no memory.
+/// Makes the child a process of its own. `own` is the calling thread's hot record, zeroed, or the sentinel: that of a
+/// thread which the child has made. `None` if there is no memory.
 ///
 /// # Safety
-/// Only in a forked child, by its only thread, while `ready` is zero.
+/// Only in a forked child, while `ready` is zero, under the lock for this: no thread of the child's has used the heap yet,
+/// and none does until `ready` is set.
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
@@ -133,7 +135,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     COPIES.store(0, Ordering::Relaxed);
     let own_id = id_of(own);
     let cut_off = central::was_cut_off();
-    // SAFETY: nobody else runs.
+    // SAFETY: the caller's.
     let snapshot = unsafe { SNAPSHOT.sums() };
     // Between the sums and the fork another thread may have begun to use the heap.
     let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
@@ -282,7 +284,8 @@ fn estimate_globals() {
     globals().metadata.add_shared(WINDOW.ledger_pages() * os::PAGE as u64);
 }
 
-/// All heaps but the calling thread's are idle now.
+/// All heaps but the calling thread's are idle now. Where that one is the child's own, the thread that forked still has the
+/// record of another: all that may be it wait for [`let_go`].
 fn retire_others(own_id: Option<u32>) {
     let made = central().made;
     for id in (0..made).filter(|&id| Some(id) != own_id) {
@@ -299,7 +302,20 @@ fn retire_others(own_id: Option<u32>) {
         // SAFETY: made before.
         let heap = unsafe { central::heap(id) };
         heap.reset();
+        if own_id.is_none() && heap.usage().load(Ordering::Relaxed) == usage::USED {
+            continue;
+        }
         heap.usage().store(usage::IDLE, Ordering::Relaxed);
         heap::list(heap, id, &mut central.idle);
     }
+}
+
+/// Lets other threads have the heap whose hot record this is, a zeroed one that its thread has left, or the sentinel: in a
+/// child that another thread has made a process of its own.
+pub(crate) fn let_go(own: &Hot) {
+    let Some(id) = id_of(own) else { return };
+    // SAFETY: the heap the thread had before the fork.
+    let heap = unsafe { central::heap(id) };
+    heap.usage().store(usage::IDLE, Ordering::Relaxed);
+    heap::list(heap, id, &mut central().idle);
 }

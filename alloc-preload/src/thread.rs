@@ -158,12 +158,17 @@ impl Drop for Shared {
 fn attach() -> Option<()> {
     boot::ensure()?;
     if !wiped().ready.get() {
-        // SAFETY: `ready` is zero only in a forked child, which has one thread, this one.
-        unsafe { fork::recover(hot()) }?;
-        if hot().is_ready() {
-            return Some(());
+        // A child may have made threads before any of them comes here.
+        let _recovery = wiped().recovery.lock();
+        if !wiped().ready.get() {
+            // SAFETY: `ready` is zero only in a forked child, and the lock is held.
+            unsafe { fork::recover(hot()) }?;
         }
     }
+    if hot().is_ready() {
+        return Some(());
+    }
+    leave_wiped();
     if state() == SHARED {
         return Some(());
     }
@@ -194,6 +199,15 @@ fn attach() -> Option<()> {
     Some(())
 }
 
+/// In a child in which another thread came first: the one that forked has no use for the heap any more that it had before.
+fn leave_wiped() {
+    let own = hot();
+    if !own.is_ready() {
+        set_hot(&NO_HEAP.0);
+        fork::let_go(own);
+    }
+}
+
 /// A heap for the calling thread.
 fn claim() -> Option<Claimed> {
     rows::claim(rows::From::Idle).or_else(|| {
@@ -220,17 +234,21 @@ pub(crate) fn open_shared_heap() -> Option<()> {
 fn detach() {
     let own = hot();
     let ready = own.ready();
+    let was_shared = state() == SHARED;
     set_state(SHARED);
     set_hot(&NO_HEAP.0);
     if !wiped().ready.get() {
-        // A child whose only thread ends without having used the heap: nobody is left to count.
+        // In a child whose heap no thread has used yet: this one has not been counted.
         return;
     }
-    let Some((id, _)) = ready else {
-        globals().threads_ended.add_shared(1);
-        return;
-    };
-    retire(id, own);
+    match ready {
+        Some((id, _)) => retire(id, own),
+        None if was_shared => {
+            globals().threads_ended.add_shared(1);
+        }
+        // In a child, the thread that forked has not used the heap since.
+        None => fork::let_go(own),
+    }
 }
 
 /// Gives up heap `id`, whose hot record this is, and whose thread uses it no more.

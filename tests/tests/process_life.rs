@@ -392,3 +392,29 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
 fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
     Command::new(program("manyforks.c")).args(["4", "100"]).preload().finish().success();
 }
+
+/// The threads of a child use its heap before or with the thread that forked; see `threadsfirst.c`.
+#[track_caller]
+fn is_used_by_new_threads_first(order: &str) {
+    let mut running = Command::new(program("threadsfirst.c")).args([order, "100"]).preload().begin();
+    running.line();
+    let before = snapshot(running.pid());
+    running.go();
+    let child = snapshot(running.line().parse().unwrap());
+    assert_eq!(child.figures().live_blocks, before.figures().live_blocks, "{order}");
+    assert_eq!(child.figures().requested, before.figures().requested, "{order}");
+    assert_eq!((child.number("/threads/started"), child.number("/threads/live")), (9, 1), "{order}");
+    assert_eq!(child.number("/misuse/invalid_frees") + child.number("/misuse/double_frees"), 0);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
+fn a_childs_threads_that_use_the_heap_at_once_do_not_all_take_it_up() {
+    is_used_by_new_threads_first("together");
+}
+
+#[test]
+fn a_childs_thread_that_comes_first_is_not_given_the_heap_of_the_one_that_forked() {
+    is_used_by_new_threads_first("behind");
+}

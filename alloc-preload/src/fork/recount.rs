@@ -85,7 +85,7 @@ fn count_slab(central: &mut Central, slab: &'static Slab, ours: bool, lines: &mu
     let (live, requested);
     if ours {
         // What vanished threads had freed and not handed over is free now.
-        // SAFETY: the child has one thread, this one.
+        // SAFETY: no other thread of the child's uses the heap yet.
         (live, requested) = unsafe { slab.rebuild() };
         if state == State::Spare {
             return true;

@@ -23,7 +23,8 @@ pub(super) struct Sums {
 
 pub(super) struct Snapshot(UnsafeCell<Sums>);
 
-// SAFETY: written by the `prepare` handler of one fork at a time, read by the child's only thread.
+// SAFETY: written by the `prepare` handler of one fork at a time, read by the one thread of a child that `recover` is
+// run by.
 unsafe impl Sync for Snapshot {}
 
 pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
@@ -56,7 +57,7 @@ impl Snapshot {
     /// The sums.
     ///
     /// # Safety
-    /// The caller is in a fork's handler, or the only thread of a child.
+    /// The caller is in a fork's handler, or the thread of a child that runs `recover`.
     #[expect(clippy::mut_from_ref, reason = "one user at a time, as the caller promises")]
     pub(super) unsafe fn sums(&self) -> &mut Sums {
         // SAFETY: the caller's.

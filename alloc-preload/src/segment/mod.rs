@@ -70,7 +70,7 @@ impl Refusal {
 
 impl Segment {
     /// Creates the calling process's segment, in the place of the parent's in a forked child; `forked_from` is then the
-    /// parent's PID. Called while the process boots, or by a child's only thread.
+    /// parent's PID. Called while the process boots, or by the first thread of a child that uses the heap.
     ///
     /// There is memory behind `row`, and what prevents publishing costs only that: the same memory is then private.
     /// `None` if there is no memory.
