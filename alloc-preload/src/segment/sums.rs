@@ -94,9 +94,8 @@ pub(crate) struct Sums {
 
 /// Lines summed up in one go over the rows: with thousands of rows, one line at a time would miss the TLB each time.
 const TOGETHER: usize = 8;
-const _: () = assert!(LINES.is_multiple_of(TOGETHER));
 
-/// The sums of lines `first..first + TOGETHER`.
+/// The sums of lines `first..first + TOGETHER`, as far as there are so many.
 pub(crate) fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
     let mut sums = [LineSum::default(); TOGETHER];
     for (line, sum) in (first..).zip(&mut sums) {
@@ -118,7 +117,7 @@ pub(crate) fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
 pub(crate) fn collect(segment: Segment, mut each: impl FnMut(usize, &LineSum)) -> Sums {
     let mut sums = Sums::default();
     for first in (0..LINES).step_by(TOGETHER) {
-        for (line, sum) in (first..).zip(&lines(segment, first)) {
+        for (line, sum) in (first..LINES).zip(&lines(segment, first)) {
             sums.requested += sum.requested();
             sums.allocated += sum.allocated();
             sums.pinned += sum.pinned();

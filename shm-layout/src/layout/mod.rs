@@ -26,7 +26,7 @@ pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseModule, Mis
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Rows, the shared one included.
 pub const ROWS: usize = 4097;
@@ -58,7 +58,7 @@ pub const TOTALS_OFFSET: usize = 8192;
 /// Offset of the per-class ring: `CLASS_MINUTES` slots of `LINES` entries.
 pub const CLASS_RING_OFFSET: usize = TOTALS_OFFSET + 7 * 4096;
 /// Offset of the rows.
-pub const ROWS_OFFSET: usize = CLASS_RING_OFFSET + 46 * 4096;
+pub const ROWS_OFFSET: usize = CLASS_RING_OFFSET + 39 * 4096;
 /// Bytes of a whole segment; sparse, so only what is used takes memory.
 pub const SEGMENT_BYTES: usize = (ROWS_OFFSET + ROWS * size_of::<Row>()).next_multiple_of(4096);
 
