@@ -31,15 +31,17 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     if let Some(found) = slowing {
         return Some(finding(case, Kind::WarmingUp, &found));
     }
-    // The youngest growth: all of a short history, or the end of a long one.
-    let young = [known.min(SHORTEST_LEAK * minute), 2.0 * minute, minute];
+    // The youngest growth: all of a short history, or the end of a long one. The segment's seconds are not quite two
+    // minutes.
+    let shortest = SHORTEST_LEAK * minute;
+    let young = [known.min(shortest), case.series.fine_seconds(case.now()).min(2.0 * minute), minute];
     let young = young.into_iter().filter(|&seconds| seconds <= known);
     let found = young.filter_map(|seconds| material(case, seconds, case.said(Kind::Growing))).next()?;
-    Some(finding(case, Kind::Growing, &found))
+    Some(finding(case, Kind::Growing, &case.series.since_its_begin(found, case.now(), shortest)))
 }
 
 fn material(case: &Case<'_>, seconds: f64, said: bool) -> Option<Rise> {
-    case.series.rise(case.now(), seconds, said).filter(|rise| rise.bytes >= threshold(case.material.growth(), said))
+    case.series.rise(case.now(), seconds, said).filter(|rise| rise.bytes() >= threshold(case.material.growth(), said))
 }
 
 fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {
@@ -53,9 +55,9 @@ fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {
         kind,
         since: Some(since),
         numbers: Numbers {
-            bytes: Some(rise.bytes as u64),
-            share: Some(rise.bytes / case.material.allocated.max(1.0)),
-            bytes_per_second: Some(rise.per_second),
+            bytes: Some(rise.bytes() as u64),
+            share: Some(rise.bytes() / case.material.allocated.max(1.0)),
+            bytes_per_second: Some(rise.per_second()),
             seconds: Some(rise.seconds),
             ..Numbers::default()
         },

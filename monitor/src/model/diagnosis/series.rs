@@ -1,6 +1,6 @@
 //! The history as one series, oldest first, the present last.
 
-use super::rules::{FEWEST_STRETCHES, RISING_STEP, STRETCHES, threshold};
+use super::rules::{EVEN_SLOPE, FEWEST_STRETCHES, RISING_STEP, STRETCHES, threshold};
 use crate::model::time::NANOS;
 use crate::model::{Point, Process, Time};
 
@@ -37,8 +37,31 @@ impl Series {
     ///
     /// What was `said` is withdrawn later.
     pub(super) fn rise(&self, now: Time, seconds: f64, said: bool) -> Option<Rise> {
-        let fine = now.seconds_since(self.fine_from) >= seconds;
+        let fine = self.fine_seconds(now) >= seconds;
         rise(if fine { &self.all } else { &self.minutes }, now, seconds, said)
+    }
+
+    /// Seconds for which all is known by the second.
+    pub(super) fn fine_seconds(&self, now: Time) -> f64 {
+        now.seconds_since(self.fine_from)
+    }
+
+    /// The same rise with the minutes before it in which it rose as well, at half its rate or more: what has been seen
+    /// for less than `longest` seconds may have begun before the seconds did.
+    pub(super) fn since_its_begin(&self, mut rise: Rise, now: Time, longest: f64) -> Rise {
+        let least = EVEN_SLOPE * rise.per_second();
+        for pair in self.minutes.windows(2).rev() {
+            let ago = now.seconds_since(pair[0].time);
+            if ago <= rise.seconds {
+                continue;
+            }
+            let (bytes, later) = (pair[0].allocated_bytes as f64, pair[1].allocated_bytes as f64);
+            if ago >= longest || later - bytes < least * pair[1].time.seconds_since(pair[0].time) {
+                break;
+            }
+            rise = Rise { from: Floor { bytes, ago }, seconds: ago, ..rise };
+        }
+        rise
     }
 }
 
@@ -56,14 +79,34 @@ pub(super) fn last(series: &[Point], seconds: f64) -> &[Point] {
 /// How the floor of the allocated bytes rose.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rise {
-    /// From the first stretch's floor to the last one's, in bytes.
-    pub(super) bytes: f64,
-    /// The same per second.
-    pub(super) per_second: f64,
+    /// The first stretch's floor,
+    from: Floor,
+    /// and the last one's.
+    to: Floor,
     /// The slope of the last third over that of the first; infinite where it began flat.
     pub(super) evenness: f64,
     /// The time looked at, in seconds.
     pub(super) seconds: f64,
+}
+
+/// The least of a stretch.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Floor {
+    bytes: f64,
+    /// Seconds since then.
+    ago: f64,
+}
+
+impl Rise {
+    /// From one floor to the other.
+    pub(super) fn bytes(&self) -> f64 {
+        self.to.bytes - self.from.bytes
+    }
+
+    /// Bytes per second of the time between the two: a floor lies anywhere in its stretch.
+    pub(super) fn per_second(&self) -> f64 {
+        self.bytes() / (self.from.ago - self.to.ago)
+    }
 }
 
 /// Cuts the last `seconds` into stretches, and compares the least of each.
@@ -78,32 +121,36 @@ fn rise(series: &[Point], end: Time, seconds: f64, said: bool) -> Option<Rise> {
     finest.or_else(|| cuts.filter(|_| said).find_map(|floors| rise_of(&floors, seconds, false)))
 }
 
-fn rise_of(floors: &[f64], seconds: f64, said: bool) -> Option<Rise> {
+fn rise_of(floors: &[Floor], seconds: f64, said: bool) -> Option<Rise> {
     let steps = floors.len() - 1;
-    let bytes = floors[steps] - floors[0];
+    let step = |from: usize, to: usize| floors[to].bytes - floors[from].bytes;
+    let bytes = step(0, steps);
     // What creeps on after a climb is no more than a tenth of its steps.
     let least = threshold(RISING_STEP, said) * bytes / steps as f64;
-    let rising = floors.windows(2).filter(|pair| pair[1] > pair[0] && pair[1] - pair[0] >= least).count();
+    let rising = (0..steps).filter(|&at| step(at, at + 1) > 0.0 && step(at, at + 1) >= least).count();
     if (rising as f64) < threshold((steps - steps / 9) as f64, said) {
         return None;
     }
     let third = (steps / 3).max(1);
-    let (first, last) = (floors[third] - floors[0], floors[steps] - floors[steps - third]);
+    let (first, last) = (step(0, third), step(steps - third, steps));
     Some(Rise {
-        bytes,
-        per_second: bytes / (seconds * steps as f64 / floors.len() as f64),
+        from: floors[0],
+        to: floors[steps],
         evenness: if first > 0.0 { last / first } else { f64::INFINITY },
         seconds,
     })
 }
 
-/// The least of each stretch; `None` where one of them has no point.
-fn floors(points: &[Point], end: Time, seconds: f64, count: usize) -> Option<Vec<f64>> {
-    let mut floors = vec![f64::INFINITY; count];
+/// The least of each stretch, as it first was; `None` where one of them has no point.
+fn floors(points: &[Point], end: Time, seconds: f64, count: usize) -> Option<Vec<Floor>> {
+    let mut floors = vec![None; count];
     for point in points {
-        let ago = end.seconds_since(point.time);
+        let (bytes, ago) = (point.allocated_bytes as f64, end.seconds_since(point.time));
         let stretch = count - 1 - ((ago / seconds * count as f64) as usize).min(count - 1);
-        floors[stretch] = floors[stretch].min(point.allocated_bytes as f64);
+        let floor: &mut Option<Floor> = &mut floors[stretch];
+        if floor.is_none_or(|floor| bytes < floor.bytes) {
+            *floor = Some(Floor { bytes, ago });
+        }
     }
-    floors.iter().all(|floor| floor.is_finite()).then_some(floors)
+    floors.into_iter().collect()
 }

@@ -86,6 +86,34 @@ fn even_growth_is_a_suspected_leak_only_after_five_minutes() {
 }
 
 #[test]
+fn the_rate_of_even_growth_is_right_wherever_the_minutes_fall_in_the_stretches() {
+    for age in (301..1200).step_by(7) {
+        let found = &examine(&grown(age, |second| mib(20.0 + second / 10.0)), &Vec::new())[0];
+        let rate = found.numbers.bytes_per_second.unwrap() / MIB as f64;
+        assert!((0.099..0.101).contains(&rate), "{rate} after {age} s: {found:?}");
+    }
+}
+
+#[test]
+fn growth_does_not_seem_to_begin_where_the_seconds_do() {
+    // As far as the segment has seconds for who looks only once.
+    let looked_at_once = |age: u64, curve: fn(f64) -> f64| {
+        let mut process = grown(age, curve);
+        process.history.as_mut().unwrap().seconds.drain(..2);
+        let found = examine(&process, &Vec::new()).remove(0);
+        assert_eq!(found.kind, Kind::Growing);
+        let rate = found.numbers.bytes_per_second.unwrap() / MIB as f64;
+        assert!((0.099..0.101).contains(&rate), "{rate}");
+        found.numbers.seconds.unwrap()
+    };
+    let even = |second: f64| mib(20.0 + second / 10.0);
+    assert_eq!([100, 119, 170, 200, 299].map(|age| looked_at_once(age, even)), [98.0, 117.0, 119.0, 140.0, 239.0]);
+    // An hour of peace before it is no part of it.
+    let late = |second: f64| mib(20.0 + (second - 3480.0).max(0.0) / 10.0);
+    assert_eq!(looked_at_once(3660, late), 180.0);
+}
+
+#[test]
 fn a_leak_of_one_in_a_hundred_is_seen_however_many_are_freed() {
     let mut process = grown(20 * MINUTES, |second| mib(20.0 + second / 20.0));
     process.totals.frees = process.totals.allocations.map(|allocations| allocations - allocations / 100);
