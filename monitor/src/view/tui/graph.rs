@@ -18,7 +18,7 @@ pub(super) struct Graph {
     /// What it shows.
     pub(super) title: &'static str,
     /// The layers that are used, with their names and last values.
-    pub(super) legend: Vec<(usize, String)>,
+    pub(super) legend: Vec<(usize, &'static str, String)>,
     /// One for every period of the window, oldest first; `None` where nothing is known.
     pub(super) periods: Vec<Option<Edges>>,
     /// Values as text.
@@ -83,11 +83,7 @@ impl Graph {
         let value = |layer: usize| now.map_or("-".to_owned(), |edges| bytes(edges[layer] as u64));
         Self {
             title: "bytes",
-            legend: vec![
-                (0, format!("req {}", value(0))),
-                (1, format!("alloc {}", value(1))),
-                (2, format!("+pinned {}", value(2))),
-            ],
+            legend: vec![(0, "req", value(0)), (1, "alloc", value(1)), (2, "+pinned", value(2))],
             periods: aligned(past.chain([now]), slots),
             show: |value| bytes(value as u64),
             span: window.span().1,
@@ -112,11 +108,7 @@ impl Graph {
         let value = |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| short(rate).replace(' ', ""));
         Self {
             title: "calls/s",
-            legend: vec![
-                (1, format!("alloc {}", value(allocated))),
-                (2, format!("free {}", value(freed))),
-                (0, "both".to_owned()),
-            ],
+            legend: vec![(1, "alloc", value(allocated)), (2, "free", value(freed)), (0, "both", String::new())],
             periods: aligned(past.chain([now]), slots),
             show: |value| short(value).replace(' ', ""),
             span: window.span().1,
@@ -146,10 +138,7 @@ impl Graph {
         };
         Self {
             title: "bytes",
-            legend: vec![
-                (0, format!("allocated {}", bytes(class.allocated_bytes))),
-                (1, format!("pinned {}", bytes(class.pinned_bytes))),
-            ],
+            legend: vec![(0, "allocated", bytes(class.allocated_bytes)), (1, "pinned", bytes(class.pinned_bytes))],
             periods,
             show: |value| bytes(value as u64),
             span,

@@ -61,15 +61,22 @@ fn columns(periods: &[Option<Edges>], width: usize) -> Vec<Option<Edges>> {
     (0..width).map(highest).collect()
 }
 
-/// The title, and each layer's mark, name and last value, as far as they fit.
+/// The title, and each layer's mark, name and last value. Where that does not fit, the values are left out: a layer
+/// without a name would be taken for another.
 fn legend(buffer: &mut Buffer, area: Rect, graph: &Graph, theme: &Theme) {
     let (mut x, _) = buffer.set_stringn(area.x, area.y, graph.title, area.width.into(), theme.strong());
-    for (layer, text) in &graph.legend {
+    let full = graph.legend.iter().map(|(layer, name, value)| (layer, format!("{name} {value}").trim_end().to_owned()));
+    let mut legend: Vec<(&usize, String)> = full.collect();
+    let width: usize = legend.iter().map(|(_, text)| text.len() + 3).sum();
+    if width > usize::from(area.right().saturating_sub(x)) {
+        legend = graph.legend.iter().map(|(layer, name, _)| (layer, (*name).to_owned())).collect();
+    }
+    for (layer, text) in &legend {
         let left = area.right().saturating_sub(x);
         if usize::from(left) < text.len() + 3 {
             break;
         }
-        (x, _) = buffer.set_stringn(x + 1, area.y, theme.symbols.layers[*layer], 1, theme.layer(*layer));
+        (x, _) = buffer.set_stringn(x + 1, area.y, theme.symbols.layers[**layer], 1, theme.layer(**layer));
         (x, _) = buffer.set_stringn(x + 1, area.y, text, left.into(), Style::new());
     }
 }

@@ -163,6 +163,15 @@ fn help_of_the_classes() {
 }
 
 #[test]
+fn no_layer_of_a_graph_is_without_its_name() {
+    for columns in 60..=160 {
+        let picture = draw(&opened((columns, 24)), &COLOUR).to_string();
+        assert!(picture.contains("req") && picture.contains("+pinned"), "{columns}: {picture}");
+        assert_eq!(picture.contains("calls/s"), picture.contains("⣿ both"), "{columns}: {picture}");
+    }
+}
+
+#[test]
 fn a_crashed_target_keeps_its_last_frame_and_names_the_likely_cause() {
     let mut app = opened((80, 24));
     let mut dead = super::fixture::process();
