@@ -259,23 +259,8 @@ fn a_name_cannot_break_out_of_its_label() {
     assert!(written.contains("malloc_processes{process=\"a\\\"} 1\\\\n\\\\b\\\\x1b\"} 1\n"), "{written}");
 }
 
-#[test]
-fn every_diagnosis_has_its_words() {
-    let kinds = [
-        Kind::NotHeap,
-        Kind::LeakSuspected,
-        Kind::WarmingUp,
-        Kind::Growing,
-        Kind::Fragmentation,
-        Kind::Rounding,
-        Kind::Cache,
-        Kind::Churn,
-        Kind::ThreadChurn,
-        Kind::Stranded,
-        Kind::Stable,
-        Kind::Varying,
-    ];
-    let finding = |kind: Kind| Finding {
+fn finding(kind: Kind) -> Finding {
+    Finding {
         kind,
         since: Some(CREATED),
         numbers: Numbers {
@@ -302,7 +287,44 @@ fn every_diagnosis_has_its_words() {
             certain_share: 0.71,
             allocated_by_bytes: 1,
         }],
-    };
+    }
+}
+
+#[test]
+fn of_a_dead_process_it_is_said_where_its_growth_came_from() {
+    let mut process = busy().process(about(State::Crashed), 12);
+    process.misuse.as_mut().unwrap().last.clear();
+    for state in [State::Crashed, State::Exited] {
+        process.state = state;
+        let mut said = |kind: Kind| {
+            process.diagnosis = Some(Diagnosis { finding: finding(kind), also: None });
+            written(|out| text::write_details(&Snapshot::of(CREATED, vec![process.clone()]), out))
+        };
+        let leak = said(Kind::LeakSuspected);
+        let lines: Vec<&str> = leak.lines().map(str::trim).skip_while(|line| !line.contains("before: ")).collect();
+        assert!(lines[1].starts_with("where: class 4096 60 %"), "{leak}");
+        assert!(lines[2].starts_with("alloc. by: evil"), "{leak}");
+        // A cache that nobody can give back, and maps that are gone, are nowhere.
+        assert!(!said(Kind::Cache).contains("returns") && !said(Kind::NotHeap).contains("/proc/"));
+    }
+}
+
+#[test]
+fn every_diagnosis_has_its_words() {
+    let kinds = [
+        Kind::NotHeap,
+        Kind::LeakSuspected,
+        Kind::WarmingUp,
+        Kind::Growing,
+        Kind::Fragmentation,
+        Kind::Rounding,
+        Kind::Cache,
+        Kind::Churn,
+        Kind::ThreadChurn,
+        Kind::Stranded,
+        Kind::Stable,
+        Kind::Varying,
+    ];
     let mut words = Vec::new();
     for kind in kinds {
         let mut process = busy().process(about(State::Live), 12);

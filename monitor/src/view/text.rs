@@ -90,13 +90,11 @@ fn write_process(process: &Process, out: &mut impl Write) -> io::Result<()> {
 fn write_verdict(process: &Process, out: &mut impl Write) -> io::Result<()> {
     let Some(verdict) = verdict::verdict(process) else { return Ok(()) };
     writeln!(out, "\n{}  {}", verdict.title, verdict.text)?;
-    for place in verdict.place {
-        writeln!(out, "  {place}")?;
+    let also = verdict.also.map(|also| format!("also {also}"));
+    for line in verdict.place.into_iter().chain(also).chain(verdict.also_place) {
+        writeln!(out, "  {line}")?;
     }
-    match verdict.also {
-        Some(also) => writeln!(out, "  also {also}"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn write_log(process: &Process, out: &mut impl Write) -> io::Result<()> {

@@ -15,6 +15,8 @@ pub(crate) struct Verdict {
     pub(crate) place: Vec<String>,
     /// What is true as well.
     pub(crate) also: Option<String>,
+    /// Where that comes from, of a process that is dead: what was in the heap is what there is to find out.
+    pub(crate) also_place: Vec<String>,
     /// Whether somebody should look into it.
     pub(crate) alarms: bool,
 }
@@ -34,6 +36,7 @@ pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
         text: text(finding),
         place: place(finding),
         also,
+        also_place: Vec::new(),
         alarms: matches!(finding.kind, Kind::LeakSuspected | Kind::NotHeap | Kind::Fragmentation | Kind::Stranded),
     })
 }
@@ -184,6 +187,12 @@ fn last_said(process: &Process) -> Option<String> {
     Some(format!("{} before: {}", title(finding.kind).to_lowercase(), text(finding)))
 }
 
+/// Where that came from. What the living may still give back, or have mapped, is not to be found any more.
+fn last_place(process: &Process) -> Vec<String> {
+    let finding = process.diagnosis.as_ref().map(|diagnosis| &diagnosis.finding);
+    finding.filter(|finding| !matches!(finding.kind, Kind::Cache | Kind::NotHeap)).map_or_else(Vec::new, place)
+}
+
 /// Of a process that has become another program.
 const BEFORE: &str = "these are the figures from before that";
 
@@ -201,6 +210,7 @@ fn exit(process: &Process) -> Verdict {
         text,
         place: process.replaced_by.iter().map(|_| BEFORE.to_owned()).chain(last_said(process)).collect(),
         also: None,
+        also_place: last_place(process),
         alarms: false,
     }
 }
@@ -223,6 +233,7 @@ fn crash(process: &Process) -> Verdict {
             None => "no misuse of the heap was seen before".to_owned(),
         }],
         also: last_said(process),
+        also_place: last_place(process),
         alarms: true,
     }
 }

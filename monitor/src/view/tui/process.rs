@@ -283,6 +283,7 @@ fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Ro
     let fits = joined.chars().count() + 2 <= usize::from(width);
     let mut below = if fits && !joined.is_empty() { vec![joined] } else { verdict.place };
     below.extend(verdict.also.map(|also| format!("also {also}")));
+    below.extend(Some(verdict.also_place.join("    ")).filter(|place| !place.is_empty()));
     let ranks = [PLACE, 106, 107];
     rows.extend(
         below
