@@ -217,6 +217,23 @@ fn a_report_names_every_descendant() {
 }
 
 #[test]
+fn a_report_removes_what_it_has_read_while_others_look_at_it() {
+    for _ in 0..10 {
+        let mut running =
+            Command::new(statsmon()).args(["run", "--report", "--", "sh", "-c", "echo; read -r line"]).begin();
+        assert_eq!(running.line(), "");
+        let segment = format!("/dev/shm/statsalloc.{}", tests::visible::child_of(running.pid()));
+        // As who sweeps does, when the program has ended, only for longer.
+        let file = std::fs::File::open(&segment).unwrap();
+        let looking = std::thread::spawn(move || file.lock_shared().map(|()| file));
+        running.send(b"line\n");
+        running.finish().success();
+        let _file = looking.join().unwrap().unwrap();
+        assert!(!std::path::Path::new(&segment).exists(), "{segment} was left");
+    }
+}
+
+#[test]
 fn a_report_does_not_give_the_figures_from_before_an_exec_for_the_final_ones() {
     // Whether it is seen in time depends on who is faster; that the program became another is said in either case.
     let mut command = Command::new(statsmon());

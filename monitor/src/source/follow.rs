@@ -340,13 +340,19 @@ impl Family {
     }
 
     fn read(&mut self, who: Who, member: &Member) {
+        let inode = member.segment.id.inode;
         match last::state(who, member) {
+            // Whoever sweeps at this moment holds its lock, and would keep it from being removed by that.
+            Some(process) if process.state != State::Live => {
+                self.ended.insert(who, process);
+                return member.entry.remove(inode);
+            }
             Some(process) => drop(self.ended.insert(who, process)),
             // Its segment was never completed. What it was before it became that program still counts.
             None if self.ended.contains_key(&who) => {}
             None => self.missed += 1,
         }
-        member.entry.remove_dead(member.segment.id.inode);
+        member.entry.remove_dead(inode);
     }
 
     fn finish(mut self) -> Followed {
