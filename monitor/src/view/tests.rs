@@ -259,6 +259,17 @@ fn a_name_cannot_break_out_of_its_label() {
     assert!(written.contains("malloc_processes{process=\"a\\\"} 1\\\\n\\\\b\\\\x1b\"} 1\n"), "{written}");
 }
 
+#[test]
+fn a_span_that_grows_does_not_seem_to_shrink() {
+    let least = |seconds: u32| {
+        let text = verdict::span(f64::from(seconds));
+        let (number, unit) = text.split_once(' ').unwrap();
+        number.parse::<u32>().unwrap() * if unit == "s" { 1 } else { 60 }
+    };
+    assert!((1..3599).all(|seconds| least(seconds) <= least(seconds + 1)));
+    assert_eq!([119.0, 120.0, 3599.0, 7500.0].map(verdict::span), ["119 s", "2 min", "59 min", "2 h 05 min"]);
+}
+
 fn finding(kind: Kind) -> Finding {
     Finding {
         kind,

@@ -90,8 +90,9 @@ pub(crate) fn clock(time: Time) -> String {
 /// A span of time in one unit, or two where one says little: `40 s`, `17 min`, `2 h 05 min`, `3 d 04 h`.
 pub(crate) fn span(seconds: f64) -> String {
     match seconds.max(0.0) as u64 {
-        whole @ 0..100 => format!("{whole} s"),
-        whole @ 100..3600 => format!("{} min", whole / 60),
+        // From two minutes on: what was 99 s would else be one minute a second later.
+        whole @ 0..120 => format!("{whole} s"),
+        whole @ 120..3600 => format!("{} min", whole / 60),
         _ => duration(seconds),
     }
 }
@@ -233,7 +234,7 @@ fn crash(process: &Process) -> Verdict {
             None => "no misuse of the heap was seen before".to_owned(),
         }],
         also: last_said(process),
-        also_place: last_place(process),
+        also_place: if cause.is_none() { last_place(process) } else { Vec::new() },
         alarms: true,
     }
 }

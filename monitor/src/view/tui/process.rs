@@ -284,7 +284,8 @@ fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Ro
     let mut below = if fits && !joined.is_empty() { vec![joined] } else { verdict.place };
     below.extend(verdict.also.map(|also| format!("also {also}")));
     below.extend(Some(verdict.also_place.join("    ")).filter(|place| !place.is_empty()));
-    let ranks = [PLACE, 106, 107];
+    // Of a dead process it matters more than the peaks where its growth came from.
+    let ranks = if verdict.also_place.is_empty() { [PLACE, 106, 107] } else { [PLACE, 98, 99] };
     rows.extend(
         below
             .into_iter()

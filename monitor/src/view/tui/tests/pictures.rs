@@ -185,6 +185,19 @@ fn a_crashed_target_keeps_its_last_frame_and_names_the_likely_cause() {
 }
 
 #[test]
+fn of_a_crashed_target_it_is_shown_where_its_growth_came_from() {
+    let mut app = opened((80, 24));
+    let mut dead = super::fixture::process();
+    dead.state = State::Crashed;
+    dead.misuse.as_mut().unwrap().last.clear();
+    app.update(Event::Opened { time: super::fixture::NOW, process: Box::new(dead) });
+    let picture = draw(&app, &COLOUR).to_string();
+    for line in ["also leak suspected before: ", "where: class 64, 96 % of growth    alloc. by: worker-3 71 %"] {
+        assert!(picture.contains(line), "{picture}");
+    }
+}
+
+#[test]
 fn the_question_about_a_running_program() {
     let program = Program { command: "sleep 9".into(), log: "/tmp/statsmon.log".into(), ended: None };
     let app = App::new((80, 24), Duration::from_secs(1), Start::Process(super::fixture::id(4711), Some(program)));
