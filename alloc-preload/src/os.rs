@@ -58,8 +58,8 @@ mod limits;
 pub(crate) mod thread;
 
 pub(crate) use files::{
-    Status, close, duplicate, entries, flock, is_filtered, lines, open, path_status, read, read_link, resize, set_mode,
-    status, target_status, unlink, write,
+    Status, close, duplicate, entries, flock, is_filtered, lines, open, path_status, read, read_at, read_link, resize,
+    set_mode, status, target_status, unlink, write,
 };
 pub(crate) use limits::{control, limit, lock_all, set_limit};
 

@@ -145,6 +145,28 @@ fn a_dead_process_of_the_same_pid_does_not_hide_the_next() {
 }
 
 #[test]
+fn processes_that_became_another_user_push_out_no_crashed_one() {
+    if missing_privilege() || tests::missing(&["perl"]) {
+        return;
+    }
+    let keeper = keeper();
+    let running = paused_worker(&keeper);
+    let crashed = format!("statsalloc.{}", running.pid());
+    drop(running);
+    for _ in 0..20 {
+        let mut command = Command::new("perl");
+        command
+            .args(["-MPOSIX", "-e", "POSIX::setuid(65534) or die"])
+            .beside(keeper.pid())
+            .preload()
+            .finish()
+            .success();
+    }
+    let left = objects_of(keeper.pid());
+    assert!(left.contains(&crashed) && left.len() <= 2, "{crashed} of {left:?}");
+}
+
+#[test]
 fn a_folder_that_this_user_may_not_write_costs_publication_only() {
     if missing_privilege() || tests::missing(&["setpriv"]) {
         return;

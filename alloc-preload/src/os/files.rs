@@ -57,6 +57,12 @@ pub(crate) fn unlink(path: &CStr) -> Result<()> {
     unsafe { call!(SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) }.map(drop)
 }
 
+/// Reads from an offset on. Returns the number of bytes.
+pub(crate) fn read_at(fd: i32, buffer: &mut [u8], offset: usize) -> Result<usize> {
+    // SAFETY: the kernel writes at most this buffer.
+    unsafe { call!(SYS_pread64, fd, buffer.as_mut_ptr(), buffer.len(), offset) }
+}
+
 /// As `flock(2)`.
 pub(crate) fn flock(fd: i32, operation: i32) -> Result<()> {
     // SAFETY: no memory involved.

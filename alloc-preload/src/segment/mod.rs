@@ -125,7 +125,8 @@ impl Segment {
     /// memory, must not end its parent's.
     pub(crate) fn remove(&self) {
         // The PID comes first: a child that was forked a moment ago must not touch the mapping.
-        if os::pid() == self.pid && self.globals().ended.elect(0, 1) && self.published && !self.kept {
+        let ended = if self.kept { ENDED_KEPT } else { ENDED_REMOVED };
+        if os::pid() == self.pid && self.globals().ended.elect(0, ended) && self.published && !self.kept {
             object::unlink(self.pid, self.suffix);
         }
     }

@@ -7,7 +7,8 @@
 use super::{Place, Refusal};
 use crate::os::{self, Errno};
 use core::ffi::CStr;
-use shm_layout::layout::SEGMENT_BYTES;
+use core::mem::offset_of;
+use shm_layout::layout::{ENDED_REMOVED, GLOBALS_OFFSET, Globals, SEGMENT_BYTES};
 use shm_layout::name::{DIRECTORY, MAX_LEN, MAX_SUFFIX, SegmentName};
 
 /// Permissions of an object.
@@ -84,6 +85,13 @@ impl Dead {
         os::flock(dead.fd, libc::LOCK_EX | libc::LOCK_NB).ok()?;
         let status = os::status(dead.fd).ok()?;
         (status.links != 0 && is_own_object(&status)).then_some(dead)
+    }
+
+    /// Whether its process has ended in an orderly way, and has only not been able to remove it.
+    pub(super) fn was_to_be_removed(&self) -> bool {
+        let mut word = [0; 8];
+        let read = os::read_at(self.fd, &mut word, GLOBALS_OFFSET + offset_of!(Globals, ended));
+        read == Ok(word.len()) && u64::from_ne_bytes(word) == ENDED_REMOVED
     }
 
     /// Removes its name. `path` is the one it was opened by.

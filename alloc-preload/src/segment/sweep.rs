@@ -3,7 +3,7 @@
 //! The last state of a crashed process stays readable for a while. Since nothing touches the object when its process
 //! dies, the first sweeper that finds it dead marks it (the sticky bit, which means nothing for a file, and which
 //! dates its status); [`DEAD_SECONDS`] later it is removed. Where more than [`DEAD_KEPT`] dead ones lie about, the oldest
-//! go.
+//! go. What only its own process could not remove goes at once: it would take the place of one that has crashed.
 
 use super::object::{self, Dead, MODE, Path, is_own_object};
 use crate::os;
@@ -73,7 +73,7 @@ impl Sweep {
         self.opened += 1;
         // Where PID namespaces share /dev/shm, it may be alive all the same.
         let Some(dead) = Dead::open(path.as_c_str()) else { return };
-        if expired {
+        if expired || dead.was_to_be_removed() {
             dead.unlink(path.as_c_str());
             self.removed += 1;
         } else {

@@ -5,11 +5,13 @@ use crate::error::Error;
 use crate::model::Time;
 use crate::model::time::NANOS;
 use rustix::fs::{FlockOperation, Mode, flock};
+use shm_layout::layout::{ENDED_REMOVED, GLOBALS_OFFSET, Globals};
 use shm_layout::name::{DEAD_KEPT, DEAD_MARK, DEAD_SECONDS, DIRECTORY, SegmentName};
 use std::fs::File;
 use std::io::ErrorKind;
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// A name in the directory that is a segment's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,10 +84,21 @@ struct LeftOver<'a> {
     made: Time,
 }
 
+/// Whether its process has ended in an orderly way, and has only not been able to remove it.
+fn was_to_be_removed(file: &File) -> bool {
+    let mut word = [0; 8];
+    let read = file.read_exact_at(&mut word, (GLOBALS_OFFSET + offset_of!(Globals, ended)) as u64);
+    read.is_ok() && u64::from_ne_bytes(word) == ENDED_REMOVED
+}
+
 impl<'a> LeftOver<'a> {
     fn examine(entry: &'a Entry, now: Time) -> Option<Self> {
         let file = open_object(&entry.name).ok().filter(is_unlocked)?;
         let about = file.metadata().ok()?;
+        if was_to_be_removed(&file) {
+            entry.remove_dead(about.ino());
+            return None;
+        }
         let time = |seconds: i64, nanoseconds: i64| {
             Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(NANOS).saturating_add(nanoseconds.unsigned_abs()))
         };

@@ -6,7 +6,7 @@ mod replaced;
 use super::*;
 use crate::model::fake::Fake;
 use rustix::fs::{FlockOperation, flock};
-use shm_layout::layout::{GLOBALS_OFFSET, Globals, Header, ROWS_OFFSET, SEGMENT_BYTES};
+use shm_layout::layout::{ENDED_KEPT, ENDED_REMOVED, GLOBALS_OFFSET, Globals, Header, ROWS_OFFSET, SEGMENT_BYTES};
 use shm_layout::name::{DIRECTORY, SegmentName};
 use std::fs::{File, OpenOptions};
 use std::mem::offset_of;
@@ -301,6 +301,17 @@ fn what_the_dead_left_is_removed_five_minutes_after_it_was_found() {
     assert_eq!(there(0), [true, true]);
     assert_eq!(there(290), [true, true]);
     assert_eq!(there(310), [false, true]);
+}
+
+#[test]
+fn what_only_its_process_could_not_remove_takes_no_place_of_a_crashed_one() {
+    let ended = |how: u64| move |fake: &mut Fake| fake.word(GLOBALS_OFFSET + offset_of!(Globals, ended), how);
+    let [crashed, kept, removed, living] =
+        [0, ENDED_KEPT, ENDED_REMOVED, ENDED_REMOVED].map(|how| Published::new(ended(how)).hidden());
+    [&crashed, &kept, &removed].iter().for_each(|(published, _)| published.dies());
+    let all = [crashed, kept, removed, living];
+    directory::sweep(&all.each_ref().map(|(_, entry)| entry.clone()), Time::now());
+    assert_eq!(all.map(|(published, _)| std::fs::exists(&published.path).unwrap()), [true, true, false, true]);
 }
 
 #[test]

@@ -135,10 +135,16 @@ pub struct Header {
     pub executable: [AtomicU8; 256],
 }
 
+/// The program has ended in an orderly way, and its last state is to stay readable.
+pub const ENDED_KEPT: u64 = 1;
+/// The program has ended in an orderly way, and has removed its object's name, or would have: a process that has become
+/// another user may not. Who finds it removes it.
+pub const ENDED_REMOVED: u64 = 2;
+
 /// Process-wide counters. Written on slow paths by any thread (`*_shared`), unless stated otherwise.
 #[repr(C, align(64))]
 pub struct Globals {
-    /// 0 while the program runs, 1 once it has ended in an orderly way.
+    /// 0 while the program runs; once it has ended in an orderly way [`ENDED_KEPT`] or [`ENDED_REMOVED`].
     pub ended: Counter,
     /// Highest number of rows ever used, the shared one included: rows beyond are untouched.
     pub rows_used: Counter,
