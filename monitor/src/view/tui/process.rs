@@ -181,7 +181,7 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!(" ({}/s)", short(rate)));
     let row = |rank: u8, place: u8, name, text: String, style: Style| (rank, place, Row::Words { name, text, style });
 
-    let mut rows = headline(process, app.size.0, theme);
+    let mut rows = headline(app, process, theme);
     let error = totals.peak_error_bytes.filter(|&error| error != 0);
     let error = error.map_or(String::new(), |error| format!(" {} {}", theme.symbols.about, bytes(error)));
     let peaks = format!(
@@ -261,9 +261,9 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     rows
 }
 
-fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
+fn headline<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a>)> {
     let row = |rank, place, text: String, style| (rank, place, Row::Words { name: "", text, style });
-    let Some(verdict) = verdict(process) else {
+    let Some(mut verdict) = verdict(process) else {
         let why = match process.state {
             State::NoAccess => "NO ACCESS  it belongs to another user; run statsmon as that user or as root",
             State::Unpublished => "UNPUBLISHED  it has the library, but publishes nothing",
@@ -271,6 +271,13 @@ fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Ro
         };
         return vec![row(HEADLINE, 0, why.to_owned(), theme.quiet())];
     };
+    // The segment cannot tell, but who started the program can.
+    let signal =
+        app.program.as_ref().and_then(|program| program.ended.as_deref()).filter(|how| how.starts_with("killed"));
+    let cause = process.misuse.as_ref().and_then(verdict::gravest);
+    if let (State::Crashed, None, Some(signal)) = (process.state, cause, signal) {
+        verdict.text = signal.to_owned();
+    }
     let mark = if verdict.alarms { "! " } else { "" };
     let style = match (verdict.alarms, verdict.title) {
         (true, _) => theme.bad(),
@@ -280,7 +287,7 @@ fn headline<'a>(process: &Process, width: u16, theme: &Theme) -> Vec<(u8, u8, Ro
     let mut rows = vec![row(HEADLINE, 0, format!("{mark}{}  {}", verdict.title, verdict.text), style)];
     // In one row where they fit, else in two: the less telling one goes first where rows are few.
     let joined = verdict.place.join("    ");
-    let fits = joined.chars().count() + 2 <= usize::from(width);
+    let fits = joined.chars().count() + 2 <= usize::from(app.size.0);
     let mut below = if fits && !joined.is_empty() { vec![joined] } else { verdict.place };
     below.extend(verdict.also.map(|also| format!("also {also}")));
     below.extend(Some(verdict.also_place.join("    ")).filter(|place| !place.is_empty()));

@@ -1,8 +1,8 @@
 //! The screen as it is drawn from fixed models: symbols, and the styles that carry meaning.
 
 use super::answers::{listed, opened, paired, press};
-use crate::model::State;
 use crate::model::fake::{about, taken_over};
+use crate::model::{Process, State};
 use crate::view::tui::app::{App, Event, Program, Start};
 use crate::view::tui::frame;
 use crate::view::tui::theme::Theme;
@@ -195,6 +195,24 @@ fn of_a_crashed_target_it_is_shown_where_its_growth_came_from() {
     for line in ["also leak suspected before: ", "where: class 64, 96 % of growth    alloc. by: worker-3 71 %"] {
         assert!(picture.contains(line), "{picture}");
     }
+}
+
+#[test]
+fn of_a_program_of_its_own_the_screen_does_not_guess_what_killed_it() {
+    let program = Program { command: "worker".into(), log: "/tmp/statsmon.log".into(), ended: None };
+    let process = super::fixture::process();
+    let mut app = App::new((80, 24), Duration::from_secs(1), Start::Process(process.id, Some(program)));
+    let mut dead = Process { state: State::Crashed, ..process };
+    let headline = |app: &mut App, dead: &Process| {
+        app.update(Event::Opened { time: super::fixture::NOW, process: Box::new(dead.clone()) });
+        draw(app, &COLOUR).to_string().lines().find(|line| line.contains("! CRASHED")).unwrap().to_owned()
+    };
+    app.update(Event::ProgramEnded("killed by SIGSEGV".into()));
+    assert!(headline(&mut app, &dead).contains("likely cause: double free"));
+    dead.misuse.as_mut().unwrap().last.clear();
+    assert!(headline(&mut app, &dead).contains("! CRASHED  killed by SIGSEGV  "));
+    app.update(Event::ProgramEnded("exit status 3".into()));
+    assert!(headline(&mut app, &dead).contains("killed, crashed or replaced by exec"));
 }
 
 #[test]
