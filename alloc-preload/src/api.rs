@@ -10,12 +10,13 @@ use crate::fast::slow::{self, no_memory, or_enomem, set_errno};
 use crate::heap;
 use crate::limits;
 use crate::misuse::Call;
+use crate::names;
 use crate::os;
 use crate::report;
 use crate::segment::Segment;
 use crate::thread::with_heap;
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
 type Pointer = *mut c_void;
@@ -202,6 +203,24 @@ export! {
         boot::remove();
         os::exit_group(status)
     }
+}
+
+/// `dlopen(3)`. Who looks names up in a library is to find this heap there. The caller's place tells the dynamic linker where
+/// to look for the file, so that it is jumped to.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> Pointer {
+    naked_asm!(
+        "push rdi",
+        "push rsi",
+        "sub rsp, 8",
+        "call {next}",
+        "add rsp, 8",
+        "pop rsi",
+        "pop rdi",
+        "jmp rax",
+        next = sym names::before_loading,
+    )
 }
 
 /// `reallocarray(3)`

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | subject |
 //! |---|---|---|
-//! | interface | [`api`], [`operators`], [`limits`] | the C and C++ functions and their semantics |
+//! | interface | [`api`], [`operators`], [`limits`], [`names`] | the C and C++ functions and their semantics; who finds them |
 //! | fast path | [`fast`]                    | what nearly every call does, without a call |
 //! | threads   | [`thread`], [`boot`], [`fork`] | which heap a thread has; the first call; children |
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
@@ -47,6 +47,7 @@ mod ledger;
 mod limits;
 mod lock;
 mod misuse;
+mod names;
 #[cfg(not(test))]
 mod operators;
 mod options;

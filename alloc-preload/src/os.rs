@@ -106,6 +106,15 @@ pub(crate) unsafe fn make_inaccessible(address: *mut u8, size: usize) -> Result<
     unsafe { call!(SYS_mprotect, address, size, libc::PROT_NONE).map(drop) }
 }
 
+/// Changes what may be done with a mapping that is not ours.
+///
+/// # Safety
+/// What uses the range can do with that.
+pub(crate) unsafe fn protect(address: usize, size: usize, protection: i32) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_mprotect, address, size, protection) }.map(drop)
+}
+
 /// Puts fresh zeroed memory in the place of a mapping.
 ///
 /// # Safety

@@ -1,5 +1,4 @@
-/* Blocks of the C library's own allocator, which a deeply bound library has reached past the preloaded one, are freed by
-   twenty callers in two modules. Usage: foreign MODE DEEP CALLERS, with the paths of hazards/deep.c and callers.c
+/* Blocks of another C library's allocator, in a name space of its own, are freed by twenty callers in two modules. Usage: foreign MODE DEEP CALLERS, with the paths of hazards/deep.c and callers.c
      once    caller n of 1 to 20 frees n blocks, one caller after the other
      graver  as once, after a block of ours was freed, and freed twenty times more by the same place
      race    four threads have every caller free 500 blocks, all at the same time
@@ -17,7 +16,7 @@ static char *(*strdup_of_theirs)(const char *);
 static void (*const *library_callers)(void *);
 
 static void load(const char *deep, const char *callers) {
-    void *library = dlopen(deep, RTLD_NOW | RTLD_DEEPBIND);
+    void *library = dlmopen(LM_ID_NEWLM, deep, RTLD_NOW);
     must(library != NULL);
     *(void **)&strdup_of_theirs = dlsym(library, "strdup_in_library");
     library = dlopen(callers, RTLD_NOW);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::artefacts::compiled;
+use tests::hazard::{self, Allocator, Outcome};
 use tests::{Run, Running, Snapshot, missing, program, snapshot, statsmon};
 
 /// Callers that a segment has room for.
@@ -96,6 +97,23 @@ fn the_last_sixteen_callers_are_kept_with_a_place_that_can_be_symbolised() {
                 assert!(line.contains(word), "no {word} in {line}");
             }
         }
+    }
+}
+
+/// Names are looked up in the C library alone there, and mean this heap all the same.
+#[test]
+fn a_block_of_ours_is_freed_where_the_preloaded_names_do_not_come_first() {
+    let ours = Allocator::ours();
+    for name in [
+        "to_a_deeply_bound_library",
+        "to_the_c_library_by_its_handle",
+        "from_a_deeply_bound_library",
+        "mixed_with_a_deeply_bound_library",
+    ] {
+        let case = hazard::cases().into_iter().find(|case| case.name == name).unwrap();
+        let (outcome, finished) = case.run(&ours);
+        assert_eq!(outcome, Outcome::Survived, "{name}: {finished:?}");
+        assert_eq!(finished.err(), "", "{name}: nothing is foreign");
     }
 }
 

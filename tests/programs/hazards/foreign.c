@@ -70,6 +70,34 @@ static void bind_deeply(void) {
     must(other_strdup && other_free);
 }
 
+/* What the C library's functions give it, and what the program does, it frees by a name that it finds in the C library. */
+HAZARD(foreign, to_a_deeply_bound_library, "library=deep.c") {
+    bind_deeply();
+    char *blocks[1000];
+    for (int i = 0; i < 1000; i++) {
+        blocks[i] = i % 2 ? strdup("longer than thirty-two bytes, and so on") : take(40);
+    }
+    for (int i = 0; i < 1000; i++) {
+        other_free(blocks[i]);
+    }
+}
+
+/* As Python's ctypes does. */
+HAZARD(foreign, to_the_c_library_by_its_handle, "") {
+    void *library = dlopen("libc.so.6", RTLD_NOW);
+    must(library != NULL);
+    *(void **)&other_strdup = dlsym(library, "strdup");
+    *(void **)&other_free = dlsym(library, "free");
+    must(other_strdup && other_free);
+    char *blocks[1000];
+    for (int i = 0; i < 1000; i++) {
+        blocks[i] = i % 2 ? other_strdup("longer than thirty-two bytes, and so on") : take(40);
+    }
+    for (int i = 0; i < 1000; i++) {
+        other_free(blocks[i]);
+    }
+}
+
 HAZARD(foreign, from_a_deeply_bound_library, "library=deep.c") {
     bind_deeply();
     for (int i = 0; i < 1000; i++) {
@@ -91,6 +119,15 @@ HAZARD(foreign, mixed_with_a_deeply_bound_library, "library=deep.c") {
     }
 }
 
+/* A second C library in a name space of its own has an allocator of its own. */
+static void load_into_another_name_space(void) {
+    void *library = dlmopen(LM_ID_NEWLM, getenv("HAZARD_LIBRARY"), RTLD_NOW);
+    must(library != NULL);
+    *(void **)&other_strdup = dlsym(library, "strdup_in_library");
+    *(void **)&other_free = dlsym(library, "free_in_library");
+    must(other_strdup && other_free);
+}
+
 static void *free_theirs(void *unused) {
     for (int i = 0; i < 200; i++) {
         free(other_strdup("from a thread"));
@@ -99,7 +136,7 @@ static void *free_theirs(void *unused) {
 }
 
 HAZARD(foreign, from_threads, "library=deep.c") {
-    bind_deeply();
+    load_into_another_name_space();
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) {
         must(pthread_create(&threads[i], NULL, free_theirs, NULL) == 0);
@@ -109,13 +146,20 @@ HAZARD(foreign, from_threads, "library=deep.c") {
     }
 }
 
-/* A second C library in a name space of its own has an allocator of its own. */
 HAZARD(foreign, from_another_name_space, "library=deep.c") {
-    void *library = dlmopen(LM_ID_NEWLM, getenv("HAZARD_LIBRARY"), RTLD_NOW);
-    must(library != NULL);
-    *(void **)&other_strdup = dlsym(library, "strdup_in_library");
-    must(other_strdup != NULL);
+    load_into_another_name_space();
     for (int i = 0; i < 100; i++) {
         free(other_strdup("from far away"));
+    }
+}
+
+/* Both ways at once: theirs to us, and theirs to them. */
+HAZARD(foreign, mixed_with_another_name_space, "library=deep.c") {
+    load_into_another_name_space();
+    for (int i = 0; i < 1000; i++) {
+        char *first = other_strdup("first"), *second = other_strdup("second");
+        other_free(first);
+        free(second);
+        free(take(40));
     }
 }
