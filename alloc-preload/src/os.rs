@@ -74,6 +74,14 @@ pub(crate) fn reserve(size: usize) -> Result<*mut u8> {
     unsafe { call!(SYS_mmap, null_mut::<u8>(), size, libc::PROT_NONE, PRIVATE, -1isize, 0) }.map(|p| p as *mut u8)
 }
 
+/// As `reserve`; what of it is not committed is left out of dumps. A debugger would write every byte of it.
+pub(crate) fn reserve_undumped(size: usize) -> Result<*mut u8> {
+    let address = reserve(size)?;
+    // SAFETY: the mapping just made, in which there is nothing.
+    let _ = unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTDUMP) };
+    Ok(address)
+}
+
 /// Maps `size` zeroed bytes at exactly `address`; fails with `EEXIST` where something is mapped already.
 pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
     let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
@@ -131,6 +139,11 @@ pub(crate) unsafe fn map_over(address: *mut u8, size: usize) -> Result<()> {
 pub(crate) unsafe fn commit(address: *mut u8, size: usize) -> Result<()> {
     // SAFETY: the caller's.
     match unsafe { make_accessible(address, size) } {
+        Ok(()) => {
+            // SAFETY: the caller's.
+            let _ = unsafe { call!(SYS_madvise, address, size, libc::MADV_DODUMP) };
+            Ok(())
+        }
         // Filtered: a fresh mapping in the place of the reservation does the same.
         // SAFETY: the caller's.
         Err(Errno(libc::EPERM | libc::EACCES | libc::ENOSYS)) => unsafe { map_over(address, size) },

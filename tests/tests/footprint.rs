@@ -36,6 +36,38 @@ fn malloc_trim_gives_freed_memory_back() {
     running.finish().success();
 }
 
+/// Of every mapping of the process its size in KiB, whether it is accessible, and whether it is left out of dumps.
+fn mappings(pid: u32) -> Vec<(u64, bool, bool)> {
+    let mut mappings = Vec::new();
+    let (mut kib, mut accessible) = (0, false);
+    for line in std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap().lines() {
+        let mut words = line.split_whitespace();
+        match words.next().unwrap() {
+            "Size:" => kib = words.next().unwrap().parse().unwrap(),
+            "VmFlags:" => mappings.push((kib, accessible, words.any(|flag| flag == "dd"))),
+            range if !range.ends_with(':') => accessible = !words.next().unwrap().starts_with("---"),
+            _ => {}
+        }
+    }
+    mappings
+}
+
+/// `gcore` writes every byte of what is reserved, unless it is told otherwise: more than any disk holds.
+#[test]
+fn a_debuggers_dump_has_what_is_in_use_and_not_what_is_reserved() {
+    let mut running = start("trim");
+    number(&mut running);
+    let mappings = mappings(running.pid());
+    let reserved = |of: &&(u64, bool, bool)| of.0 >= 1 << 20 && !of.1;
+    assert!(mappings.iter().filter(reserved).count() >= 2, "the window and its tables: {mappings:?}");
+    assert!(mappings.iter().filter(reserved).all(|of| of.2), "{mappings:?}");
+    let dumped: u64 = mappings.iter().filter(|of| of.1 && !of.2).map(|of| of.0).sum();
+    assert!(dumped > 240 << 10, "{dumped} KiB, of which a dump has all: {mappings:?}");
+    number(&mut running);
+    running.go();
+    running.finish().success();
+}
+
 #[test]
 fn large_blocks_go_back_at_once_beyond_a_small_cache() {
     let mut running = start("large");

@@ -47,8 +47,8 @@ pub(crate) fn open(heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
 fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {
     let area = heap_area(ROWS);
     let shape = Shape::new(bytes, area);
-    let window = os::reserve(bytes + CHUNK)?;
-    let result = os::reserve(shape.total).and_then(|tables| {
+    let window = os::reserve_undumped(bytes + CHUNK)?;
+    let result = os::reserve_undumped(shape.total).and_then(|tables| {
         // SAFETY: the heap records lie in the reservation just made.
         let committed = unsafe { os::commit(tables.add(shape.heaps), area.ready) };
         if committed.is_err() {
