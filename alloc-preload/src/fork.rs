@@ -137,6 +137,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     let cut_off = central::was_cut_off();
     // SAFETY: the caller's.
     let snapshot = unsafe { SNAPSHOT.sums() };
+    if PLACE.load(Ordering::Relaxed) == OWN {
+        // A raw fork, or `clone`, whose child may end by leaving its last thread. Ours would go on, and the process with it.
+        background::start_no_more();
+    }
     // Between the sums and the fork another thread may have begun to use the heap.
     let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
     if let Some(segment) = boot::segment() {

@@ -1,6 +1,6 @@
 /* A parent and a child made in the way the first argument names, each allocating what it knows. The child speaks to
    the parent by pipes; only the parent speaks to the test, and at every pause says the child's PID.
-   Second argument: how the child ends (exit, _exit, quick_exit, return). */
+   Second argument: how the child ends (exit, _exit, quick_exit, leave, return). */
 #include "handshake.h"
 #include <sched.h>
 #include <signal.h>
@@ -50,6 +50,8 @@ static int child(const char *end) {
         exit(7);
     } else if (strcmp(end, "syscall") == 0) {
         syscall(SYS_exit_group, 7);
+    } else if (strcmp(end, "leave") == 0) {
+        syscall(SYS_exit, 7); /* the thread only: as it is where the function that `clone` calls returns */
     }
     return 7;
 }

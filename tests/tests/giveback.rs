@@ -204,3 +204,15 @@ fn a_vfork_child_that_frees_starts_no_thread_of_its_own() {
     }
     running.finish().success();
 }
+
+#[test]
+fn the_thread_does_not_keep_a_cloned_child_that_leaves_its_only_thread() {
+    for how in ["clone", "_Fork"] {
+        let mut command = Command::new(program("forks.c"));
+        let mut running = command.args([how, "leave"]).preload().env("STATSALLOC_BACKGROUND", "1").begin();
+        while running.next_line().is_some() {
+            running.go();
+        }
+        running.finish().success();
+    }
+}
