@@ -129,9 +129,9 @@ impl fmt::Display for Error {
             ),
             Self::Unpublished { pid, removed: false } => write!(
                 out,
-                "process {pid} has the library but publishes nothing: it has not called the allocator since it was \
-                 forked, /dev/shm was full or missing when it started, or STATSALLOC_PUBLISH=0 was set; \
-                 STATSALLOC_VERBOSE=1 makes it say why"
+                "process {pid} has the library but publishes nothing: it has an allocator of its own, it has not called \
+                 this one since it was forked, /dev/shm was full or missing when it started, or STATSALLOC_PUBLISH=0 was \
+                 set; STATSALLOC_VERBOSE=1 makes it say why"
             ),
             Self::NotPermitted { pid } => {
                 write!(out, "process {pid} belongs to another user; run statsmon as that user or as root")
