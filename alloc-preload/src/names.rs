@@ -167,6 +167,10 @@ impl Object {
     /// Has every name of [`NAMES`] that both have mean in `self` what it does in `other`.
     fn name_as(&self, other: &Self) {
         let (start, size, protection) = self.memory;
+        // A linker that puts tables beside code would have code writable for that long.
+        if protection & libc::PROT_EXEC != 0 {
+            return;
+        }
         // SAFETY: the memory of the object's first segment, which stays readable for whoever looks a name up meanwhile.
         if unsafe { os::protect(start, size, protection | libc::PROT_WRITE) }.is_err() {
             return;
