@@ -27,6 +27,8 @@ use shm_layout::layout::Globals;
 
 /// Room of the only thread, and its lease: so much it may not have flushed when a second one starts.
 const ALONE: u64 = 32 << 10;
+/// How much less may be requested of a block of the largest class, which is as large as that.
+const UNASKED: u64 = ALONE / 8;
 /// The part of the permitted error, one in so many, that is leased to a thread that is about to start a second one.
 const FIRST_SHARE: u64 = 16;
 /// What every heap may lease of several, whatever is left.
@@ -91,17 +93,23 @@ fn flush(hot: &Hot, account: &Account, climbing: bool) {
         update(0, requested, &globals.flushed_requested, &globals.peak_requested),
         update(1, allocated, &globals.flushed_allocated, &globals.peak_allocated),
     ];
-    if alone {
-        account.hold(ALONE);
+    // Alone and not climbing, it may rise to the peak and no further.
+    let is_bound = alone && !climbing;
+    let nearest = below.into_iter().min().filter(|_| is_bound).unwrap_or(u64::MAX);
+    let lease = if alone {
+        // What is requested of a block as large as the lease may be less: then it may fall by so much more.
+        account.hold(if (ALONE - UNASKED..ALONE).contains(&nearest) { ALONE + UNASKED } else { ALONE });
+        ALONE
     } else {
         account.renew_lease(globals);
-    }
-    // Both ways as much as is leased. Where the peak is nearer, no further than that, and as far in all.
-    let lease = account.lease.get();
-    let is_near = alone && !climbing && below.iter().any(|&below| below < lease);
+        account.lease.get()
+    };
+    // Both ways as much as is leased. Where the peak is nearer by more than that, as much in all.
+    let is_near = nearest < lease.saturating_sub(UNASKED);
     let mask = room::mask(lease.checked_ilog2().map_or(0, |log2| log2 + u32::from(!is_near)));
+    let most = if is_near { lease / 2 } else { lease };
     let down = below.map(|below| {
-        let up = if is_near { below.min(lease / 2) } else { lease };
+        let up = if is_bound { below.min(most) } else { lease };
         room::top(mask).cast_unsigned().saturating_sub(up)
     });
     for (floor, down) in account.floor.iter().zip(down) {

@@ -268,7 +268,7 @@ int main(int count, char **arguments) {
         for (int i = 0; i < SCATTERED; i++) {
             free(blocks[i]);
         }
-        enum { UNEVEN = 5632, COUNT = SCATTERED * SIZE / UNEVEN };
+        enum { UNEVEN = 7168, COUNT = SCATTERED * SIZE / UNEVEN };
         for (int i = 0; i < COUNT; i++) {
             blocks[i] = touched(UNEVEN);
         }

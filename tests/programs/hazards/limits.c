@@ -268,7 +268,7 @@ static void use_up(void) {
     must(memalign(1 << 16, 1 << 20) == NULL && errno == ENOMEM);
     must(posix_memalign(&none, 4096, 1 << 20) == ENOMEM && none == NULL);
     must(calloc(1, 1 << 20) == NULL && errno == ENOMEM);
-    must(all && realloc(all, 1 << 20) == NULL && errno == ENOMEM);
+    must(all && realloc(all, 1 << 21) == NULL && errno == ENOMEM);
     pthread_t thread;
     must(pthread_create(&thread, NULL, use_in_thread, NULL) != 0);
     while (all) {
