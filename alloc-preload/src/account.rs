@@ -104,7 +104,7 @@ fn flush(hot: &Hot, account: &Account, climbing: bool) {
         account.renew_lease(globals);
         account.lease.get()
     };
-    // Both ways as much as is leased. Where the peak is nearer by more than that, as much in all.
+    // Both ways as much as is leased. Where the peak is much nearer than that, as much in all.
     let is_near = nearest < lease.saturating_sub(UNASKED);
     let mask = room::mask(lease.checked_ilog2().map_or(0, |log2| log2 + u32::from(!is_near)));
     let most = if is_near { lease / 2 } else { lease };

@@ -6,7 +6,7 @@
 //! `strdup` and the program hand them, to the other `free`. So before the first library is loaded by `dlopen`, which both
 //! of them need, the addresses in the C library's table of symbols are changed to those of the functions here.
 //!
-//! Where the table cannot be written, or is not found, all stays as it is.
+//! Where the table cannot be written, or is not found, or the program has a `malloc` of its own, all stays as it is.
 
 use crate::os;
 use crate::print;
@@ -57,7 +57,9 @@ pub(crate) extern "C" fn before_loading() -> usize {
         if next == 0 {
             print::fatal("dlopen: there is no C library to load anything");
         }
-        let mut objects = Objects { here: None, libc: None };
+        // SAFETY: a name that ends in a zero byte.
+        let malloc = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) } as usize;
+        let mut objects = Objects { malloc, here: None, libc: None };
         // The dynamic linker calls with its lock held, so one thread at a time.
         // SAFETY: `visit` takes what it is given here.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut objects).cast()) };
@@ -68,6 +70,8 @@ pub(crate) extern "C" fn before_loading() -> usize {
 
 /// The two libraries, as far as they have been met.
 struct Objects {
+    /// What the program's calls of `malloc` come to. Where that is not here, its blocks are not, and the names stay.
+    malloc: usize,
     here: Option<Object>,
     libc: Option<Object>,
 }
@@ -85,8 +89,10 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, objects:
         objects.here = Object::new(info);
     }
     match objects {
-        Objects { here: Some(here), libc: Some(libc) } => {
-            libc.name_as(here);
+        Objects { malloc, here: Some(here), libc: Some(libc) } => {
+            if here.meaning(c"malloc") == Some(*malloc as u64) {
+                libc.name_as(here);
+            }
             1
         }
         _ => 0,
@@ -176,12 +182,7 @@ impl Object {
             return;
         }
         for name in NAMES {
-            let mut meaning = None;
-            other.each(name, |symbol| {
-                // SAFETY: a symbol of a loaded object.
-                meaning = Some(unsafe { (*symbol).st_value }.wrapping_add(other.base as u64));
-            });
-            let Some(meaning) = meaning else { continue };
+            let Some(meaning) = other.meaning(name) else { continue };
             self.each(name, |symbol| {
                 // SAFETY: as above, and writable; who looks the name up meanwhile reads the old address or the new one.
                 let value = unsafe { AtomicU64::from_ptr(&raw mut (*symbol).st_value) };
@@ -190,6 +191,14 @@ impl Object {
         }
         // SAFETY: as above.
         let _ = unsafe { os::protect(start, size, protection) };
+    }
+
+    /// The address of the function of this name.
+    fn meaning(&self, name: &CStr) -> Option<u64> {
+        let mut meaning = None;
+        // SAFETY: a symbol of a loaded object.
+        self.each(name, |symbol| meaning = Some(unsafe { (*symbol).st_value }.wrapping_add(self.base as u64)));
+        meaning
     }
 
     /// Calls `found` with every function of this name, of whatever version.

@@ -1,6 +1,7 @@
 /* A program with an allocator of its own, which comes before every preloaded one; the C library's own calls reach it
    too. */
 #include "hazard.h"
+#include <dlfcn.h>
 
 static char arena[64 << 20] __attribute__((aligned(16)));
 static size_t used;
@@ -45,4 +46,9 @@ HAZARD(life, program_with_its_own_malloc, "") {
     FILE *null = fopen("/dev/null", "w");
     must(null != NULL);
     fclose(null);
+    /* By its handle, the C library's is the C library's: only what is the whole program's may be put in its place. */
+    void *library = dlopen("libc.so.6", RTLD_NOW);
+    must(library != NULL);
+    Dl_info about;
+    must(dladdr(dlsym(library, "free"), &about) != 0 && strstr(about.dli_fname, "libc.so.6") != NULL);
 }
