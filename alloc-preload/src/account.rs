@@ -28,7 +28,7 @@ use shm_layout::layout::Globals;
 /// Room of the only thread, and its lease: so much it may not have flushed when a second one starts.
 const ALONE: u64 = 32 << 10;
 /// How much less may be requested of a block of the largest class, which is as large as that.
-const UNASKED: u64 = ALONE / 8;
+const UNASKED: u64 = ALONE / 4;
 /// The part of the permitted error, one in so many, that is leased to a thread that is about to start a second one.
 const FIRST_SHARE: u64 = 16;
 /// What every heap may lease of several, whatever is left.

@@ -1,8 +1,9 @@
 //! Size classes (small blocks, carved from slabs) and buckets (large blocks, one span each).
 //!
-//! Eight classes a doubling up to 2 KiB, where rounding wastes at most an eighth of a block above 128 bytes. Then four, and
-//! one for what is a little larger than 2, 4 or 8 KiB, as pages with a header are: at most a fifth. Every class that a thread
-//! uses costs it some blocks that lie ready, and large ones more than what finer classes would save.
+//! Eight classes a doubling up to 2 KiB, where rounding wastes at most an eighth of a block above 128 bytes. Then four up to
+//! 16 KiB, and one for what is a little larger than 2, 4 or 8 KiB, as pages with a header are; at last two, whose blocks are
+//! whole pages. Every class that a thread uses costs it some blocks that lie ready, and large ones more than what finer classes
+//! would save.
 
 /// Every block starts on a multiple of this many bytes, and has at least this size.
 pub const GRANULE: usize = 16;
@@ -11,7 +12,7 @@ pub const UNIT: usize = 64 << 10;
 /// Largest block that comes from a slab; anything above is a span.
 pub const SMALL_MAX: usize = 32 << 10;
 /// Number of size classes.
-pub const CLASSES: usize = 59;
+pub const CLASSES: usize = 57;
 /// Number of buckets that large blocks are counted in.
 pub const BUCKETS: usize = 24;
 /// Lines of a row: the classes, then the buckets.
@@ -100,22 +101,21 @@ static COARSE: [u8; SMALL_MAX / 128] = coarse_table();
 const COARSER: usize = 40;
 /// The sizes of one doubling there, in eighths of where it begins.
 const EIGHTHS: [usize; 5] = [9, 10, 12, 14, 16];
-/// The doubling whose first size is left out.
-const LAST: usize = 3;
+/// The largest sizes.
+const LARGEST: [usize; 2] = [24 << 10, SMALL_MAX];
 
 const fn size_of_class(class: usize) -> usize {
     if class < 8 {
-        return 16 * (class + 1);
-    }
-    if class < COARSER {
+        16 * (class + 1)
+    } else if class < COARSER {
         let base = 128 << ((class - 8) / 8);
-        return base + ((class - 8) % 8 + 1) * (base / 8);
+        base + ((class - 8) % 8 + 1) * (base / 8)
+    } else if class < CLASSES - LARGEST.len() {
+        let step = class - COARSER;
+        (256 << (step / EIGHTHS.len())) * EIGHTHS[step % EIGHTHS.len()]
+    } else {
+        LARGEST[class + LARGEST.len() - CLASSES]
     }
-    let mut step = class - COARSER;
-    if step >= LAST * EIGHTHS.len() {
-        step += 1;
-    }
-    (256 << (step / EIGHTHS.len())) * EIGHTHS[step % EIGHTHS.len()]
 }
 
 const fn block_sizes() -> [u16; 256] {
@@ -173,11 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_at_most_an_eighth_above_128_bytes_and_a_fifth_above_2_kib() {
+    fn rounding_is_at_most_an_eighth_above_128_bytes_a_fifth_above_2_kib_and_two_pages_above_16() {
         for size in 129..=SMALL_MAX {
             let block = SizeClass::of(size).unwrap().block_size();
-            let share = if size <= 2048 { 8 } else { 5 };
-            assert!((block - size) * share <= block, "{size} -> {block}");
+            let most = match size {
+                ..=2048 => block / 8,
+                ..=16384 => block / 5,
+                _ => 8192,
+            };
+            assert!(block - size <= most, "{size} -> {block}");
         }
     }
 

@@ -58,7 +58,7 @@ pub const TOTALS_OFFSET: usize = 8192;
 /// Offset of the per-class ring: `CLASS_MINUTES` slots of `LINES` entries.
 pub const CLASS_RING_OFFSET: usize = TOTALS_OFFSET + 7 * 4096;
 /// Offset of the rows.
-pub const ROWS_OFFSET: usize = CLASS_RING_OFFSET + 39 * 4096;
+pub const ROWS_OFFSET: usize = CLASS_RING_OFFSET + 38 * 4096;
 /// Bytes of a whole segment; sparse, so only what is used takes memory.
 pub const SEGMENT_BYTES: usize = (ROWS_OFFSET + ROWS * size_of::<Row>()).next_multiple_of(4096);
 
