@@ -177,8 +177,8 @@ mod tests {
         for size in 129..=SMALL_MAX {
             let block = SizeClass::of(size).unwrap().block_size();
             let most = match size {
-                ..=2048 => block / 8,
-                ..=16384 => block / 5,
+                ..2049 => block / 8,
+                2049..16385 => block / 5,
                 _ => 8192,
             };
             assert!(block - size <= most, "{size} -> {block}");
