@@ -103,13 +103,6 @@ fn vfork_children_count_in_their_parent_and_do_not_end_it() {
 }
 
 #[test]
-fn forking_while_threads_allocate_never_hangs_or_breaks_the_child() {
-    let finished = Command::new(program("forkstorm.c")).arg("300").preload().finish().success();
-    assert_eq!(finished.out(), "300 children\n");
-    assert_eq!(finished.err(), "");
-}
-
-#[test]
 fn exec_keeps_the_pid_and_starts_a_new_segment() {
     let mut running = Command::new(program("execs.c")).args(["x", "y", "z"]).preload().begin();
     let mut seen: Vec<Snapshot> = Vec::new();
@@ -360,61 +353,4 @@ fn a_pid_namespace_that_shares_the_folder_gets_another_name() {
     }
     first.finish().success();
     second.finish().success();
-}
-
-/// Forks at every instruction of one call (see `everyfork.c`); how many.
-fn fork_at_every_instruction(how: &str, threads: &str, call: &str, size: &str) -> usize {
-    let mut command = Command::new(program("everyfork.c"));
-    command.args([how, threads, call, size]).preload().finish().success().out().trim().parse().unwrap()
-}
-
-#[test]
-fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
-    for how in ["fork", "clone"] {
-        let small = ["malloc", "free", "realloc", "move"].map(|call| (call, "40"));
-        let middle = ["malloc", "free", "move"].map(|call| (call, "5000"));
-        for (call, size) in small.into_iter().chain(middle) {
-            let forks = fork_at_every_instruction(how, "alone", call, size);
-            assert!(forks >= 30, "{how}, {call} of {size}: {forks} forks");
-        }
-        for call in ["malloc", "free"] {
-            let forks = fork_at_every_instruction(how, "alone", call, "100000");
-            assert!(forks >= 100, "{how}, a large {call}: {forks} forks");
-        }
-        for call in ["malloc", "free", "move", "remote"] {
-            let forks = fork_at_every_instruction(how, "threads", call, "40");
-            assert!(forks >= 30, "{how} beside a thread, {call}: {forks} forks");
-        }
-    }
-}
-
-#[test]
-fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
-    Command::new(program("manyforks.c")).args(["4", "100"]).preload().finish().success();
-}
-
-/// The threads of a child use its heap before or with the thread that forked; see `threadsfirst.c`.
-#[track_caller]
-fn is_used_by_new_threads_first(order: &str) {
-    let mut running = Command::new(program("threadsfirst.c")).args([order, "100"]).preload().begin();
-    running.line();
-    let before = snapshot(running.pid());
-    running.go();
-    let child = snapshot(running.line().parse().unwrap());
-    assert_eq!(child.figures().live_blocks, before.figures().live_blocks, "{order}");
-    assert_eq!(child.figures().requested, before.figures().requested, "{order}");
-    assert_eq!((child.number("/threads/started"), child.number("/threads/live")), (9, 1), "{order}");
-    assert_eq!(child.number("/misuse/invalid_frees") + child.number("/misuse/double_frees"), 0);
-    running.go();
-    running.finish().success();
-}
-
-#[test]
-fn a_childs_threads_that_use_the_heap_at_once_do_not_all_take_it_up() {
-    is_used_by_new_threads_first("together");
-}
-
-#[test]
-fn a_childs_thread_that_comes_first_is_not_given_the_heap_of_the_one_that_forked() {
-    is_used_by_new_threads_first("behind");
 }

@@ -61,41 +61,38 @@ HAZARD(foreign, usable_size_of_a_mapping, "") {
 static char *(*other_strdup)(const char *);
 static void (*other_free)(void *);
 
-/* A library that reaches the C library past whatever was preloaded. */
-static void bind_deeply(void) {
-    void *library = dlopen(getenv("HAZARD_LIBRARY"), RTLD_NOW | RTLD_DEEPBIND);
+static void find_in(void *library, const char *name_of_strdup, const char *name_of_free) {
     must(library != NULL);
-    *(void **)&other_strdup = dlsym(library, "strdup_in_library");
-    *(void **)&other_free = dlsym(library, "free_in_library");
+    *(void **)&other_strdup = dlsym(library, name_of_strdup);
+    *(void **)&other_free = dlsym(library, name_of_free);
     must(other_strdup && other_free);
 }
 
 /* What the C library's functions give it, and what the program does, it frees by a name that it finds in the C library. */
-HAZARD(foreign, to_a_deeply_bound_library, "library=deep.c") {
-    bind_deeply();
+static void free_by_their_name(char *(*duplicate)(const char *)) {
     char *blocks[1000];
     for (int i = 0; i < 1000; i++) {
-        blocks[i] = i % 2 ? strdup("longer than thirty-two bytes, and so on") : take(40);
+        blocks[i] = i % 2 ? duplicate("longer than thirty-two bytes, and so on") : take(40);
     }
     for (int i = 0; i < 1000; i++) {
         other_free(blocks[i]);
     }
 }
 
+/* A library that reaches the C library past whatever was preloaded. */
+static void bind_deeply(void) {
+    find_in(dlopen(getenv("HAZARD_LIBRARY"), RTLD_NOW | RTLD_DEEPBIND), "strdup_in_library", "free_in_library");
+}
+
+HAZARD(foreign, to_a_deeply_bound_library, "library=deep.c") {
+    bind_deeply();
+    free_by_their_name(strdup);
+}
+
 /* As Python's ctypes does. */
 HAZARD(foreign, to_the_c_library_by_its_handle, "") {
-    void *library = dlopen("libc.so.6", RTLD_NOW);
-    must(library != NULL);
-    *(void **)&other_strdup = dlsym(library, "strdup");
-    *(void **)&other_free = dlsym(library, "free");
-    must(other_strdup && other_free);
-    char *blocks[1000];
-    for (int i = 0; i < 1000; i++) {
-        blocks[i] = i % 2 ? other_strdup("longer than thirty-two bytes, and so on") : take(40);
-    }
-    for (int i = 0; i < 1000; i++) {
-        other_free(blocks[i]);
-    }
+    find_in(dlopen("libc.so.6", RTLD_NOW), "strdup", "free");
+    free_by_their_name(other_strdup);
 }
 
 HAZARD(foreign, from_a_deeply_bound_library, "library=deep.c") {
@@ -109,8 +106,7 @@ HAZARD(foreign, from_a_deeply_bound_library, "library=deep.c") {
 }
 
 /* Both ways at once: theirs to us, and theirs to them. */
-HAZARD(foreign, mixed_with_a_deeply_bound_library, "library=deep.c") {
-    bind_deeply();
+static void mix(void) {
     for (int i = 0; i < 1000; i++) {
         char *first = other_strdup("first"), *second = other_strdup("second");
         other_free(first);
@@ -119,13 +115,14 @@ HAZARD(foreign, mixed_with_a_deeply_bound_library, "library=deep.c") {
     }
 }
 
+HAZARD(foreign, mixed_with_a_deeply_bound_library, "library=deep.c") {
+    bind_deeply();
+    mix();
+}
+
 /* A second C library in a name space of its own has an allocator of its own. */
 static void load_into_another_name_space(void) {
-    void *library = dlmopen(LM_ID_NEWLM, getenv("HAZARD_LIBRARY"), RTLD_NOW);
-    must(library != NULL);
-    *(void **)&other_strdup = dlsym(library, "strdup_in_library");
-    *(void **)&other_free = dlsym(library, "free_in_library");
-    must(other_strdup && other_free);
+    find_in(dlmopen(LM_ID_NEWLM, getenv("HAZARD_LIBRARY"), RTLD_NOW), "strdup_in_library", "free_in_library");
 }
 
 static void *free_theirs(void *unused) {
@@ -153,13 +150,7 @@ HAZARD(foreign, from_another_name_space, "library=deep.c") {
     }
 }
 
-/* Both ways at once: theirs to us, and theirs to them. */
 HAZARD(foreign, mixed_with_another_name_space, "library=deep.c") {
     load_into_another_name_space();
-    for (int i = 0; i < 1000; i++) {
-        char *first = other_strdup("first"), *second = other_strdup("second");
-        other_free(first);
-        free(second);
-        free(take(40));
-    }
+    mix();
 }
