@@ -11,14 +11,16 @@ use core::ptr::{NonNull, null};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::ClassCounters;
 
-/// A thread's free blocks of one class, and all else that allocating and freeing one takes. The addresses of the blocks
-/// stand in [`slots`](Bin::slot) behind it: nothing of ours lies in a free block, and neither call touches it.
-#[repr(C)]
+/// A thread's free blocks of one class, and all else that allocating and freeing one takes, on one line of the caches. The
+/// addresses of the blocks stand in [`Slots`]: nothing of ours lies in a free block, and neither call touches it.
+#[repr(C, align(64))]
 pub(crate) struct Bin {
-    /// Blocks in the bin.
-    pub(crate) count: Cell<u32>,
-    /// Blocks that it takes.
-    pub(crate) most: Cell<u32>,
+    /// The slot of the block that is handed out next; of an empty bin the floor.
+    top: Cell<*const Slot>,
+    /// One below the lowest slot.
+    floor: Cell<*const Slot>,
+    /// The highest slot that it uses.
+    ceiling: Cell<*const Slot>,
     /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
     /// count as signed. As wide as the sums that it goes into.
     tag_base: Cell<usize>,
@@ -28,12 +30,27 @@ pub(crate) struct Bin {
     pub(crate) charge: Cell<u64>,
     /// What it gives back when it is freed, requested bytes apart.
     pub(crate) credit: Cell<u64>,
+    /// Slots above the floor.
+    slots: Cell<u32>,
+    /// How often it was filled before it had all its slots.
+    fills: Cell<u32>,
 }
+
+const _: () = assert!(size_of::<Bin>() == 64);
+
+/// Where a block's address stands.
+type Slot = Cell<*mut u8>;
 
 /// Blocks that a bin takes while its class is only freed.
 const FEW: u32 = 4;
 
-/// Slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
+/// Slots of a bin at first. Those of all classes together are two pages, where all slots of a small class alone are one.
+const FIRST: usize = 16;
+
+/// A bin that is filled for the so many-th time gets all its slots.
+const OFTEN: u32 = 3;
+
+/// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
 const SLOTS: [u32; CLASSES] = {
     let mut slots = [0; CLASSES];
     let mut class = 0;
@@ -48,31 +65,27 @@ const SLOTS: [u32; CLASSES] = {
     slots
 };
 
-/// Offset of each class's bin, and behind the last one of what follows, in bytes.
-const OFFSETS: [u32; CLASSES + 1] = {
-    let mut offsets = [0; CLASSES + 1];
+/// Number of the slot where each class's begin, and of all.
+const BEGINS: [u32; CLASSES + 1] = {
+    let mut begins = [0; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
-        let bytes = size_of::<Bin>() + SLOTS[class] as usize * size_of::<*mut u8>();
-        offsets[class + 1] = offsets[class] + bytes as u32;
+        begins[class + 1] = begins[class] + if SLOTS[class] as usize > FIRST { SLOTS[class] } else { 0 };
         class += 1;
     }
-    offsets
+    begins
 };
 
-const BINS_BYTES: usize = OFFSETS[CLASSES] as usize;
-
-/// A heap's bins, one after the other, each with its slots. Zeroed memory is a valid state: none was started.
-#[repr(C, align(64))]
-pub(crate) struct Bins([Cell<u64>; BINS_BYTES / 8]);
+/// A heap's bins. Zeroed memory is a valid state: none was started.
+#[repr(C)]
+pub(crate) struct Bins([Bin; CLASSES]);
 
 impl Bins {
     /// The class's bin.
     #[inline]
     pub(crate) fn bin(&self, class: SizeClass) -> &Bin {
-        let offset = OFFSETS.get(class.0 as usize).map_or(0, |&offset| offset as usize);
-        // SAFETY: the offset is that of a bin.
-        unsafe { self.at(offset) }
+        // SAFETY: class numbers come from the class table.
+        unsafe { self.0.get_unchecked(class.0 as usize) }
     }
 
     /// The bin so many bytes behind the first.
@@ -86,16 +99,43 @@ impl Bins {
     }
 }
 
+/// The slots of a heap's bins. Most classes of most heaps never use more than the first.
+#[repr(C)]
+pub(crate) struct Slots {
+    first: [[Slot; FIRST]; CLASSES],
+    all: [Slot; BEGINS[CLASSES] as usize],
+}
+
+impl Slots {
+    /// The class's first slots, and how many those are.
+    fn first(&self, class: SizeClass) -> (*const Slot, u32) {
+        let class = class.0 as usize;
+        let slots = SLOTS.get(class).map_or(0, |&slots| slots.min(FIRST as u32));
+        (self.first.get(class).map_or(null(), |first| first.as_ptr()), slots)
+    }
+
+    /// All the class's slots, and how many those are; `None` if the first are all.
+    fn all(&self, class: SizeClass) -> Option<(*const Slot, u32)> {
+        let class = class.0 as usize;
+        let slots = SLOTS.get(class).copied().filter(|&slots| slots > FIRST as u32)?;
+        let begin = *BEGINS.get(class)? as usize;
+        Some((self.all.get(begin..)?.as_ptr(), slots))
+    }
+}
+
 impl Bin {
     /// Without slots.
     pub(crate) const fn empty() -> Self {
         Self {
-            count: Cell::new(0),
-            most: Cell::new(0),
+            top: Cell::new(null()),
+            floor: Cell::new(null()),
+            ceiling: Cell::new(null()),
             tag_base: Cell::new(0),
             line: Cell::new(null()),
             charge: Cell::new(0),
             credit: Cell::new(0),
+            slots: Cell::new(0),
+            fills: Cell::new(0),
         }
     }
 
@@ -104,84 +144,132 @@ impl Bin {
     }
 
     /// Makes this the bin of a class that counts in `line`. What is in it stays.
-    pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters) {
+    pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters, slots: &Slots) {
         let size = class.block_size();
-        self.widen(class);
+        if !self.is_started() {
+            self.move_to(slots.first(class));
+        }
+        self.widen();
         self.tag_base.set(size.wrapping_sub(NARROW.into()));
         self.line.set(line);
         self.charge.set(room::charge(size));
         self.credit.set(room::credit(size));
     }
 
-    /// The place of block number `index`.
+    /// Has the blocks stand in these slots from now on. It holds none.
+    fn move_to(&self, (lowest, slots): (*const Slot, u32)) {
+        let floor = lowest.wrapping_sub(1);
+        self.floor.set(floor);
+        self.top.set(floor);
+        self.slots.set(slots);
+    }
+
+    /// Makes an empty bin ready to be filled.
+    pub(crate) fn make_room(&self, class: SizeClass, slots: &Slots) {
+        debug_assert!(self.count() == 0);
+        if self.fills.get() < OFTEN {
+            self.fills.set(self.fills.get() + 1);
+            if self.fills.get() == OFTEN
+                && let Some(all) = slots.all(class)
+            {
+                self.move_to(all);
+            }
+        }
+        self.widen();
+    }
+
+    /// Blocks in the bin.
+    pub(crate) fn count(&self) -> u32 {
+        self.above_floor(self.top.get())
+    }
+
+    /// Blocks that it takes.
+    pub(crate) fn most(&self) -> u32 {
+        self.above_floor(self.ceiling.get())
+    }
+
+    fn above_floor(&self, slot: *const Slot) -> u32 {
+        ((slot as usize).wrapping_sub(self.floor.get() as usize) / size_of::<Slot>()) as u32
+    }
+
+    /// Says that the lowest `count` slots have the blocks.
     ///
     /// # Safety
-    /// `index < most`, and the bin is one of a heap's.
-    #[inline(always)]
-    unsafe fn slot(&self, index: u32) -> &Cell<*mut u8> {
-        debug_assert!(index < self.most.get());
-        // SAFETY: the slots lie behind the bin.
-        unsafe { &*core::ptr::from_ref(self).add(1).cast::<Cell<*mut u8>>().add(index as usize) }
+    /// They have, and `count <= most`.
+    pub(crate) unsafe fn set_count(&self, count: u32) {
+        debug_assert!(count <= self.most());
+        self.top.set(self.floor.get().wrapping_add(count as usize));
+    }
+
+    /// Loses all its blocks.
+    pub(crate) fn forget(&self) {
+        self.top.set(self.floor.get());
     }
 
     /// Takes a block out; `None` if there is none.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
-        let index = self.count.get().checked_sub(1)?;
-        self.count.set(index);
-        // The line that the next block begins with: nothing else of ours would touch it before the program does.
-        // SAFETY: `index < count <= most`, and what lies in a bin is a block. Below the lowest slot lies a number that is
-        // no address, and a prefetch of that does nothing.
+        let top = self.top.get();
+        if top == self.floor.get() {
+            return None;
+        }
+        // SAFETY: above the floor up to the top stand blocks. The line that the next block begins with is fetched: nothing else
+        // of ours would touch it before the program does. At the floor lies another bin's slot or another number: a prefetch
+        // of what is no address does nothing. The top moves in one instruction.
         unsafe {
-            let slot = core::ptr::from_ref(self.slot(index));
-            prefetch(slot.sub(1).cast::<*const u8>().read());
-            Some(NonNull::new_unchecked((*slot).get()))
+            let block = (*top).get();
+            prefetch(top.sub(1).cast::<*const u8>().read());
+            asm!("sub qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
+            Some(NonNull::new_unchecked(block))
         }
     }
 
     /// Puts a block in; false if there is no slot for it.
     #[inline(always)]
     pub(crate) fn push(&self, block: *mut u8) -> bool {
-        let index = self.count.get();
-        if index >= self.most.get() {
+        let top = self.top.get();
+        if top == self.ceiling.get() {
             cold_path();
             return false;
         }
-        // SAFETY: `index < most`
-        unsafe { self.slot(index) }.set(block);
-        // SAFETY: counts one more. In one instruction, where the compiler would keep the number in a register and store it.
-        unsafe { asm!("inc dword ptr [{}]", in(reg) self.count.as_ptr(), options(nostack)) };
+        // SAFETY: up to the ceiling there are slots. In one instruction, where the compiler would keep the address in a register
+        // and store it.
+        unsafe {
+            (*top.add(1)).set(block);
+            asm!("add qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
+        }
         true
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.count.get() == self.most.get()
+        self.top.get() == self.ceiling.get()
     }
 
     /// Whether it takes more blocks than it would if it were narrow.
     pub(crate) fn is_wide(&self) -> bool {
-        self.most.get() > FEW
+        self.most() > FEW
     }
 
     /// Takes few blocks from now on. It holds no more.
     pub(crate) fn narrow(&self) {
-        debug_assert!(self.count.get() <= FEW && self.is_wide());
-        self.most.set(FEW);
+        debug_assert!(self.count() <= FEW && self.is_wide());
+        self.ceiling.set(self.floor.get().wrapping_add(FEW as usize));
     }
 
     /// Takes as many as there are slots again.
-    pub(crate) fn widen(&self, class: SizeClass) {
-        self.most.set(SLOTS.get(class.0 as usize).map_or(0, |&slots| slots));
+    pub(crate) fn widen(&self) {
+        self.ceiling.set(self.floor.get().wrapping_add(self.slots.get() as usize));
     }
 
-    /// Writes the slot at `index`, whatever `count` says.
+    /// Writes slot number `index` from the lowest, whether a block stands there or not.
     ///
     /// # Safety
     /// `index < most`
     #[inline(always)]
     pub(crate) unsafe fn set(&self, index: u32, block: *mut u8) {
+        debug_assert!(index < self.most());
         // SAFETY: the caller's.
-        unsafe { self.slot(index) }.set(block);
+        unsafe { (*self.floor.get().add(1 + index as usize)).set(block) };
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Filling and emptying bins.
 
 use super::{Heap, classes, slab_at};
+use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call};
@@ -11,10 +12,9 @@ impl Heap {
     /// Fills the class's bin, which is empty; `None` when memory is exhausted.
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
-        debug_assert!(bin.count.get() == 0);
-        bin.widen(class);
+        bin.make_room(class, &self.slots);
         self.drain_inbox();
-        if bin.count.get() > 0 {
+        if bin.count() > 0 {
             return Some(());
         }
         self.fill_from_slabs(class, bin)
@@ -23,7 +23,7 @@ impl Heap {
     /// Makes the class's bin ready for use.
     pub(super) fn start_bin(&self, class: SizeClass) {
         if let Some(line) = self.row().and_then(|row| row.lines.get(class.0 as usize)) {
-            self.bins.bin(class).start(class, line);
+            self.bins.bin(class).start(class, line, &self.slots);
         }
     }
 
@@ -104,7 +104,7 @@ impl Heap {
 
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
-        classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(|bin| bin.count.set(0));
+        classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(Bin::forget);
         while harden::is_on() && !self.quarantine.leave().is_null() {}
         self.forget_remote();
     }

@@ -23,7 +23,7 @@ pub(crate) use warm::{cool, list, unlist};
 use crate::account::Account;
 use crate::background;
 use crate::bare::BARE;
-use crate::bin::{Bin, Bins};
+use crate::bin::{Bin, Bins, Slots};
 use crate::central::{UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
@@ -64,10 +64,11 @@ pub(crate) struct Heap {
     /// First full slab, of any class.
     full: Cell<u32>,
     sweep: Sweep,
-    quarantine: Quarantine,
     parked: Parked,
     /// Bytes of its slabs that count as stranded already, since it is warm.
     left: Cell<u64>,
+    slots: Slots,
+    quarantine: Quarantine,
 }
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);

@@ -47,7 +47,7 @@ impl Heap {
             used += slab.used.get();
             bytes += slab.carved_bytes() as u64;
         }
-        let in_bins: u32 = classes().map(|class| self.bins.bin(class).count.get()).sum();
+        let in_bins: u32 = classes().map(|class| self.bins.bin(class).count()).sum();
         if used > in_bins {
             self.left.set(bytes);
             globals().stranded.add_shared(bytes);

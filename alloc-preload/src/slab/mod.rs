@@ -211,7 +211,7 @@ impl Slab {
     // Within its caller the compiler would keep on the stack what it counts with.
     #[inline(never)]
     pub(crate) unsafe fn wake(&self, bin: &Bin) -> bool {
-        let wanted = self.resting().min(bin.most.get());
+        let wanted = self.resting().min(bin.most());
         if wanted == 0 {
             return false;
         }
@@ -244,7 +244,8 @@ impl Slab {
             self.used.set(self.carved.get());
             return false;
         }
-        bin.count.set(wanted);
+        // SAFETY: just filled.
+        unsafe { bin.set_count(wanted) };
         self.used.set(self.used.get() + wanted);
         true
     }
@@ -259,10 +260,10 @@ impl Slab {
         debug_assert!(self.carved.get() < self.capacity.get());
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
         let first = self.carved.get();
-        let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most.get() - bin.count.get());
+        let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most() - bin.count());
         // The lowest address on top.
-        let top = bin.count.get() + count;
-        for (number, index) in (first..).zip((bin.count.get()..top).rev()) {
+        let top = bin.count() + count;
+        for (number, index) in (first..).zip((bin.count()..top).rev()) {
             // SAFETY: `number < capacity`; uncarved blocks of our slab are nobody's, and there are as many slots.
             unsafe {
                 let (block, entry) = self.block(number);
@@ -270,7 +271,8 @@ impl Slab {
                 bin.set(index, block);
             }
         }
-        bin.count.set(top);
+        // SAFETY: just filled.
+        unsafe { bin.set_count(top) };
         let before = self.touched_bytes();
         self.carved.set(first + count);
         self.used.set(self.used.get() + count);
