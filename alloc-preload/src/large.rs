@@ -17,7 +17,7 @@ use crate::os::{self, PAGE};
 use crate::span::{Guard, Run, Taken, Wanted, free_units, guard};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
-use shm_layout::class::{CLASSES, UNIT, bucket_of};
+use shm_layout::class::{CLASSES, PAIR, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
 
 /// Blocks of at least this many bytes are moved by their pages instead of copied.
@@ -32,6 +32,11 @@ pub(crate) struct Large {
 /// Bytes that `size` takes, in whole pages; `None` if that cannot be.
 fn pages(size: usize) -> Option<usize> {
     (size <= isize::MAX as usize).then(|| size.max(1).next_multiple_of(PAGE))
+}
+
+/// Units that so many bytes take.
+fn units_for(bytes: usize) -> usize {
+    bytes.div_ceil(PAIR) * (PAIR / UNIT)
 }
 
 /// A large block asked for.
@@ -89,7 +94,7 @@ impl Large {
     /// Takes a span for a thread of this heap. The block is live, but not counted. The answer tells whether it reads as zero.
     pub(crate) fn take(heap: &Heap, demand: Demand) -> Option<(Self, bool)> {
         let allocated = pages(demand.size)?;
-        let units = allocated.checked_add(demand.room)?.checked_add(demand.behind(allocated))?.div_ceil(UNIT);
+        let units = units_for(allocated.checked_add(demand.room)?.checked_add(demand.behind(allocated))?);
         let align = demand.align.div_ceil(UNIT).max(1);
         if units >> 31 != 0 || align >> 31 != 0 {
             return None;
@@ -214,7 +219,7 @@ impl Large {
     fn resize_held(self, heap: &Heap, size: usize, allocated: usize) -> bool {
         let (run, needed) = (self.run(), allocated + hardened_bytes());
         let units = run.units.get() as usize;
-        let mut wanted = needed.div_ceil(UNIT);
+        let mut wanted = units_for(needed);
         let fits = needed <= run.mapped();
         // A tail that could not be mapped again is cut off further ahead.
         let mut cut = false;

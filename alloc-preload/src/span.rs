@@ -29,13 +29,14 @@ use purge::Appetite;
 use shm_layout::class::UNIT;
 use tail::Tail;
 pub(crate) use tail::{hold_slab, settle_slab};
+pub(crate) use zone::share_a_zone;
 use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
 /// Runs purged between two looks at what is left.
 const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
-const LARGE: usize = 16;
+const LARGE: usize = (512 << 10) / UNIT;
 
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,10 @@
 /// Every block starts on a multiple of this many bytes, and has at least this size.
 pub const GRANULE: usize = 16;
 /// The address range behind one slab record: slabs and spans are whole units.
-pub const UNIT: usize = 64 << 10;
+pub const UNIT: usize = 32 << 10;
+/// Slabs of blocks above 1 KiB are whole pairs of units, and so are spans: so fewer lengths are in use, and what one has left
+/// serves another.
+pub const PAIR: usize = 2 * UNIT;
 /// Largest block that comes from a slab; anything above is a span.
 pub const SMALL_MAX: usize = 32 << 10;
 /// Number of size classes.
@@ -62,9 +65,10 @@ impl SizeClass {
         BLOCK_SIZE[self.0 as usize] as usize
     }
 
-    /// Units of one slab: one up to 8 KiB, then as many as eight blocks need.
+    /// Units of one slab: one up to 1 KiB, two up to 8 KiB, then as many as eight blocks need.
     pub const fn slab_units(self) -> usize {
-        (self.block_size() * 8).div_ceil(UNIT)
+        let size = self.block_size();
+        if size <= FINE_MAX { 1 } else { (size * 8).div_ceil(PAIR) * (PAIR / UNIT) }
     }
 
     /// Blocks in one slab.
@@ -87,7 +91,7 @@ pub const fn bucket_of(allocated: usize) -> usize {
 
 /// The largest block counted in `bucket`, in bytes: 64 KiB, doubling; the last has no limit (`u64::MAX`).
 pub const fn bucket_limit(bucket: usize) -> u64 {
-    if bucket + 1 >= BUCKETS { u64::MAX } else { (UNIT as u64) << bucket }
+    if bucket + 1 >= BUCKETS { u64::MAX } else { (PAIR as u64) << bucket }
 }
 
 /// Largest size found in the fine table, which has one entry for every 16 bytes.
@@ -219,8 +223,8 @@ mod tests {
     #[test]
     fn buckets_cover_every_size() {
         assert_eq!(bucket_of(1), 0);
-        assert_eq!(bucket_of(UNIT), 0);
-        assert_eq!(bucket_of(UNIT + 1), 1);
+        assert_eq!(bucket_of(PAIR), 0);
+        assert_eq!(bucket_of(PAIR + 1), 1);
         assert_eq!(bucket_of(usize::MAX), BUCKETS - 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Heap, classes, of, release, slab_at};
 use crate::slab::NO_UNIT;
+use crate::span;
 use shm_layout::class::SizeClass;
 
 impl Heap {
@@ -28,7 +29,7 @@ impl Heap {
     /// Gives back the slabs that are wholly free, of all classes whose slabs a run of so many units may be made of: before
     /// memory is taken that has none behind it. Larger slabs give no room for small ones, which lie in a zone of their own.
     pub(super) fn trim_idle(&self, units: usize) {
-        for class in classes().filter(|class| (class.slab_units() == 1) == (units == 1)) {
+        for class in classes().filter(|class| span::share_a_zone(class.slab_units(), units)) {
             self.release_spares(class);
             self.release_current(class);
         }

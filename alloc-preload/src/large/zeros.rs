@@ -1,7 +1,8 @@
 //! How a block gets its zeros whose memory was in use before. Cleared by `memset`, every page of it is resident from then on.
 //! Given back to the kernel, those pages are that the user touches, at the price of a page fault each. Which of them is cheaper
 //! depends on how much that is: it is estimated from blocks that had no memory behind them when they were handed out. When one
-//! comes back, what is resident of it is what its user has touched.
+//! comes back, what is resident of it is what its user has touched. Where much is resident that others will fill again, only
+//! that is cleared: what is not there reads as zero.
 
 use super::Large;
 use crate::central::decay_ns;
@@ -28,9 +29,21 @@ struct Habit {
 static HABITS: [Habit; SIZES] = [const { Habit::new() }; SIZES];
 
 const ALL: u32 = 256;
+
+/// How a block gets its zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// All its memory is given back.
+    Kernel,
+    /// What is resident is cleared, the rest given back.
+    Resident,
+    /// It is cleared.
+    Clear,
+}
+
 /// So many pages are cleared in the time of a page fault: measured, on a virtual machine.
 const FAULT: usize = 8;
-/// With more than this resident, a block is cleared in any case.
+/// Of a block with more than this resident, that is cleared in any case.
 const MUCH: u32 = ALL / 2;
 /// Once so many blocks have been looked at, one in so many is enough.
 const SAMPLE: u32 = 4;
@@ -48,12 +61,16 @@ impl Habit {
         HABITS.get(allocated.checked_ilog2()?.checked_sub(FROM_LOG2)? as usize)
     }
 
-    /// Whether to give the next block's memory back to the kernel: so many pages, of which this part is `resident` still.
-    fn prefers_kernel(&self, pages: usize, resident: impl FnOnce() -> Option<u32>) -> bool {
+    /// The way for the next block: so many pages, of which this part is `resident` still.
+    fn way(&self, pages: usize, resident: impl FnOnce() -> Option<u32>) -> Way {
         let faults = pages.saturating_mul(self.touched.load(Ordering::Relaxed) as usize) / ALL as usize;
         let pays_off = faults.saturating_add(1).saturating_mul(FAULT) <= pages;
+        let resident = if pays_off { resident() } else { None };
+        if resident.is_some_and(|resident| resident <= MUCH) || self.is_trial() {
+            return Way::Kernel;
+        }
         // Where much is resident, whoever filled it would fault it in anew.
-        pays_off && resident().is_some_and(|resident| resident <= MUCH) || self.is_trial()
+        if resident.is_some() { Way::Resident } else { Way::Clear }
     }
 
     fn is_trial(&self) -> bool {
@@ -104,12 +121,47 @@ fn may_ask() -> bool {
 impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
-        let unbacked = reads_zero || self.habit().is_some_and(|habit| self.is_given_back(habit));
+        let pages = self.allocated() / PAGE;
+        let way = match self.habit() {
+            _ if reads_zero => Way::Kernel,
+            Some(habit) => habit.way(pages, || self.resident()),
+            None => Way::Clear,
+        };
+        let unbacked = way == Way::Kernel && (reads_zero || self.give_back(0, pages));
         self.run().unbacked.set(unbacked);
-        if !unbacked {
-            // SAFETY: a new block of that size.
-            unsafe { core::ptr::write_bytes(self.address(), 0, size) };
+        if unbacked {
+            return;
         }
+        let cleared = if way == Way::Resident { self.clear_resident() } else { 0 };
+        if cleared < size {
+            // SAFETY: a new block of that size.
+            unsafe { core::ptr::write_bytes(self.address().add(cleared), 0, size - cleared) };
+        }
+    }
+
+    /// Clears what is resident, and gives the rest back: what was swapped out is not resident, and not zero. Returns how many
+    /// bytes read as zero now, from the first on: all, unless the kernel refuses.
+    fn clear_resident(self) -> usize {
+        let pages = self.allocated() / PAGE;
+        let mut done = 0;
+        while done < pages {
+            let mut resident = [0; MOST];
+            let piece = MOST.min(pages - done);
+            let Some(resident) = resident.get_mut(..piece) else { break };
+            if os::residency(self.address().wrapping_add(done * PAGE), resident).is_err() {
+                break;
+            }
+            for stretch in resident.chunk_by(|one, next| (one ^ next) & 1 == 0) {
+                if stretch.first().is_some_and(|first| first & 1 != 0) {
+                    // SAFETY: pages of our block.
+                    unsafe { core::ptr::write_bytes(self.address().add(done * PAGE), 0, stretch.len() * PAGE) };
+                } else if !self.give_back(done, stretch.len()) {
+                    return done * PAGE;
+                }
+                done += stretch.len();
+            }
+        }
+        done * PAGE
     }
 
     /// Looks at what has been touched of a block that comes back.
@@ -129,10 +181,10 @@ impl Large {
         (!harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()).then_some(habit)
     }
 
-    fn is_given_back(self, habit: &Habit) -> bool {
-        // SAFETY: our block, which nobody has seen yet.
-        habit.prefers_kernel(self.allocated() / PAGE, || self.resident())
-            && unsafe { os::purge(self.address(), self.allocated()) }.is_ok()
+    /// Gives back so many pages from number `first` on; false if the kernel refuses.
+    fn give_back(self, first: usize, pages: usize) -> bool {
+        // SAFETY: pages of our block, which nobody has seen yet.
+        unsafe { os::purge(self.address().add(first * PAGE), pages * PAGE) }.is_ok()
     }
 
     /// The part of the block that is resident, in 1/[`ALL`]; of a very large one, by samples.
@@ -171,11 +223,11 @@ mod tests {
     const PAGES: usize = 128;
 
     /// What becomes of so many blocks, this part of which is resident when they are handed out, and whose users touch that
-    /// much: how many of them are cleared.
+    /// much: of how many not all is given back.
     fn cleared(habit: &Habit, blocks: u32, resident: u32, touched: u32) -> u32 {
         let mut cleared = 0;
         for _ in 0..blocks {
-            if !habit.prefers_kernel(PAGES, || Some(resident)) {
+            if habit.way(PAGES, || Some(resident)) != Way::Kernel {
                 cleared += 1;
             } else if habit.should_sample() {
                 habit.learn(touched);
@@ -198,7 +250,9 @@ mod tests {
 
     #[test]
     fn what_others_have_filled_is_left_to_them_but_for_a_few() {
-        assert!(cleared(&Habit::new(), 10_000, ALL / 4 * 3, ALL / 16) > 9_980);
+        let habit = Habit::new();
+        assert!(cleared(&habit, 10_000, ALL / 4 * 3, ALL / 16) > 9_980);
+        assert_eq!(habit.way(PAGES, || Some(ALL / 4 * 3)), Way::Resident);
     }
 
     #[test]
@@ -207,7 +261,7 @@ mod tests {
         (0..5).for_each(|_| habit.learn(ALL / 100));
         habit.learn(ALL / 4 * 3);
         (0..5).for_each(|_| habit.learn(ALL / 100));
-        assert!(!habit.prefers_kernel(PAGES, || Some(0)));
+        assert_eq!(habit.way(PAGES, || Some(0)), Way::Clear);
     }
 
     #[test]

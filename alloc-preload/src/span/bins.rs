@@ -3,8 +3,8 @@
 use super::{NO_UNIT, run, skip_to};
 
 /// Bins of one unit each up to here, then four a doubling.
-const EXACT: usize = 32;
-const BINS: usize = EXACT + 80;
+const EXACT: usize = 64;
+const BINS: usize = EXACT + 64;
 /// Runs of a bin that a search looks at.
 const LOOKED_AT: usize = 16;
 
@@ -26,7 +26,7 @@ impl Bins {
         }
         let doubling = units.ilog2() as usize;
         let quarter = (units >> (doubling - 2)) & 3;
-        (EXACT + (doubling - 5) * 4 + quarter).min(BINS - 1)
+        (EXACT + (doubling - EXACT.ilog2() as usize) * 4 + quarter).min(BINS - 1)
     }
 
     /// A run of at least `units`, without taking it out.

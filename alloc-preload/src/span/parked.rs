@@ -8,12 +8,12 @@
 use super::{Guard, Taken, Wanted, guard, is_huge, run};
 use crate::window::{UNIT_PAGES, UnitIndex};
 use core::sync::atomic::{AtomicU64, Ordering};
-use shm_layout::class::UNIT;
+use shm_layout::class::{PAIR, UNIT};
 
 /// Runs of a heap.
 const RUNS: usize = 4;
 /// Units of all of them: 1 MiB and a guard.
-const UNITS: usize = (1 << 20) / UNIT + 1;
+const UNITS: usize = ((1 << 20) + PAIR) / UNIT;
 
 /// A heap's parked runs. Zeroed memory is a valid state: there are none. A fork may come between any two instructions: what
 /// stands here is parked.

@@ -1,15 +1,16 @@
-//! Two zones of chunks. Slabs of one unit are carved page by page until they are full, so where they lie side by side
+//! Two zones of chunks. Slabs of one unit or two are carved page by page until they are full, so where they lie side by side
 //! nearly every page has memory soon, and huge pages cost none. Larger slabs and large blocks may never be touched all
 //! over: among them hardly a chunk would fill up.
 
 use crate::window::{CHUNK_UNITS, Chunk, UnitIndex, WINDOW};
 use core::sync::atomic::{AtomicU32, Ordering};
+use shm_layout::class::{PAIR, UNIT};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Zone {
     /// All else.
     Coarse = 0,
-    /// Slabs of one unit.
+    /// Slabs of one unit or two.
     Fine = 1,
 }
 
@@ -26,7 +27,12 @@ static FINE_CHUNKS: AtomicU32 = AtomicU32::new(0);
 
 /// The zone for slabs of `units` units.
 pub(super) fn zone_for(units: usize) -> Zone {
-    if units == 1 { Zone::Fine } else { Zone::Coarse }
+    if units <= PAIR / UNIT { Zone::Fine } else { Zone::Coarse }
+}
+
+/// Whether slabs of so many units lie in the same zone.
+pub(crate) fn share_a_zone(units: usize, others: usize) -> bool {
+    zone_for(units) == zone_for(others)
 }
 
 /// Whether the zones' free runs are for all, since there is not room enough for two: with a single chunk, or under a
