@@ -107,6 +107,9 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Bytes that no bin uses until it has been filled often.
+    pub(crate) const SPARE: usize = BEGINS[CLASSES] as usize * size_of::<Slot>();
+
     /// The class's first slots, and how many those are.
     fn first(&self, class: SizeClass) -> (*const Slot, u32) {
         let class = class.0 as usize;
@@ -164,18 +167,21 @@ impl Bin {
         self.slots.set(slots);
     }
 
-    /// Makes an empty bin ready to be filled.
-    pub(crate) fn make_room(&self, class: SizeClass, slots: &Slots) {
+    /// Makes an empty bin ready to be filled. Returns the bytes of slots that it did not use before.
+    pub(crate) fn make_room(&self, class: SizeClass, slots: &Slots) -> usize {
         debug_assert!(self.count() == 0);
+        let mut more = 0;
         if self.fills.get() < OFTEN {
             self.fills.set(self.fills.get() + 1);
             if self.fills.get() == OFTEN
                 && let Some(all) = slots.all(class)
             {
+                more = all.1 as usize * size_of::<Slot>();
                 self.move_to(all);
             }
         }
         self.widen();
+        more
     }
 
     /// Blocks in the bin.

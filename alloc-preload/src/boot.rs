@@ -75,7 +75,7 @@ fn boot() -> Option<()> {
     }
     publish(0, SHARED_ROW)?;
     globals().metadata.add_shared(2 * os::PAGE as u64);
-    thread::open_shared_heap()?;
+    thread::open_shared_row()?;
     wiped().ready.set();
     fork::watch_forks();
     clock::read();

@@ -176,11 +176,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     } else {
         estimate_globals();
     }
-    thread::open_shared_heap()?;
+    let shared = thread::open_shared_row()?;
     let row = match own_id {
         Some(id) => take_up(own, id)?,
-        // SAFETY: heap 0 always exists, and `open_shared_heap` gave it a row.
-        None => unsafe { central::heap(0) }.row()?,
+        None => shared,
     };
     if cut_off || !taken {
         central().spans.rebuild();

@@ -17,7 +17,7 @@ use crate::stats::globals;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU32, Ordering};
 use rows::Claimed;
-use shm_layout::layout::{SHARED_ROW, row_state};
+use shm_layout::layout::{Row, SHARED_ROW, row_state};
 
 // Two words of initial-exec TLS: the thread's hot record, and its state. `thread_local!` in a shared library would
 // call `__tls_get_addr` on every access.
@@ -123,7 +123,7 @@ fn late_heap(shared: &mut Option<Shared>) -> Option<(&'static Hot, &'static Heap
     if let own @ Some(_) = own_heap() {
         return own;
     }
-    let Shared { hot, heap, .. } = shared.insert(Shared::enter());
+    let Shared { hot, heap, .. } = shared.insert(Shared::enter()?);
     Some((hot, heap))
 }
 
@@ -135,13 +135,16 @@ struct Shared {
 }
 
 impl Shared {
-    fn enter() -> Self {
+    fn enter() -> Option<Self> {
         let guard = wiped().shared_heap.lock();
         // SAFETY: heap 0 always exists.
         let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
+        if heap.row().is_none() {
+            prepare_shared_heap(boot::segment()?.row_in_use(SHARED_ROW)?);
+        }
         heap.usage().store(usage::USED, Ordering::SeqCst);
         account::open(hot, heap);
-        Self { hot, heap, _guard: guard }
+        Some(Self { hot, heap, _guard: guard })
     }
 }
 
@@ -218,16 +221,24 @@ fn claim() -> Option<Claimed> {
     })
 }
 
-/// Prepares heap 0, once a process.
-pub(crate) fn open_shared_heap() -> Option<()> {
-    // SAFETY: heap 0 always has room.
-    let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
+/// Publishes row 0, once a process. Its heap is prepared when a thread first needs it, and in a child whose parent did.
+pub(crate) fn open_shared_row() -> Option<&'static Row> {
     let row = boot::segment()?.row(SHARED_ROW)?;
     row.state.store(row_state::SHARED, Ordering::Relaxed);
+    // SAFETY: heap 0 always has room.
+    if unsafe { central::heap(0) }.row().is_some() {
+        prepare_shared_heap(row);
+    }
+    Some(row)
+}
+
+#[cold]
+fn prepare_shared_heap(row: &'static Row) {
+    // SAFETY: heap 0 always has room.
+    let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
     heap.reset();
     heap.set_row(row);
     hot.attach(0, heap.bins(), row);
-    Some(())
 }
 
 /// Gives up the calling thread's heap. What the thread still frees and allocates goes to the shared one.

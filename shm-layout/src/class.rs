@@ -216,7 +216,7 @@ mod tests {
         for class in 0..CLASSES {
             let class = SizeClass(class as u8);
             assert!(class.slab_blocks() >= 8);
-            assert!(class.slab_units() <= 4);
+            assert!(class.slab_units() <= 8);
         }
     }
 

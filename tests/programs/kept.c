@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { THREADS = 8, SIZE = 600 << 10, SMALL = 16 << 10, MANY = 48 };
+enum { THREADS = 8, SIZE = 400 << 10, SMALL = 16 << 10, MANY = 48 };
 
 static pthread_barrier_t have_freed, may_end;
 

@@ -1,9 +1,10 @@
 /* Zeroed blocks of 256 KiB to 1 MiB, 16 at a time, replaced in turn. Usage: zeros USE [USE]; says how many KiB more than at the
    start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
    USE: sparse (a byte in 64 KiB is written), filled, most (three fifths of blocks a little smaller than a power of two), beside
-   (sparse, and every other block is not zeroed and filled), locked (sparse, with a page that is locked and stays so). With two,
-   the second comes after the first. With "forbidden" before them, a filter of system calls is in force from the beginning that
-   ends the program at a mincore, or at the question whether there is a filter. */
+   (sparse, and every other block is not zeroed and filled), partly (of one size; sparse in turn with blocks that are not zeroed
+   and filled to two thirds), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
+   first. With "forbidden" before them, a filter of system calls is in force from the beginning that ends the program at a
+   mincore, or at the question whether there is a filter. */
 #include "handshake.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -42,6 +43,13 @@ static char *used(const char *use, int round) {
         must(filled != NULL);
         return memset(filled, 1, size);
     }
+    bool partly = strcmp(use, "partly") == 0;
+    size = partly ? 600 << 10 : size;
+    if (partly && round / BLOCKS % 2 != 0) {
+        char *filled = malloc(size);
+        must(filled != NULL);
+        return memset(filled, 1, size / 3 * 2);
+    }
     if (strcmp(use, "most") == 0) {
         size = (round % 2 == 0 ? 256 << 10 : 1 << 20) - 64;
     }
@@ -62,7 +70,7 @@ static char *used(const char *use, int round) {
         must(block[5000] == 0 && mlock(block + 5000, 1) == 0);
         block[5000] = 1;
     }
-    for (size_t at = 0; at < size; at += 64 << 10) {
+    for (size_t at = partly ? (size_t)round * 4099 % (64 << 10) : 0; at < size; at += 64 << 10) {
         must(block[at] == 0);
         block[at] = 1;
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use tests::{Run, Running, program, snapshot};
 
 /// KiB of a large block.
-const BLOCK: i64 = 600;
+const BLOCK: i64 = 400;
 /// KiB of a slab for blocks of 16 KiB.
 const SLAB: i64 = 128;
 const BLOCKS: i64 = 8;

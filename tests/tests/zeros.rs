@@ -49,6 +49,13 @@ fn what_others_fill_is_not_faulted_in_again_for_sparse_tables_beside_it() {
 }
 
 #[test]
+fn what_others_fill_in_part_is_zero_and_does_not_become_resident_as_a_whole() {
+    let (resident, faults) = zeros(&["partly"]);
+    assert!(resident < 9 << 10 || is_filtered(), "{resident} KiB for 9600 that are filled to two thirds");
+    assert!(faults < 30, "{faults} page faults for 105 pages");
+}
+
+#[test]
 fn buffers_are_not_faulted_in_again_where_sparse_tables_were() {
     let (_, faults) = zeros(&["sparse", "filled"]);
     assert!(faults < 16, "{faults} page faults for 160 pages");

@@ -5,6 +5,7 @@ use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call};
+use crate::stats::globals;
 use crate::window::{WINDOW, Window};
 use shm_layout::class::SizeClass;
 
@@ -12,7 +13,10 @@ impl Heap {
     /// Fills the class's bin, which is empty; `None` when memory is exhausted.
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
-        bin.make_room(class, &self.slots);
+        let more = bin.make_room(class, &self.slots);
+        if more > 0 {
+            globals().metadata.add_shared(more as u64);
+        }
         self.drain_inbox();
         if bin.count() > 0 {
             return Some(());

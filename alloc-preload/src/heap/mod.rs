@@ -103,6 +103,9 @@ fn classes() -> impl Iterator<Item = SizeClass> {
 }
 
 impl Heap {
+    /// Bytes of a heap of which no class has been used often.
+    pub(crate) const BYTES: usize = size_of::<Self>() - Slots::SPARE;
+
     pub(crate) fn bins(&self) -> &Bins {
         &self.bins
     }

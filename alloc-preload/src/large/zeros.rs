@@ -151,14 +151,19 @@ impl Large {
             if os::residency(self.address().wrapping_add(done * PAGE), resident).is_err() {
                 break;
             }
-            for stretch in resident.chunk_by(|one, next| (one ^ next) & 1 == 0) {
-                if stretch.first().is_some_and(|first| first & 1 != 0) {
+            let mut pages = resident.iter().map(|page| page & 1 != 0).peekable();
+            while let Some(is_resident) = pages.next() {
+                let mut stretch = 1;
+                while pages.next_if_eq(&is_resident).is_some() {
+                    stretch += 1;
+                }
+                if is_resident {
                     // SAFETY: pages of our block.
-                    unsafe { core::ptr::write_bytes(self.address().add(done * PAGE), 0, stretch.len() * PAGE) };
-                } else if !self.give_back(done, stretch.len()) {
+                    unsafe { core::ptr::write_bytes(self.address().add(done * PAGE), 0, stretch * PAGE) };
+                } else if !self.give_back(done, stretch) {
                     return done * PAGE;
                 }
-                done += stretch.len();
+                done += stretch;
             }
         }
         done * PAGE

@@ -57,7 +57,7 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
         unsafe { central::make_ready(id) }.ok()?;
         central.made += 1;
         heap.reset();
-        globals().metadata.add_shared((size_of::<Heap>() + size_of::<Hot>()) as u64);
+        globals().metadata.add_shared((Heap::BYTES + size_of::<Hot>()) as u64);
     } else {
         heap::unlist(&mut central.idle);
     }

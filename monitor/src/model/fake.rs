@@ -4,7 +4,7 @@ use super::Time;
 use super::derive::{About, Memory};
 use super::time::NANOS;
 use super::{Identity, Process, State, derive};
-use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
+use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, UNIT, bucket_limit};
 use shm_layout::layout::*;
 use shm_layout::reader::Reader;
 use shm_layout::{LAYOUT_VERSION, MAGIC};
@@ -68,7 +68,7 @@ impl Fake {
             fake.word(start + offset_of!(ClassInfo, block_size), size);
             if line < CLASSES {
                 fake.half(start + offset_of!(ClassInfo, slab_blocks), class.slab_blocks() as u32);
-                fake.half(start + offset_of!(ClassInfo, slab_bytes), (class.slab_units() << 16) as u32);
+                fake.half(start + offset_of!(ClassInfo, slab_bytes), (class.slab_units() * UNIT) as u32);
             }
         }
         fake.executable("/usr/bin/fake");

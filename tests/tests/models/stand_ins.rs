@@ -147,7 +147,7 @@ pub(crate) mod os {
 
 pub(crate) mod span {
     use crate::options::Huge;
-    use crate::window::{UNITS, UnitIndex};
+    use crate::window::{SLAB_UNITS, UNITS, UnitIndex};
 
     /// Address space is not scarce.
     pub(crate) fn hold_slab(_: UnitIndex, _: impl FnOnce()) -> bool {
@@ -155,6 +155,10 @@ pub(crate) mod span {
     }
 
     pub(crate) fn settle_slab(_: UnitIndex, _: usize) {}
+
+    pub(crate) fn share_a_zone(_: usize, _: usize) -> bool {
+        true
+    }
 
     pub(crate) const LOOKS: u64 = 1;
 
@@ -197,8 +201,8 @@ pub(crate) mod span {
         unreachable!("no large blocks")
     }
 
-    /// The free units of the window.
-    pub(crate) struct Spans([bool; UNITS]);
+    /// Which of the places for slabs in the window are free.
+    pub(crate) struct Spans([bool; UNITS / SLAB_UNITS]);
 
     #[derive(Clone, Copy)]
     pub(crate) struct Wanted(usize);
@@ -215,14 +219,14 @@ pub(crate) mod span {
 
     impl Spans {
         pub(crate) const fn new() -> Self {
-            Self([true; UNITS])
+            Self([true; UNITS / SLAB_UNITS])
         }
 
         pub(crate) fn take(&mut self, wanted: Wanted, _: Huge) -> Option<Taken> {
-            assert_eq!(wanted.0, 1, "the models use slabs of one unit");
-            let unit = self.0.iter().position(|&free| free)?;
-            self.0[unit] = false;
-            Some(Taken { unit: UnitIndex(unit as u32) })
+            assert_eq!(wanted.0, SLAB_UNITS, "the models use slabs of one size");
+            let place = self.0.iter().position(|&free| free)?;
+            self.0[place] = false;
+            Some(Taken { unit: UnitIndex((place * SLAB_UNITS) as u32) })
         }
 
         pub(crate) fn has_dirty(&mut self, _: Wanted) -> bool {
@@ -230,7 +234,7 @@ pub(crate) mod span {
         }
 
         pub(crate) fn give(&mut self, unit: UnitIndex, _: usize, _: usize, _: Option<u64>) {
-            assert!(!core::mem::replace(&mut self.0[unit.0 as usize], true), "given back twice");
+            assert!(!core::mem::replace(&mut self.0[unit.0 as usize / SLAB_UNITS], true), "given back twice");
         }
 
         pub(crate) fn give_large(&mut self, _: UnitIndex, _: u64, _: Option<u64>) {
@@ -248,7 +252,7 @@ pub(crate) mod span {
         }
 
         pub(crate) fn is_free(&self, unit: UnitIndex) -> bool {
-            self.0[unit.0 as usize]
+            self.0[unit.0 as usize / SLAB_UNITS]
         }
     }
 }

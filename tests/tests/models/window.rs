@@ -9,14 +9,16 @@ use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
 use core::sync::atomic::{AtomicU32, Ordering};
-use shm_layout::class::{GRANULE, UNIT};
+use shm_layout::class::{GRANULE, PAIR, UNIT};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
 
 pub(crate) const UNIT_PAGES: usize = UNIT / os::PAGE;
 pub(crate) const UNIT_GRANULES: usize = UNIT / GRANULE;
-/// Units in the window.
-pub(crate) const UNITS: usize = 3;
+/// Units of a slab in the models.
+pub(crate) const SLAB_UNITS: usize = PAIR / UNIT;
+/// Units in the window: of three slabs.
+pub(crate) const UNITS: usize = 3 * SLAB_UNITS;
 /// Heaps there is room for.
 pub(crate) const HEAPS: usize = 4;
 
