@@ -69,6 +69,8 @@ pub(crate) struct Run {
     pub(crate) unclean: Cell<bool>,
     /// Used by a large block that had no memory behind it when it was handed out, to be zero.
     pub(crate) unbacked: Cell<bool>,
+    /// The last zeroed block that began here was such a one.
+    pub(crate) was_unbacked: Cell<bool>,
     /// Used: who may cut its tail off.
     tail: Tail,
     /// Used by a large block: the page of the run that is a guard; 0 where there is none.

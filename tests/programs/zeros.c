@@ -2,7 +2,7 @@
    start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
    USE: sparse (a byte in 64 KiB is written), filled, most (three fifths of blocks a little smaller than a power of two), beside
    (sparse, and every other block is not zeroed and filled), partly (of one size; sparse in turn with blocks that are not zeroed
-   and filled to two thirds), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
+   and filled to two thirds), little (likewise to a fifth), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
    first. With "forbidden" before them, a filter of system calls is in force from the beginning that ends the program at a
    mincore, or at the question whether there is a filter. */
 #include "handshake.h"
@@ -43,12 +43,12 @@ static char *used(const char *use, int round) {
         must(filled != NULL);
         return memset(filled, 1, size);
     }
-    bool partly = strcmp(use, "partly") == 0;
+    bool little = strcmp(use, "little") == 0, partly = little || strcmp(use, "partly") == 0;
     size = partly ? 600 << 10 : size;
     if (partly && round / BLOCKS % 2 != 0) {
         char *filled = malloc(size);
         must(filled != NULL);
-        return memset(filled, 1, size / 3 * 2);
+        return memset(filled, 1, little ? size / 5 : size / 3 * 2);
     }
     if (strcmp(use, "most") == 0) {
         size = (round % 2 == 0 ? 256 << 10 : 1 << 20) - 64;

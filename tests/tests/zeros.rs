@@ -56,6 +56,12 @@ fn what_others_fill_in_part_is_zero_and_does_not_become_resident_as_a_whole() {
 }
 
 #[test]
+fn what_others_fill_a_little_of_is_not_faulted_in_again_and_again() {
+    let (_, faults) = zeros(&["little"]);
+    assert!(faults < 8, "{faults} page faults for 30 pages");
+}
+
+#[test]
 fn buffers_are_not_faulted_in_again_where_sparse_tables_were() {
     let (_, faults) = zeros(&["sparse", "filled"]);
     assert!(faults < 16, "{faults} page faults for 160 pages");

@@ -20,6 +20,8 @@ const SIZES: usize = (usize::BITS - FROM_LOG2) as usize;
 struct Habit {
     /// The part of a block that they touch, in 1/[`ALL`], on average of late.
     touched: AtomicU32,
+    /// The part of what was given back that others have filled by the time it is to be zero again, likewise.
+    filled: AtomicU32,
     /// Blocks that came back, of those that had no memory behind them.
     returned: AtomicU32,
     /// Blocks that were cleared.
@@ -43,8 +45,11 @@ enum Way {
 
 /// So many pages are cleared in the time of a page fault: measured, on a virtual machine.
 const FAULT: usize = 8;
-/// Of a block with more than this resident, that is cleared in any case.
+/// Of a block with more than this resident, that is cleared in any case: somebody has filled it once.
 const MUCH: u32 = ALL / 2;
+/// Where others fill more than this again and again, clearing what is resident is cheaper than their page faults, and a block
+/// with more than that resident is cleared.
+const OFTEN: u32 = ALL / FAULT as u32;
 /// Once so many blocks have been looked at, one in so many is enough.
 const SAMPLE: u32 = 4;
 /// Of so many blocks that would be cleared one is not, to see whether users have changed.
@@ -54,19 +59,30 @@ const SOON: u32 = 32;
 
 impl Habit {
     const fn new() -> Self {
-        Self { touched: AtomicU32::new(0), returned: AtomicU32::new(0), cleared: AtomicU32::new(0) }
+        Self {
+            touched: AtomicU32::new(0),
+            filled: AtomicU32::new(0),
+            returned: AtomicU32::new(0),
+            cleared: AtomicU32::new(0),
+        }
     }
 
     fn of(allocated: usize) -> Option<&'static Self> {
         HABITS.get(allocated.checked_ilog2()?.checked_sub(FROM_LOG2)? as usize)
     }
 
-    /// The way for the next block: so many pages, of which this part is `resident` still.
-    fn way(&self, pages: usize, resident: impl FnOnce() -> Option<u32>) -> Way {
-        let faults = pages.saturating_mul(self.touched.load(Ordering::Relaxed) as usize) / ALL as usize;
+    /// The way for the next block: so many pages, of which this part is `resident` still, maybe since others have filled
+    /// what was given back for the last one in this place.
+    fn way(&self, pages: usize, was_unbacked: bool, resident: impl FnOnce() -> Option<u32>) -> Way {
+        let touched = self.touched.load(Ordering::Relaxed);
+        let faults = pages.saturating_mul(touched as usize) / ALL as usize;
         let pays_off = faults.saturating_add(1).saturating_mul(FAULT) <= pages;
         let resident = if pays_off { resident() } else { None };
-        if resident.is_some_and(|resident| resident <= MUCH) || self.is_trial() {
+        if was_unbacked && let Some(resident) = resident {
+            self.learn_filled(resident.saturating_sub(touched));
+        }
+        let much = if self.filled.load(Ordering::Relaxed) > OFTEN { OFTEN } else { MUCH };
+        if resident.is_some_and(|resident| resident <= much) || self.is_trial() {
             return Way::Kernel;
         }
         // Where much is resident, whoever filled it would fault it in anew.
@@ -86,6 +102,13 @@ impl Habit {
     fn should_sample(&self) -> bool {
         let returned = self.returned.fetch_add(1, Ordering::Relaxed);
         returned < SAMPLE || returned.is_multiple_of(SAMPLE)
+    }
+
+    /// Others have filled this part of what was given back.
+    fn learn_filled(&self, part: u32) {
+        let before = self.filled.load(Ordering::Relaxed);
+        let now = if part < before { before.midpoint(part) } else { (before * 7 + part).div_ceil(8) };
+        self.filled.store(now, Ordering::Relaxed);
     }
 
     /// A user has touched this part of a block.
@@ -121,14 +144,15 @@ fn may_ask() -> bool {
 impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
-        let pages = self.allocated() / PAGE;
+        let (run, pages) = (self.run(), self.allocated() / PAGE);
         let way = match self.habit() {
             _ if reads_zero => Way::Kernel,
-            Some(habit) => habit.way(pages, || self.resident()),
+            Some(habit) => habit.way(pages, run.was_unbacked.get(), || self.resident()),
             None => Way::Clear,
         };
         let unbacked = way == Way::Kernel && (reads_zero || self.give_back(0, pages));
-        self.run().unbacked.set(unbacked);
+        run.unbacked.set(unbacked);
+        run.was_unbacked.set(unbacked);
         if unbacked {
             return;
         }
@@ -232,7 +256,7 @@ mod tests {
     fn cleared(habit: &Habit, blocks: u32, resident: u32, touched: u32) -> u32 {
         let mut cleared = 0;
         for _ in 0..blocks {
-            if habit.way(PAGES, || Some(resident)) != Way::Kernel {
+            if habit.way(PAGES, false, || Some(resident)) != Way::Kernel {
                 cleared += 1;
             } else if habit.should_sample() {
                 habit.learn(touched);
@@ -257,7 +281,23 @@ mod tests {
     fn what_others_have_filled_is_left_to_them_but_for_a_few() {
         let habit = Habit::new();
         assert!(cleared(&habit, 10_000, ALL / 4 * 3, ALL / 16) > 9_980);
-        assert_eq!(habit.way(PAGES, || Some(ALL / 4 * 3)), Way::Resident);
+        assert_eq!(habit.way(PAGES, false, || Some(ALL / 4 * 3)), Way::Resident);
+    }
+
+    #[test]
+    fn what_others_fill_a_little_of_again_and_again_is_left_to_them_until_they_are_gone() {
+        let habit = Habit::new();
+        let ways = |part: u32| core::array::from_fn(|_| habit.way(PAGES, true, || Some(part))) as [Way; 16];
+        assert_eq!(ways(ALL / 5)[0], Way::Kernel);
+        assert_eq!(ways(ALL / 5), [Way::Resident; 16]);
+        assert_eq!(ways(0), [Way::Kernel; 16]);
+        assert_eq!(ways(ALL / 5)[0], Way::Kernel);
+    }
+
+    #[test]
+    fn what_others_fill_less_of_than_clearing_costs_is_given_back() {
+        let habit = Habit::new();
+        assert!((0..100).all(|_| habit.way(PAGES, true, || Some(ALL / 9)) == Way::Kernel));
     }
 
     #[test]
@@ -266,7 +306,7 @@ mod tests {
         (0..5).for_each(|_| habit.learn(ALL / 100));
         habit.learn(ALL / 4 * 3);
         (0..5).for_each(|_| habit.learn(ALL / 100));
-        assert_eq!(habit.way(PAGES, || Some(0)), Way::Clear);
+        assert_eq!(habit.way(PAGES, false, || Some(0)), Way::Clear);
     }
 
     #[test]
