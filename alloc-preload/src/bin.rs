@@ -32,8 +32,8 @@ pub(crate) struct Bin {
     pub(crate) credit: Cell<u64>,
     /// Slots above the floor.
     slots: Cell<u32>,
-    /// How often it was filled before it had all its slots.
-    fills: Cell<u32>,
+    /// How often it was filled again before it had all its slots.
+    refills: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<Bin>() == 64);
@@ -47,8 +47,8 @@ const FEW: u32 = 4;
 /// Slots of a bin at first. Those of all classes together are two pages, where all slots of a small class alone are one.
 const FIRST: usize = 16;
 
-/// A bin that is filled for the so many-th time gets all its slots.
-const OFTEN: u32 = 3;
+/// A bin that is filled again for the so many-th time gets all its slots.
+const OFTEN: u32 = 2;
 
 /// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
 const SLOTS: [u32; CLASSES] = {
@@ -138,7 +138,7 @@ impl Bin {
             charge: Cell::new(0),
             credit: Cell::new(0),
             slots: Cell::new(0),
-            fills: Cell::new(0),
+            refills: Cell::new(0),
         }
     }
 
@@ -171,9 +171,10 @@ impl Bin {
     pub(crate) fn make_room(&self, class: SizeClass, slots: &Slots) -> usize {
         debug_assert!(self.count() == 0);
         let mut more = 0;
-        if self.fills.get() < OFTEN {
-            self.fills.set(self.fills.get() + 1);
-            if self.fills.get() == OFTEN
+        // One that was not started has no slots, and there may be no memory for its first block.
+        if self.is_started() && self.refills.get() < OFTEN {
+            self.refills.set(self.refills.get() + 1);
+            if self.refills.get() == OFTEN
                 && let Some(all) = slots.all(class)
             {
                 more = all.1 as usize * size_of::<Slot>();
@@ -234,7 +235,7 @@ impl Bin {
     #[inline(always)]
     pub(crate) fn push(&self, block: *mut u8) -> bool {
         let top = self.top.get();
-        if top == self.ceiling.get() {
+        if top >= self.ceiling.get() {
             cold_path();
             return false;
         }
@@ -322,5 +323,69 @@ pub(crate) fn prefetch(block: *const u8) {
     // SAFETY: a prefetch neither faults nor changes anything.
     unsafe {
         asm!("prefetchw [{}]", in(reg) block, options(nostack, preserves_flags));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    fn zeroed<T>() -> Box<T> {
+        // SAFETY: slots and counters, which may be zero.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn a_bin_has_few_slots_until_it_has_been_filled_again() {
+        let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
+        let class = SizeClass::of(64).unwrap();
+        bin.start(class, &line, &slots);
+        assert_eq!(bin.most(), FIRST as u32);
+        let more: Vec<usize> = (0..OFTEN + 2).map(|_| bin.make_room(class, &slots)).collect();
+        assert_eq!(more.iter().sum::<usize>(), 512 * size_of::<Slot>());
+        assert_eq!(bin.most(), 512);
+    }
+
+    #[test]
+    fn attempts_to_fill_a_bin_for_which_there_is_no_memory_do_not_count() {
+        let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
+        let class = SizeClass::of(64).unwrap();
+        assert!((0..=OFTEN).all(|_| bin.make_room(class, &slots) == 0 && bin.is_full()));
+        bin.start(class, &line, &slots);
+        assert!((0..=OFTEN).any(|_| bin.make_room(class, &slots) > 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_bin_hands_out_what_came_last_and_never_takes_more_than_it_may(
+            size in 1_usize..40_000,
+            moves in prop::collection::vec(0..8_u8, 0..2000),
+        ) {
+            let Some(class) = SizeClass::of(size) else { return Ok(()) };
+            let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
+            bin.start(class, &line, &slots);
+            let (mut model, mut next) = (Vec::new(), 0_usize);
+            for step in moves {
+                match step {
+                    0..=3 => {
+                        next += 64;
+                        let fits = model.len() < bin.most() as usize;
+                        prop_assert_eq!(bin.push(next as *mut u8), fits);
+                        if fits {
+                            model.push(next);
+                        }
+                    }
+                    4..=5 => prop_assert_eq!(bin.pop().map(|block| block.as_ptr() as usize), model.pop()),
+                    6 if model.len() <= FEW as usize && bin.is_wide() => bin.narrow(),
+                    _ if model.is_empty() => drop(bin.make_room(class, &slots)),
+                    _ => bin.widen(),
+                }
+                prop_assert_eq!(bin.count() as usize, model.len());
+                prop_assert_eq!(bin.is_full(), model.len() == bin.most() as usize);
+            }
+        }
     }
 }

@@ -96,8 +96,10 @@ impl Hot {
     /// Leads to the bins of heap number `id`, which counts in `row`.
     #[inline(never)]
     pub(crate) fn attach(&self, id: u32, bins: &Bins, row: &Row) {
-        self.id.set(id);
+        // In this order: in a child that is forked in between the record is not ready.
         self.lines.set(Lines(&raw const row.lines as usize));
+        read_before();
+        self.id.set(id);
         self.name.set(core::ptr::from_ref(bins) as usize);
         let distance = |class: SizeClass| match harden::is_on() {
             true => 0,
@@ -299,8 +301,8 @@ impl Hot {
     }
 }
 
-/// What stands before this is read before what stands behind it: where a gate that comes later is open, no fork had
-/// come yet.
+/// What stands before this is read, or written, before what stands behind it: where a gate that comes later is open, no fork
+/// had come yet.
 #[inline(always)]
 fn read_before() {
     // SAFETY: no instruction. (A compiler's fence is about atomics, and other reads do pass it.)

@@ -64,7 +64,7 @@ impl Demand {
         Self { guarded: false, ..Self::of(size) }
     }
 
-    /// What is kept free behind `allocated` bytes of it for a guard, even if that takes another unit. Address space is not
+    /// What is kept free behind `allocated` bytes of it for a guard, even if that takes more units. Address space is not
     /// to be spent where it is limited.
     fn behind(self, allocated: usize) -> usize {
         let wanted = self.guarded && !WINDOW.is_chunked() && guard::is_wanted(allocated);
@@ -303,7 +303,8 @@ impl Large {
         self.hold();
         // SAFETY: the first granule of our block.
         unsafe { WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES) }.note(ledger::FREE);
-        for unit in self.unit.0..self.unit.0 + self.run().units.get() {
+        // The first comes last: a child that is forked in between takes all for a run in use.
+        for unit in (self.unit.0..self.unit.0 + self.run().units.get()).rev() {
             // SAFETY: units of our span, which stays in use for ever.
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
         }

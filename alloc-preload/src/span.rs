@@ -115,7 +115,7 @@ pub(crate) struct Wanted {
     pub(crate) zero: bool,
     /// For a slab.
     pub(crate) slab: bool,
-    /// From the upper end of a clean run: for a slab of whose units the ledger has one page for every four. Those of which it
+    /// From the upper end of a clean run: for a slab of whose units the ledger has one page for every eight. Those of which it
     /// has more are taken from the lower end, so that they share their pages among themselves.
     pub(crate) high: bool,
     /// The page of it that may be a guard.
@@ -194,7 +194,8 @@ impl Spans {
     /// Gives up units that a guard lies in for ever: they are nobody's.
     fn lose(&mut self, first: u32, units: usize) {
         self.used_units -= units;
-        for unit in first..first + units as u32 {
+        // The first comes last: a child that is forked in between takes all for a run in use.
+        for unit in (first..first + units as u32).rev() {
             // SAFETY: units just taken.
             unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
         }

@@ -36,6 +36,25 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
     }
 }
 
+/// Forks at every instruction of a rare call, as often as it comes up to a number (see `rarefork.c`); how many.
+fn fork_in_a_rare_call(call: &str) -> usize {
+    let mut command = Command::new(program("rarefork.c"));
+    command.arg(call).env("STATSALLOC_DECAY_MS", "0").env("LD_BIND_NOW", "1");
+    command.preload().finish().success().out().trim().parse().unwrap()
+}
+
+#[test]
+fn a_child_of_a_handler_returns_into_a_threads_first_call() {
+    let forks = fork_in_a_rare_call("first");
+    assert!(forks >= 1000, "{forks} forks");
+}
+
+#[test]
+fn a_child_that_another_thread_forks_while_a_slab_goes_back_has_it_once() {
+    let forks = fork_in_a_rare_call("emptied");
+    assert!(forks >= 1000, "{forks} forks");
+}
+
 #[test]
 fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
     Command::new(program("manyforks.c")).args(["4", "100"]).preload().finish().success();

@@ -34,7 +34,7 @@ use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Parked, Spans, Wanted};
 use crate::sync::AtomicU32;
-use crate::window::{UnitIndex, WINDOW, huge, owner};
+use crate::window::{UnitIndex, WINDOW, huge};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
@@ -367,7 +367,7 @@ pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     let (unit, gone, held) = (slab.unit(), slab.gone_pages(), slab.held_bytes());
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
-        slab.set_owner(owner::marked(slab.areas()));
+        slab.set_free();
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
     huge::emptied(unit, gone, gone + held / os::PAGE);

@@ -26,7 +26,7 @@ impl Heap {
         }
     }
 
-    /// Gives back the slabs that are wholly free, of all classes whose slabs a run of so many units may be made of: before
+    /// Gives back the slabs that are wholly free, of all classes whose slabs lie in the same zone as those of so many units: before
     /// memory is taken that has none behind it. Larger slabs give no room for small ones, which lie in a zone of their own.
     pub(super) fn trim_idle(&self, units: usize) {
         for class in classes().filter(|class| span::share_a_zone(class.slab_units(), units)) {

@@ -145,7 +145,8 @@ impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
         let (run, pages) = (self.run(), self.allocated() / PAGE);
-        let way = match self.habit() {
+        let habit = if reads_zero { None } else { self.habit() };
+        let way = match habit {
             _ if reads_zero => Way::Kernel,
             Some(habit) => habit.way(pages, run.was_unbacked.get(), || self.resident()),
             None => Way::Clear,

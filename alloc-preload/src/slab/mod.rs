@@ -8,7 +8,7 @@ use crate::harden;
 use crate::ledger::{self, Entry, Grid};
 use crate::os::PAGE;
 use crate::sync::Cell;
-use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge};
+use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
 use core::ops::Range;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
@@ -177,14 +177,26 @@ impl Slab {
     }
 
     pub(crate) fn each_unit(&self, each: impl FnMut(UnitIndex)) {
+        self.all_units().for_each(each);
+    }
+
+    fn all_units(&self) -> impl DoubleEndedIterator<Item = UnitIndex> + use<> {
         let first = self.unit().0;
-        (first..first + u32::from(self.units.get())).map(UnitIndex).for_each(each);
+        (first..first + u32::from(self.units.get())).map(UnitIndex)
     }
 
     /// Writes the owner into the unit records.
     pub(crate) fn set_owner(&self, owner: usize) {
         // SAFETY: the slab's own units are committed.
         self.each_unit(|unit| unsafe { WINDOW.unit(unit) }.set_owner(owner));
+    }
+
+    /// Writes down that the units are free. The first comes last: until then all of them are in use, for a child that is forked
+    /// in between.
+    pub(crate) fn set_free(&self) {
+        let free = owner::marked(self.areas());
+        // SAFETY: the slab's own units are committed.
+        self.all_units().rev().for_each(|unit| unsafe { WINDOW.unit(unit) }.set_owner(free));
     }
 
     pub(crate) fn owner(&self) -> usize {

@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_place_holds_every_run_that_can_be_parked() {
-        for (unit, units, guard) in [(0, 1, 0), (0, 1, 15), (u32::MAX - 1, UNITS, UNITS * 16 - 1)] {
+        for (unit, units, guard) in
+            [(0, 2, 0), (0, 2, 2 * UNIT_PAGES - 1), (u32::MAX - 1, UNITS, UNITS * UNIT_PAGES - 1)]
+        {
             let word = Word((u64::from(unit) + 1) << 32 | (units as u64) << 16 | (guard as u64) << 4);
             for word in [word, Word(word.0 | AGE)] {
                 assert_eq!((word.unit(), word.units(), word.guard()), (Some(UnitIndex(unit)), units, guard));

@@ -152,7 +152,7 @@ impl Spans {
         record.mapped.set(0);
         // SAFETY: what was mapped of the run, which nobody uses any more.
         if unsafe { os::unmap(WINDOW.address(unit), mapped) }.is_err() {
-            owners.iter().for_each(|unit| unit.set_owner(owner::HOLE));
+            owners.iter().rev().for_each(|unit| unit.set_owner(owner::HOLE));
             // SAFETY: as above.
             let _ = unsafe { os::purge(WINDOW.address(unit), mapped) };
             return true;
