@@ -222,11 +222,11 @@ impl Bin {
         }
         // SAFETY: above the floor up to the top stand blocks. The line that the next block begins with is fetched: nothing else
         // of ours would touch it before the program does. At the floor lies another bin's slot or another number: a prefetch
-        // of what is no address does nothing. The top moves in one instruction.
+        // of what is no address does nothing.
         unsafe {
             let block = (*top).get();
             prefetch(top.sub(1).cast::<*const u8>().read());
-            asm!("sub qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
+            self.top.set(top.sub(1));
             Some(NonNull::new_unchecked(block))
         }
     }
