@@ -11,6 +11,7 @@ use crate::central::{central, decay_ns, wiped};
 use crate::clock;
 use crate::options::options;
 use crate::os::{self, PAGE};
+use crate::segment;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What the thread does, in a process that has found its locks zeroed.
@@ -60,7 +61,7 @@ pub(crate) fn is_on() -> bool {
 
 /// This process is one of its own. From when it has its counters.
 pub(crate) fn remember_pid() {
-    wiped().background.pid.store(os::pid(), Ordering::Relaxed);
+    wiped().background.pid.store(segment::process_number(), Ordering::Relaxed);
 }
 
 /// Whether the calling process is a `vfork` child, which has another's memory and counters.

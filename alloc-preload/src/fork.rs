@@ -47,7 +47,7 @@ const SCRATCH: u32 = 1;
 const NOTHING: u32 = 2;
 
 pub(crate) fn remember_pid() {
-    PARENT.store(os::pid(), Ordering::Relaxed);
+    PARENT.store(segment::process_number(), Ordering::Relaxed);
 }
 
 /// The kernel cannot zero pages at a fork: the handler does.

@@ -3,8 +3,10 @@
 
 use crate::background;
 use crate::central::{self, central};
+use crate::clock;
 use crate::fast::slow::set_errno;
 use crate::heap;
+use crate::names;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
@@ -70,14 +72,26 @@ fn answer(result: os::Result<c_int>) -> c_int {
     })
 }
 
+/// `PR_TSC_SIGSEGV`
+const TSC_SIGSEGV: usize = 2;
+/// `SECCOMP_MODE_STRICT`, in which the kernel forbids the processor's counter, too.
+const SECCOMP_STRICT: usize = 1;
+
 /// What `prctl` does, noting that system calls are about to be filtered.
 #[cold]
 #[inline(never)]
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         segment::expect_filter();
+        // SAFETY: the kernel's `clock_gettime` by its own name.
+        unsafe { clock::spare_the_kernel(names::lent_by_kernel(c"__vdso_clock_gettime")) };
         background::start_no_more();
     }
     // SAFETY: the caller's arguments, as the interface requires.
-    answer(unsafe { os::control(operation, arguments) })
+    let call = || unsafe { os::control(operation, arguments) };
+    answer(match (operation, arguments) {
+        (libc::PR_SET_TSC, [TSC_SIGSEGV, ..]) => clock::without_counter(false, call),
+        (libc::PR_SET_SECCOMP, [SECCOMP_STRICT, ..]) => clock::without_counter(true, call),
+        _ => call(),
+    })
 }

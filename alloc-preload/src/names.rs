@@ -99,6 +99,30 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, objects:
     }
 }
 
+/// Where a function lies that the kernel lends every process.
+pub(crate) fn lent_by_kernel(name: &CStr) -> Option<usize> {
+    let mut wanted = Lent { name, found: None };
+    // SAFETY: `visit_lent` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit_lent), (&raw mut wanted).cast()) };
+    wanted.found
+}
+
+struct Lent<'a> {
+    name: &'a CStr,
+    found: Option<usize>,
+}
+
+unsafe extern "C" fn visit_lent(info: *mut libc::dl_phdr_info, _size: usize, wanted: *mut c_void) -> c_int {
+    // SAFETY: as in `visit`; what `lent_by_kernel` passes.
+    let (info, wanted) = unsafe { (&*info, &mut *wanted.cast::<Lent>()) };
+    // SAFETY: the name of a loaded object.
+    if unsafe { CStr::from_ptr(info.dlpi_name) } != c"linux-vdso.so.1" {
+        return 0;
+    }
+    wanted.found = Object::new(info).and_then(|object| object.meaning(wanted.name)).map(|address| address as usize);
+    1
+}
+
 /// The program headers of a loaded object.
 fn segments(info: &libc::dl_phdr_info) -> impl Iterator<Item = Segment> {
     let headers = info.dlpi_phdr;

@@ -65,7 +65,7 @@ pub(crate) use files::{
 pub(crate) use limits::{control, limit, lock_all, set_limit};
 pub(crate) use process::{
     clock_ns, effective_uid, exit_group, is_secure, parent_pid, pid, process_exists, raise, reset_handler, thread_name,
-    tid, unblock, yield_now,
+    tid, tid_by_library, unblock, yield_now,
 };
 
 // ---- memory ----------------------------------------------------------------------------------------------------

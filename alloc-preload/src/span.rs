@@ -218,7 +218,7 @@ impl Spans {
         };
         let record = run(first);
         let (length, touched, stamp) = (record.units.get() as usize, record.touched.get(), record.stamp.get());
-        self.unlink(first);
+        let behind = self.unlink(first);
         let skip = if wanted.high && kind == Kind::Clean { length - units } else { skip_to(first, align) };
         let mut left = touched;
         let mut piece = |units: usize| {
@@ -230,11 +230,11 @@ impl Spans {
         let taken = piece(units);
         let after = piece(length - skip - units);
         if skip > 0 {
-            self.link(first, skip, kind, before, stamp);
+            self.link_behind(behind, first, skip, kind, before, stamp);
         }
         first += skip as u32;
         if length > skip + units {
-            self.link(first + units as u32, length - skip - units, kind, after, stamp);
+            self.link_behind(behind, first + units as u32, length - skip - units, kind, after, stamp);
         }
         match kind {
             Kind::Dirty => globals().cached.sub_shared(taken),
@@ -319,9 +319,9 @@ impl Spans {
             let taken = length.min(end - at);
             let bytes = u64::from(taken) * UNIT as u64;
             let share = touched.min(bytes);
-            self.unlink(at);
+            let behind = self.unlink(at);
             if length > taken {
-                self.link(end, (length - taken) as usize, kind, touched - share, stamp);
+                self.link_behind(behind, end, (length - taken) as usize, kind, touched - share, stamp);
             }
             match kind {
                 Kind::Dirty => globals().cached.sub_shared(share),

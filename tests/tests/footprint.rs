@@ -260,3 +260,10 @@ fn pages_that_have_gone_are_counted_once_and_neither_as_pinned_nor_as_cached() {
     running.go();
     running.finish().success();
 }
+
+#[test]
+fn a_block_that_is_hardly_touched_costs_a_few_bytes_of_tables_for_each_unit() {
+    let finished = Command::new(program("vast.c")).preload().finish().success();
+    let resident: i64 = finished.out().trim().parse().unwrap();
+    assert!(resident < 40 << 10, "{resident} KiB for 64 GiB");
+}

@@ -109,3 +109,14 @@ fn realloc_of_a_small_block_is_not_refused_while_other_threads_keep_large_ones()
 fn a_large_block_is_not_kept_from_growing_by_what_other_threads_keep() {
     takes_what_others_keep("grow");
 }
+
+/// Of 20,000 runs, a look at each of which takes four instructions or more; what is done now and then takes 15,000.
+#[test]
+fn what_is_left_of_a_free_run_finds_its_place_without_a_look_at_all_that_became_free_later() {
+    let finished =
+        Command::new(program("scattered.c")).env("STATSALLOC_DECAY_MS", "60000").preload().finish().success();
+    let counts: Vec<u64> = finished.out().split_whitespace().map(|count| count.parse().unwrap()).collect();
+    let [of_malloc, of_free] = counts[..] else { panic!("{}", finished.out()) };
+    assert!((100..30_000).contains(&of_malloc), "malloc: {of_malloc} instructions");
+    assert!((100..30_000).contains(&of_free), "free: {of_free} instructions");
+}

@@ -20,6 +20,7 @@ pub(crate) use history::tick;
 pub(crate) use populate::bytes as memory_bytes;
 pub(crate) use sums::{LineSum, Sums, collect};
 
+use crate::clock;
 use crate::options::Options;
 use crate::os::{self, Errno};
 use crate::print::Line;
@@ -162,7 +163,7 @@ impl Segment {
         // SAFETY: as in `publish`.
         unsafe { os::reserve_again(place.base, place.bytes) }.ok()?;
         let Place { base, bytes: mapped } = place;
-        let segment = Self { base, mapped, pid: os::pid(), suffix: 0, published: false, kept: false };
+        let segment = Self { base, mapped, pid: process_number(), suffix: 0, published: false, kept: false };
         segment.open_up(row).ok()?;
         Some(segment)
     }
@@ -233,8 +234,8 @@ impl Segment {
         set(&header.row_count, ROWS as u32);
 
         set(&header.pid, self.pid);
-        header.created_realtime_ns.set(os::clock_ns(libc::CLOCK_REALTIME));
-        header.created_monotonic_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
+        header.created_realtime_ns.set(clock::ask(libc::CLOCK_REALTIME));
+        header.created_monotonic_ns.set(clock::ask(libc::CLOCK_MONOTONIC));
         header.window_address.set(ranges.window.0 as u64);
         header.window_bytes.set(ranges.window.1 as u64);
         header.tables_address.set(ranges.tables.0 as u64);
@@ -275,6 +276,12 @@ pub(crate) fn expect_filter() {
 /// Whether only such system calls may be made as any allocator makes.
 pub(crate) fn is_filtered() -> bool {
     FILTERED.load(Ordering::Relaxed)
+}
+
+/// The process's number; where a filter may end it for the system call, that of the calling thread, which is the same in a
+/// child that has no other.
+pub(crate) fn process_number() -> u32 {
+    if is_filtered() { os::tid_by_library() } else { os::pid() }
 }
 
 /// Rows in use of this process's present segment; none before there is one.

@@ -33,8 +33,9 @@ impl Spans {
         for (chunk, first) in (grown.first.0..).step_by(CHUNK_UNITS).take(chunks).enumerate() {
             zone::assign(first, zone);
             chunk_of(first).huge.store(chunk < huge, Ordering::Relaxed);
-            self.join(first, CHUNK_UNITS, Kind::Clean, 0, 0);
         }
+        // At once: chunk by chunk, each would leave a record behind, on a page of the table of its own.
+        self.join(grown.first.0, grown.units, Kind::Clean, 0, 0);
         Some(())
     }
 

@@ -4,7 +4,7 @@
 
 use super::bins::Bins;
 use super::zone::{Zone, zone_of};
-use super::{Kind, Run, Spans};
+use super::{Kind, NO_UNIT, Run, Spans};
 use crate::bare::BARE;
 use crate::window::{UNIT_PAGES, UnitIndex, WINDOW, owner};
 
@@ -18,15 +18,20 @@ impl Spans {
         mut touched: u64,
         mut stamp: u64,
     ) -> u32 {
+        // In the queue it takes the place of the neighbour that became free first: to look for it from the newest on would
+        // take a step for every run that became free since.
+        let mut place = None;
         if first > 0 {
             let last = run(first - 1);
             if last.kind.get() == kind && zone_of(first - 1) == zone_of(first) {
                 let before = first - last.units.get();
                 let record = run(before);
                 touched += record.touched.get();
-                stamp = stamp.min(record.stamp.get());
                 units += record.units.get() as usize;
-                self.unlink(before);
+                let behind = self.unlink(before);
+                if record.stamp.get() <= stamp {
+                    (stamp, place) = (record.stamp.get(), Some(behind));
+                }
                 run(first - 1).kind.set(Kind::None);
                 first = before;
             }
@@ -35,12 +40,14 @@ impl Spans {
         if next < WINDOW.end().0 && run(next).kind.get() == kind && zone_of(next) == zone_of(first) {
             let record = run(next);
             touched += record.touched.get();
-            stamp = stamp.min(record.stamp.get());
             units += record.units.get() as usize;
-            self.unlink(next);
+            let behind = self.unlink(next);
+            if record.stamp.get() <= stamp || place == Some(next) {
+                (stamp, place) = (stamp.min(record.stamp.get()), Some(behind));
+            }
             record.kind.set(Kind::None);
         }
-        self.link(first, units, kind, touched, stamp);
+        self.link_behind(place.unwrap_or(self.newest), first, units, kind, touched, stamp);
         first
     }
 
@@ -54,23 +61,31 @@ impl Spans {
     }
 
     pub(super) fn link(&mut self, first: u32, units: usize, kind: Kind, touched: u64, stamp: u64) {
+        self.link_behind(self.newest, first, units, kind, touched, stamp);
+    }
+
+    /// As `link`; if it is dirty, `behind` is the run in the queue behind which its place is looked for.
+    pub(super) fn link_behind(&mut self, behind: u32, first: u32, units: usize, kind: Kind, touched: u64, stamp: u64) {
         mark(first, units, kind);
         let record = run(first);
         record.touched.set(touched);
         record.stamp.set(stamp);
         self.bins(kind, zone_of(first)).push(first, units);
         if kind == Kind::Dirty {
-            self.enqueue(first);
+            self.enqueue(first, behind);
         }
     }
 
-    pub(super) fn unlink(&mut self, first: u32) {
+    /// Takes a free run out. Returns behind which run of the queue it stood, if it is dirty.
+    pub(super) fn unlink(&mut self, first: u32) -> u32 {
         let record = run(first);
         let kind = record.kind.get();
         self.bins(kind, zone_of(first)).remove(first);
-        if kind == Kind::Dirty {
-            self.dequeue(first);
+        if kind != Kind::Dirty {
+            return NO_UNIT;
         }
+        self.dequeue(first);
+        record.older.get()
     }
 }
 

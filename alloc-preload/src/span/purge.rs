@@ -61,16 +61,20 @@ impl Spans {
     #[inline(never)]
     pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
         self.appetite.fade(clock::last());
+        // A run that the kernel refuses goes to the end of the queue, so that the others have their turn.
+        let (mut done, mut refused) = (false, NO_UNIT);
         for _ in 0..limit {
-            if self.oldest == NO_UNIT || run(self.oldest).stamp.get() > before {
+            let oldest = self.oldest;
+            if oldest == NO_UNIT || oldest == refused || run(oldest).stamp.get() > before {
                 return false;
             }
-            let oldest = self.oldest;
-            if !self.purge(oldest) {
-                return false;
+            if self.purge(oldest) {
+                done = true;
+            } else if refused == NO_UNIT {
+                refused = oldest;
             }
         }
-        self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
+        done && self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
     }
 
     /// Purges the oldest runs until no more than enough lie about.
@@ -148,17 +152,22 @@ impl Spans {
         Some(units.min(most))
     }
 
-    /// Puts a dirty run where its stamp belongs; nearly always that is one of the ends.
-    pub(super) fn enqueue(&mut self, first: u32) {
+    /// Puts a dirty run where its stamp belongs, looking from behind this one on, or, for `NO_UNIT`, from before the oldest.
+    pub(super) fn enqueue(&mut self, first: u32, behind: u32) {
         let stamp = run(first).stamp.get();
         // Of several that became free at the same time, the last one stays the newest.
         let is_oldest =
             self.oldest != NO_UNIT && run(self.oldest).stamp.get() >= stamp && run(self.newest).stamp.get() > stamp;
-        let mut older = if is_oldest { NO_UNIT } else { self.newest };
+        let mut older = if is_oldest { NO_UNIT } else { behind };
         while older != NO_UNIT && run(older).stamp.get() > stamp {
             older = run(older).older.get();
         }
-        let newer = if older == NO_UNIT { self.oldest } else { run(older).newer.get() };
+        let next = |older: u32, oldest| if older == NO_UNIT { oldest } else { run(older).newer.get() };
+        let mut newer = next(older, self.oldest);
+        while newer != NO_UNIT && run(newer).stamp.get() < stamp {
+            older = newer;
+            newer = next(older, self.oldest);
+        }
         run(first).older.set(older);
         run(first).newer.set(newer);
         if older == NO_UNIT {

@@ -97,17 +97,10 @@ pub(crate) fn begin(row: &Row) {
 }
 
 /// The thread that counts in a row. In a `vfork` child that is the one it stands in for, whose descriptor it has: the C
-/// library tells the number by the thread's clock.
+/// library tells the number by the thread's clock. So it does where a filter may end the program for the system call.
 fn tid() -> u32 {
-    if segment::is_filtered() || !background::is_borrowed() {
-        return os::tid();
-    }
-    let mut clock = 0;
-    // SAFETY: asks for a number of the calling thread's.
-    match unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) } {
-        0 => !(clock >> 3) as u32,
-        _ => 0,
-    }
+    let may_ask = !segment::is_filtered() && !background::is_borrowed();
+    if may_ask { os::tid() } else { os::tid_by_library() }
 }
 
 /// Publishes that the row's thread has ended, and lets the next one have it and the heap.

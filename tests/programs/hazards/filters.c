@@ -67,12 +67,12 @@ HAZARD(limits, mprotect_refused, "") {
     use_the_heap();
 }
 
-/* Of an allocator, and of a program that only computes and prints. */
-static const int needed[] = {SYS_mmap,  SYS_munmap,     SYS_mprotect,      SYS_mremap, SYS_madvise,   SYS_futex,
-                             SYS_write, SYS_exit_group, SYS_clock_gettime, SYS_brk,    SYS_sched_yield};
-/* Of threads and forks as the C library makes them. */
-static const int of_threads[] = {SYS_clone,    SYS_clone3, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask,
-                                 SYS_rt_sigaction, SYS_exit,   SYS_wait4,           SYS_gettid, SYS_getpid};
+/* Of an allocator, and of a program that only computes and prints. The time is told without a system call. */
+static const int needed[] = {SYS_mmap,  SYS_munmap, SYS_mprotect,   SYS_mremap, SYS_madvise,
+                             SYS_futex, SYS_write,  SYS_exit_group, SYS_brk};
+/* Of threads and forks as the C library makes them: it asks for no numbers. */
+static const int of_threads[] = {SYS_clone,        SYS_clone3, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask,
+                                 SYS_rt_sigaction, SYS_exit,   SYS_wait4};
 
 /* From now on any other call ends the process. Programs load filters by prctl, or by a call of their own once prctl has
    taken the privileges away. */
@@ -100,9 +100,19 @@ static void end_well(void) {
     _exit(0);
 }
 
+/* For longer than the time is not asked for. */
+static void use_for_long(void) {
+    for (int i = 0; i < 100; i++) {
+        use_the_heap();
+    }
+}
+
 HAZARD(limits, anything_unusual_kills, "") {
     allow_only(false, true);
-    use_the_heap();
+    use_for_long();
+    for (int i = 0; i < 1000000; i++) {
+        memset(take(100), 1, 100);
+    }
     for (int i = 0; i < 20; i++) {
         free(take(8 << 20));
         use_the_heap();
@@ -152,4 +162,28 @@ HAZARD(limits, anything_unusual_kills_a_fresh_child, "") {
         _exit(0);
     }
     reap(pid);
+}
+
+/* Nothing but `read`, `write` and `exit` is left, nor may the processor's counter be read: what is free is enough. */
+HAZARD(limits, strict_mode, "") {
+    static void *blocks[1000];
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 1000; i++) {
+            must((blocks[i] = malloc(100)) != NULL);
+        }
+        for (int i = 0; i < 1000; i++) {
+            free(blocks[i]);
+        }
+        if (round == 0) {
+            must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0);
+        }
+    }
+    say("survived");
+    syscall(SYS_exit, 0);
+}
+
+HAZARD(limits, counter_forbidden, "") {
+    must(prctl(PR_SET_TSC, PR_TSC_SIGSEGV) == 0);
+    use_for_long();
+    ordinary_life();
 }
