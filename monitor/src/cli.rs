@@ -60,7 +60,7 @@ Examples:
 Exit codes: 0 fine, 1 I/O error, 2 usage, 3 no such process, 4 running but without statistics, also where it has \
 become such a program since, 5 not permitted, 6 layout version not understood, 7 the process is dead and its last state \
 was shown. With several processes all are shown, and the first failure's code is returned. Without a process to look \
-for, only 1 and 2 occur.";
+for, only 1 and 2 occur; a screen that has opened returns 0 whatever it showed.";
 
 #[derive(Args, Debug)]
 pub(crate) struct LookArgs {

@@ -48,7 +48,7 @@ pub(crate) fn snapshots(print: Print) -> Result<u8, Error> {
 fn compared(snapshot: &Snapshot, two: bool, against: Option<&Against>) -> Result<Option<Comparison>, Error> {
     let side = |process: &Process| Side::of(process, snapshot.timestamp);
     Ok(match (&snapshot.processes[..], against) {
-        ([process, ..], Some(against)) => Some(compare(&against.side(&process.name)?, &side(process))),
+        ([process, ..], Some(against)) => Some(compare(&against.side(process)?, &side(process))),
         ([left, right], None) if two => Some(compare(&side(left), &side(right))),
         _ => None,
     })

@@ -134,6 +134,19 @@ fn signals_restore_the_terminal() {
     }
 }
 
+/// `timeout` puts itself, and what it starts, into the background; its SIGTERM comes with a SIGCONT.
+#[test]
+fn a_screen_that_waits_in_the_background_for_the_terminal_can_be_ended() {
+    if missing(&["tmux"]) {
+        return;
+    }
+    let cat = cat();
+    for input in ["", "< /dev/null"] {
+        let terminal = open_with(&format!("timeout 0.5 {}", statsmon().display()), &format!("{} {input}", cat.pid()));
+        is_sane_after(&terminal, "124");
+    }
+}
+
 #[test]
 fn a_process_that_ends_stays_on_the_screen() {
     if missing(&["tmux"]) {

@@ -86,11 +86,12 @@ impl Side {
         Self { time: Some(time.to_string()), process }
     }
 
-    /// A process in an earlier `--json`: the last that has this name, else the last there is. Several snapshots, one
-    /// a line, are fine.
-    pub(crate) fn from_json(text: &str, name: &str) -> Result<Self, String> {
+    /// A process in an earlier `--json`: the last that has this name, of those with this PID if there is one; else the
+    /// last with this PID, else the last there is. Several snapshots, one a line, are fine.
+    pub(crate) fn from_json(text: &str, pid: u32, name: &str) -> Result<Self, String> {
         let mut found: Option<Self> = None;
         let mut any = false;
+        let likeness = |process: &Value| (process["name"].as_str() == Some(name), process["pid"] == pid);
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let snapshot: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
             let time = snapshot["timestamp"].as_str().map(str::to_owned);
@@ -98,9 +99,7 @@ impl Side {
                 snapshot["processes"].as_array().ok_or("not a snapshot of statsmon's: it has no processes")?;
             for process in processes {
                 any = true;
-                let named = process["name"].as_str() == Some(name);
-                let better = found.as_ref().is_none_or(|found| named || found.process["name"].as_str() != Some(name));
-                if better {
+                if found.as_ref().is_none_or(|found| likeness(process) >= likeness(&found.process)) {
                     found = Some(Self { time: time.clone(), process: process.clone() });
                 }
             }
@@ -204,7 +203,7 @@ mod tests {
             class.live_blocks += 10;
             class.allocated_bytes += 640;
         }
-        let earlier = Side::from_json(&format!("{json}\n{json}\n"), "less").unwrap();
+        let earlier = Side::from_json(&format!("{json}\n{json}\n"), 1234, "less").unwrap();
         let comparison = compare(&earlier, &Side::of(&after, CREATED.plus_seconds(5)));
         assert_eq!(comparison.totals[0].difference, Some(1000));
         assert_eq!(comparison.totals[1].difference, Some(0));
@@ -215,11 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn of_several_of_one_name_the_process_itself_is_taken() {
+        let named = |pid: u32, name: &str| format!("{{\"pid\":{pid},\"name\":\"{name}\"}}");
+        let all = [named(7, "less"), named(8, "less"), named(9, "less"), named(10, "more")].join(",");
+        let taken = |pid, name| Side::from_json(&format!("{{\"processes\":[{all}]}}\n"), pid, name).unwrap().name().pid;
+        assert_eq!(taken(8, "less"), Some(8));
+        // One that has been started anew, one that has another name now, and a stranger.
+        assert_eq!(taken(11, "less"), Some(9));
+        assert_eq!(taken(8, "renamed"), Some(8));
+        assert_eq!(taken(11, "renamed"), Some(10));
+    }
+
+    #[test]
     fn other_files_are_refused_with_the_reason() {
         for (text, reason) in [("", "no snapshot"), ("{}", "no processes"), ("x", "not JSON")] {
-            let refused = Side::from_json(text, "less").unwrap_err();
+            let refused = Side::from_json(text, 1234, "less").unwrap_err();
             assert!(refused.contains(reason), "{refused}");
         }
-        assert!(Side::from_json("{\"processes\":[]}", "less").is_err());
+        assert!(Side::from_json("{\"processes\":[]}", 1234, "less").is_err());
     }
 }

@@ -41,9 +41,12 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
         seconds,
         pid: child.id(),
     };
+    // The report says of the program itself whether it was read, and a process may have been missed and then read.
+    let read = |pid: u32| pid == ending.pid || followed.processes.iter().any(|process| process.pid == pid);
+    let missed = followed.missed.iter().filter(|&&pid| !read(pid)).count() as u64;
     let mut out = BufWriter::new(io::stderr().lock());
     // A report that nobody reads is no reason to change the program's status.
-    let _ = report::write(&ending, &followed.processes, followed.missed, &mut out).and_then(|()| out.flush());
+    let _ = report::write(&ending, &followed.processes, missed, &mut out).and_then(|()| out.flush());
     Ok(code(status))
 }
 

@@ -1,6 +1,7 @@
 //! An earlier `--json`, to compare a process with.
 
 use crate::error::Error;
+use crate::model::Process;
 use crate::model::compare::Side;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,10 @@ impl Against {
         Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path).map_err(reading)? })
     }
 
-    /// The process of this name in it; else the last there is.
-    pub(crate) fn side(&self, name: &str) -> Result<Side, Error> {
+    /// What it says of this process; else of the last of its name, else of the last there is.
+    pub(crate) fn side(&self, process: &Process) -> Result<Side, Error> {
         let understanding = format!("understanding {}", self.path.display());
-        Side::from_json(&self.text, name).map_err(|why| Error::io(understanding, io::Error::other(why)))
+        Side::from_json(&self.text, process.pid, &process.name)
+            .map_err(|why| Error::io(understanding, io::Error::other(why)))
     }
 }

@@ -61,8 +61,8 @@ pub(crate) struct Followed {
     /// The last state of each, in the order in which they first published. One that became another program counts as
     /// that.
     pub(crate) processes: Vec<Process>,
-    /// Segments that were gone, or whose process was, before it was known whose they were.
-    pub(crate) missed: u64,
+    /// PIDs of those whose segment was gone, or whose process was, before it was known whose they were.
+    pub(crate) missed: BTreeSet<u32>,
 }
 
 impl Follower {
@@ -115,7 +115,7 @@ struct Family {
     ended: BTreeMap<Who, Process>,
     /// In the order of their first segment.
     order: Vec<Who>,
-    missed: u64,
+    missed: BTreeSet<u32>,
     /// Children of the root that have ended, and whose segments somebody else may still read.
     unread: Vec<Member>,
     /// Inode of each one's last segment.
@@ -216,7 +216,7 @@ impl Family {
                     self.coming.push(Coming { entry, segment, since: Instant::now(), origin, here });
                 }
                 (None, Some(false)) => {}
-                (None, _) => self.missed += 1,
+                (None, _) => drop(self.missed.insert(entry.pid)),
             }
         }
         self.note_namespaces();
@@ -261,7 +261,7 @@ impl Family {
                 self.adopt(who, Member { entry, is_child, segment, here });
             }
             Some(false) => {}
-            None => self.missed += 1,
+            None => drop(self.missed.insert(entry.pid)),
         }
     }
 
@@ -350,7 +350,7 @@ impl Family {
             Some(process) => drop(self.ended.insert(who, process)),
             // Its segment was never completed. What it was before it became that program still counts.
             None if self.ended.contains_key(&who) => {}
-            None => self.missed += 1,
+            None => drop(self.missed.insert(who.pid)),
         }
         member.entry.remove_dead(inode);
     }
@@ -362,7 +362,7 @@ impl Family {
             self.conclude(who);
         }
         self.unread.iter().for_each(Member::tidy_up);
-        self.missed += self.coming.iter().filter(|coming| coming.here.is_some()).count() as u64;
+        self.missed.extend(self.coming.iter().filter(|coming| coming.here.is_some()).map(|coming| coming.entry.pid));
         let processes = self.order.iter().filter_map(|who| self.ended.remove(who)).collect();
         Followed { processes, missed: self.missed }
     }

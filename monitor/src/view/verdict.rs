@@ -139,7 +139,7 @@ fn place(finding: &Finding) -> Vec<String> {
     if finding.kind == Kind::Cache {
         return vec![match numbers.seconds {
             Some(seconds) => {
-                format!("returns {} after it was freed, at the program's next calls", duration(seconds))
+                format!("returns {} later, at the latest at the program's 4,096th free", duration(seconds))
             }
             None => "never returns: STATSALLOC_DECAY_MS=never".to_owned(),
         }];

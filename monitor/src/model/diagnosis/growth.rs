@@ -40,8 +40,10 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     Some(finding(case, Kind::Growing, &case.series.since_its_begin(found, case.now(), shortest)))
 }
 
+/// A rise that is worth a word, and still there: the minutes do not know yet what has been freed since the last one.
 fn material(case: &Case<'_>, seconds: f64, said: bool) -> Option<Rise> {
-    case.series.rise(case.now(), seconds, said).filter(|rise| rise.bytes() >= threshold(case.material.growth(), said))
+    let least = threshold(case.material.growth(), said);
+    case.series.rise(case.now(), seconds, said).filter(|rise| (least..=case.material.allocated).contains(&rise.bytes()))
 }
 
 fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {

@@ -56,7 +56,8 @@ impl Series {
                 continue;
             }
             let (bytes, later) = (pair[0].allocated_bytes as f64, pair[1].allocated_bytes as f64);
-            if ago >= longest || later - bytes < least * pair[1].time.seconds_since(pair[0].time) {
+            let falls = bytes > rise.from.bytes;
+            if ago >= longest || falls || later - bytes < least * pair[1].time.seconds_since(pair[0].time) {
                 break;
             }
             rise = Rise { from: Floor { bytes, ago }, seconds: ago, ..rise };
@@ -128,7 +129,7 @@ fn rise_of(floors: &[Floor], seconds: f64, said: bool) -> Option<Rise> {
     // What creeps on after a climb is no more than a tenth of its steps.
     let least = threshold(RISING_STEP, said) * bytes / steps as f64;
     let rising = (0..steps).filter(|&at| step(at, at + 1) > 0.0 && step(at, at + 1) >= least).count();
-    if (rising as f64) < threshold((steps - steps / 9) as f64, said) {
+    if (rising as f64) < threshold((steps - steps / 9) as f64, said) || 2.0 * fall(floors) > bytes {
         return None;
     }
     let third = (steps / 3).max(1);
@@ -139,6 +140,17 @@ fn rise_of(floors: &[Floor], seconds: f64, said: bool) -> Option<Rise> {
         evenness: if first > 0.0 { last / first } else { f64::INFINITY },
         seconds,
     })
+}
+
+/// How far a floor that two stretches had in common was undercut later: what has come back since did not stay. One
+/// stretch that stands out above its neighbours is no floor.
+fn fall(floors: &[Floor]) -> f64 {
+    let (mut held, mut most) = (f64::MIN, 0.0_f64);
+    for three in floors.windows(3) {
+        held = held.max(three[0].bytes.min(three[1].bytes));
+        most = most.max(held - three[2].bytes);
+    }
+    most
 }
 
 /// The least of each stretch, as it first was; `None` where one of them has no point.

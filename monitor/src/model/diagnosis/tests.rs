@@ -132,6 +132,22 @@ fn a_sawtooth_hides_no_leak_and_is_none_itself() {
 }
 
 #[test]
+fn a_sawtooth_is_no_growth_however_long_its_teeth() {
+    for period in [25, 40, 41, 60, 75, 90, 150, 200, 250, 300, 400, 600, 900] {
+        let tooth = |second: f64| mib(5.0 + (second as u64 % period) as f64 * 100.0 / period as f64);
+        for age in (2 * period + 1..4 * period + 600).step_by(7) {
+            let found = &examine(&grown(age, tooth), &Vec::new())[0];
+            let is_growth = matches!(found.kind, Kind::LeakSuspected | Kind::WarmingUp | Kind::Growing);
+            // Since the last tooth began it does grow; where that lies in the first stretch, or minute, is not known.
+            let coarse = |seconds: f64| (seconds / 10.0).max(if seconds > 119.0 { 60.0 } else { 0.0 });
+            let begun = (age % period) as f64 + 1.0;
+            let alone = found.numbers.seconds.is_some_and(|seconds| seconds - coarse(seconds) <= begun);
+            assert!(!is_growth || alone, "{period} s at {age} s: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn growth_that_decays_is_warming_up_from_near_and_from_far() {
     for (age, constant) in [(10, 240.0), (20, 400.0), (60, 1000.0), (100, 1500.0)] {
         let process = grown(age * MINUTES, |second| mib(10.0 + 400.0 * (1.0 - (-second / constant).exp())));

@@ -32,7 +32,7 @@ impl Family {
             }
             Some(false) => {}
             None => {
-                self.missed += 1;
+                self.missed.insert(entry.pid);
                 // Its process took its leave, and would have taken the name away, had it not been told to keep it.
                 if last::has_ended(&segment) {
                     entry.remove_dead(segment.id.inode);

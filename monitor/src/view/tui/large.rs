@@ -68,18 +68,19 @@ pub(super) fn draw_above(buffer: &mut Buffer, area: Rect, app: &App, theme: &The
     };
     let known = |figure: Option<u64>| figure.map_or("-".to_owned(), bytes);
     let decay = match process.decay_seconds {
-        Some(seconds) => format!("returns {} after it was freed", duration(seconds)),
-        None => "is never returned".to_owned(),
+        Some(seconds) => format!("returns after {}, at a later free", duration(seconds)),
+        None => "never returns".to_owned(),
     };
     let lines = [
         format!(
-            "{} large blocks live: {} requested, {} allocated; {} page moves",
+            "{} {} live: {} requested, {} allocated; {} page moves",
             count(large.live_blocks),
+            if large.live_blocks == 1 { "large block" } else { "large blocks" },
             bytes(large.requested_bytes),
             bytes(large.allocated_bytes),
             count(large.page_moves),
         ),
-        format!("{} cached in free spans and slabs, {decay}", known(process.totals.cached_bytes)),
+        format!("{} cached in free spans and slabs; {decay}", known(process.totals.cached_bytes)),
         format!(
             "{} purges gave {} back; {} retained without memory",
             count(large.purges),

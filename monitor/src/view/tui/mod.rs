@@ -91,7 +91,7 @@ pub(crate) fn run(options: Options) -> Result<u8, Error> {
         return Err(first.problems.swap_remove(0));
     }
     let start = match (&first.snapshot.processes[..], targets, against) {
-        ([process, ..], _, Some(against)) => Start::Against(process.id, against.side(&process.name)?),
+        ([process, ..], _, Some(against)) => Start::Against(process.id, against.side(process)?),
         ([process], 1, None) => Start::Process(process.id, None),
         ([_, _], 2, None) => Start::Pair,
         _ => Start::List,
@@ -138,6 +138,7 @@ enum Way {
 impl Session {
     fn run(mut self) -> Result<u8, Error> {
         let theme = Theme::of_environment(self.terminal);
+        Screen::await_turn();
         feed::take_signals(self.out.clone()).map_err(|cause| Error::io("watching for signals", cause))?;
         let mut screen =
             Screen::open(self.terminal.mouse).map_err(|cause| Error::io("taking over the terminal", cause))?;

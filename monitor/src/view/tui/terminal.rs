@@ -11,7 +11,10 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use std::io::{self, Stdout, stdout};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Stdout, stdout};
+use std::os::fd::AsFd as _;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -44,6 +47,19 @@ impl Screen {
         take()?;
         let terminal = blank(Rect::default()).inspect_err(|_| give_back())?;
         Ok(Self { terminal })
+    }
+
+    /// Waits until the terminal may be changed: the first change by a program in the background stops it. Before any signal
+    /// is taken: one that is taken does not end a program that is stopped again as soon as it goes on.
+    pub(super) fn await_turn() {
+        let own = io::stdin();
+        // As the library chooses.
+        let controlling = (!own.is_terminal()).then(|| File::open("/dev/tty").ok()).flatten();
+        let terminal = controlling.as_ref().map_or(own.as_fd(), File::as_fd);
+        if let Ok(settings) = tcgetattr(terminal) {
+            // Nothing is changed by it. Where nobody could have it go on, the kernel refuses, and says so again below.
+            let _ = tcsetattr(terminal, OptionalActions::Now, &settings);
+        }
     }
 
     /// Columns and rows, asked of the terminal.
