@@ -39,7 +39,7 @@ pub(crate) struct Bin {
 const _: () = assert!(size_of::<Bin>() == 64);
 
 /// Where a block's address stands.
-type Slot = Cell<*mut u8>;
+pub(crate) type Slot = Cell<*mut u8>;
 
 /// Blocks that a bin takes while its class is only freed.
 const FEW: u32 = 4;
@@ -50,16 +50,14 @@ const FIRST: usize = 16;
 /// A bin that is filled again for the so many-th time gets all its slots.
 const OFTEN: u32 = 2;
 
-/// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
+/// All slots of each class's bin: for as many blocks as lie in 32 KiB, or in 64 where they are large, but no more than 512.
 const SLOTS: [u32; CLASSES] = {
     let mut slots = [0; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
-            few @ ..2 => few as u32 + 1,
-            some @ 2..512 => some as u32,
-            _ => 512,
-        };
+        let size = SizeClass(class as u8).block_size();
+        let bytes = if size < 1024 { 32 << 10 } else { 64 << 10 };
+        slots[class] = if bytes / size < 512 { (bytes / size) as u32 } else { 512 };
         class += 1;
     }
     slots
@@ -268,15 +266,9 @@ impl Bin {
         self.ceiling.set(self.floor.get().wrapping_add(self.slots.get() as usize));
     }
 
-    /// Writes slot number `index` from the lowest, whether a block stands there or not.
-    ///
-    /// # Safety
-    /// `index < most`
-    #[inline(always)]
-    pub(crate) unsafe fn set(&self, index: u32, block: *mut u8) {
-        debug_assert!(index < self.most());
-        // SAFETY: the caller's.
-        unsafe { (*self.floor.get().add(1 + index as usize)).set(block) };
+    /// The lowest of its [`most`](Self::most) slots, whether a block stands there or not.
+    pub(crate) fn lowest_slot(&self) -> *const Slot {
+        self.floor.get().wrapping_add(1)
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@
 
 mod search;
 
-pub(crate) use search::Grid;
+pub(crate) use search::{Grid, Row};
 
 use crate::bare::BARE;
 use crate::sync::{AtomicU8, Ordering};

@@ -20,6 +20,28 @@ pub(crate) struct Grid {
     pub(crate) step: usize,
 }
 
+/// Free blocks that lie together: one for each bit, so many bytes apart as the bits stand for, from an address on.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) start: usize,
+    pub(crate) free: u64,
+    pub(crate) apart: usize,
+}
+
+impl Row {
+    /// Address of the lowest of the blocks.
+    #[inline(always)]
+    pub(crate) fn lowest(self) -> usize {
+        self.start + self.free.trailing_zeros() as usize * self.apart
+    }
+
+    /// The row without its lowest block.
+    #[inline(always)]
+    pub(crate) fn above(self) -> Self {
+        Self { free: self.free & self.free.wrapping_sub(1), ..self }
+    }
+}
+
 impl Grid {
     /// Whether a free block begins so many granules behind the first.
     ///
@@ -34,20 +56,27 @@ impl Grid {
         self.base + granule * GRANULE
     }
 
-    /// Shows `each` free block from this granule on up to `end`, the lowest first, until it wants no more. Granules are
-    /// counted from the slab's first. From `end` on the ledger may call blocks free that are not: a thread that a fork left
+    /// The block that begins there, if it is free.
+    ///
+    /// # Safety
+    /// As in `is_free_at`.
+    #[inline(always)]
+    unsafe fn alone(self, granule: usize) -> Row {
+        // SAFETY: the caller's.
+        Row { start: self.address(granule), free: u64::from(unsafe { self.is_free_at(granule) }), apart: 0 }
+    }
+
+    /// Shows `each` the free blocks from this granule on up to `end`, the lowest rows first, until it wants no more. Granules
+    /// are counted from the slab's first. From `end` on the ledger may call blocks free that are not: a thread that a fork left
     /// behind had begun to carve them.
     ///
     /// # Safety
     /// The slab is the caller's, and its ledger is committed.
     #[inline(always)]
-    pub(crate) unsafe fn free_from(self, mut from: usize, end: usize, mut each: impl FnMut(usize) -> bool) {
+    pub(crate) unsafe fn free_from(self, mut from: usize, end: usize, mut each: impl FnMut(Row) -> bool) {
         if self.step >= ROW {
-            while from < end {
-                // SAFETY: the caller's.
-                if unsafe { self.is_free_at(from) } && !each(self.address(from)) {
-                    return;
-                }
+            // SAFETY: the caller's.
+            while from < end && each(unsafe { self.alone(from) }) {
                 from += self.step;
             }
             return;
@@ -57,29 +86,25 @@ impl Grid {
         while from < end {
             let row = from - from % ROW;
             // SAFETY: the caller's; a slab's first granule is that of a row.
-            let mut free = unsafe { free_in_row(self.first + row, areas) } & between(from - row, end - row, apart);
-            let start = opaque(self.address(row));
-            while free != 0 {
-                if !each(start + free.trailing_zeros() as usize * (apart * GRANULE)) {
-                    return;
-                }
-                free &= free - 1;
+            let free = unsafe { free_in_row(self.first + row, areas) } & between(from - row, end - row, apart);
+            if !each(Row { start: opaque(self.address(row)), free, apart: apart * GRANULE }) {
+                return;
             }
             from = row + ROW;
         }
     }
 
-    /// As [`free_from`](Self::free_from), those below `end`, the highest first.
+    /// As [`free_from`](Self::free_from), those below `end`, the highest rows first.
     ///
     /// # Safety
     /// As there.
     #[inline(always)]
-    pub(crate) unsafe fn free_below(self, mut end: usize, mut each: impl FnMut(usize) -> bool) {
+    pub(crate) unsafe fn free_below(self, mut end: usize, mut each: impl FnMut(Row) -> bool) {
         if self.step >= ROW {
             while end > 0 {
                 end -= self.step;
                 // SAFETY: the caller's.
-                if unsafe { self.is_free_at(end) } && !each(self.address(end)) {
+                if !each(unsafe { self.alone(end) }) {
                     return;
                 }
             }
@@ -90,14 +115,9 @@ impl Grid {
         while end > 0 {
             let row = (end - 1) - (end - 1) % ROW;
             // SAFETY: as above.
-            let mut free = unsafe { free_in_row(self.first + row, areas) } & between(0, end - row, apart);
-            let start = opaque(self.address(row));
-            while free != 0 {
-                let top = u64::from(free.ilog2());
-                if !each(start + top as usize * (apart * GRANULE)) {
-                    return;
-                }
-                free = without(free, top);
+            let free = unsafe { free_in_row(self.first + row, areas) } & between(0, end - row, apart);
+            if !each(Row { start: opaque(self.address(row)), free, apart: apart * GRANULE }) {
+                return;
             }
             end = row;
         }
@@ -118,14 +138,6 @@ fn opaque(mut number: usize) -> usize {
     // SAFETY: no instruction.
     unsafe { asm!("/* {} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
     number
-}
-
-/// The same bits but this one, in one instruction, where the compiler takes three.
-#[inline(always)]
-fn without(mut bits: u64, bit: u64) -> u64 {
-    // SAFETY: touches nothing but the register and the flags.
-    unsafe { asm!("btr {}, {}", inout(reg) bits, in(reg) bit, options(pure, nomem, nostack)) };
-    bits
 }
 
 /// Which granules of a row, of those that lie in so many areas, have free blocks: a bit for each in the order of their

@@ -2,14 +2,14 @@
 //! free: neither between the program's blocks nor inside them is there anything of ours.
 
 mod idle;
+mod wake;
 
 use crate::bin::Bin;
 use crate::harden;
-use crate::ledger::{self, Entry, Grid};
+use crate::ledger::{self, Entry};
 use crate::os::PAGE;
 use crate::sync::Cell;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, huge, owner};
-use core::ops::Range;
 use shm_layout::class::{GRANULE, SizeClass, UNIT};
 
 pub(crate) use idle::{Pages, Seen};
@@ -60,48 +60,6 @@ pub(crate) enum State {
     Abandoned = -3,
     /// Likewise, without a block to give; on the central list of those.
     AbandonedFull = -4,
-}
-
-/// Blocks on their way into the slots of a bin.
-struct Found {
-    /// Slots that are still to be filled.
-    slots: Range<u32>,
-    /// Address of the last block.
-    last: usize,
-}
-
-impl Found {
-    /// Fills the lowest slot; whether there are more.
-    ///
-    /// # Safety
-    /// There is one, and a free block at this address.
-    #[inline(always)]
-    unsafe fn low(&mut self, bin: &Bin, block: usize) -> bool {
-        // SAFETY: the caller's.
-        unsafe { self.fill(bin, self.slots.start, block) };
-        self.slots.start += 1;
-        !self.slots.is_empty()
-    }
-
-    /// Fills the highest slot; whether there are more.
-    ///
-    /// # Safety
-    /// As in `low`.
-    #[inline(always)]
-    unsafe fn high(&mut self, bin: &Bin, block: usize) -> bool {
-        self.slots.end -= 1;
-        // SAFETY: the caller's.
-        unsafe { self.fill(bin, self.slots.end, block) };
-        !self.slots.is_empty()
-    }
-
-    #[inline(always)]
-    unsafe fn fill(&mut self, bin: &Bin, slot: u32, block: usize) {
-        ledger::wake(block as *mut u8);
-        // SAFETY: the caller's.
-        unsafe { bin.set(slot, block as *mut u8) };
-        self.last = block;
-    }
 }
 
 impl Slab {
@@ -215,53 +173,6 @@ impl Slab {
         self.used.set(self.used.get() - 1);
     }
 
-    /// Moves resting blocks to the bin, those next to where the last one was laid to rest: on the side where its neighbour
-    /// rests, too, and then on the other. Of either side the lowest address comes on top. False if there are none.
-    ///
-    /// # Safety
-    /// The caller owns the slab and the bin, which is empty.
-    // Within its caller the compiler would keep on the stack what it counts with.
-    #[inline(never)]
-    pub(crate) unsafe fn wake(&self, bin: &Bin) -> bool {
-        let wanted = self.resting().min(bin.most());
-        if wanted == 0 {
-            return false;
-        }
-        let first = self.unit().0 as usize * UNIT_GRANULES;
-        let base = WINDOW.base() + first * GRANULE;
-        let grid = Grid { first, base, step: self.block_size.get() as usize / GRANULE };
-        let end = self.carved.get() as usize * grid.step;
-        let from = self.recent.get().saturating_sub(base) / GRANULE;
-        let from = if from < end { from } else { 0 };
-        // SAFETY: the block below, if there is one; the slab's part of the ledger is committed.
-        let descend = from >= grid.step && unsafe { grid.is_free_at(from - grid.step) };
-        let pivot = if descend { from + grid.step } else { from };
-        let mut found = Found { slots: 0..wanted, last: 0 };
-        for below in [descend, !descend] {
-            if found.slots.is_empty() {
-                break;
-            }
-            // SAFETY: the slab's part of the ledger is committed; there are as many slots.
-            unsafe {
-                if below {
-                    grid.free_below(pivot, |block| found.low(bin, block));
-                } else {
-                    grid.free_from(pivot, end, |block| found.high(bin, block));
-                }
-            }
-        }
-        self.recent.set(found.last);
-        if !found.slots.is_empty() {
-            // Somebody has written to the ledger; what it does not know is lost, and what was found with it.
-            self.used.set(self.carved.get());
-            return false;
-        }
-        // SAFETY: just filled.
-        unsafe { bin.set_count(wanted) };
-        self.used.set(self.used.get() + wanted);
-        true
-    }
-
     /// Carves the next blocks straight into the bin; how many.
     ///
     /// # Safety
@@ -275,13 +186,17 @@ impl Slab {
         let count = a_page.max(1).min(self.capacity.get() - first).min(bin.most() - bin.count());
         // The lowest address on top.
         let top = bin.count() + count;
-        for (number, index) in (first..).zip((bin.count()..top).rev()) {
-            // SAFETY: `number < capacity`; uncarved blocks of our slab are nobody's, and there are as many slots.
+        let (size, slots) = (self.block_size.get() as usize, bin.lowest_slot());
+        let mut offset = first as usize * size;
+        let (address, granule) = (WINDOW.address(self.unit()), self.unit().0 as usize * UNIT_GRANULES);
+        for slot in (bin.count()..top).rev() {
+            // SAFETY: uncarved blocks of our slab are nobody's, its memory and its part of the ledger are committed, and there
+            // are as many slots.
             unsafe {
-                let (block, entry) = self.block(number);
-                entry.note(ledger::FRESH);
-                bin.set(index, block);
+                WINDOW.entry(granule + offset / GRANULE).note(ledger::FRESH);
+                (*slots.add(slot as usize)).set(address.add(offset));
             }
+            offset += size;
         }
         // SAFETY: just filled.
         unsafe { bin.set_count(top) };

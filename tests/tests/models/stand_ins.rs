@@ -131,6 +131,9 @@ pub(crate) mod os {
     pub(crate) fn tid() -> u32 {
         TID.with(Cell::get)
     }
+    pub(crate) fn tid_by_library() -> u32 {
+        TID.with(Cell::get)
+    }
 
     pub(crate) fn thread_name() -> [u8; 16] {
         [0; 16]
