@@ -182,7 +182,8 @@ pub(crate) fn pause() {
 pub(crate) fn resume() {
     if is_on() {
         let forks = &wiped().background.forks;
-        forks.fetch_sub(1, Ordering::SeqCst);
+        // Zeroed where another thread has made this process one of its own since `pause`.
+        let _ = forks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |forks| forks.checked_sub(1));
         os::futex_wake(forks);
     }
 }

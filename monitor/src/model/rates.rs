@@ -24,6 +24,11 @@ const OLDEST: f64 = 15.0;
 /// Younger samples are mostly noise.
 const YOUNGEST: f64 = 0.05;
 
+/// Whether a sample is about as old as one should be.
+pub(crate) fn is_good(now: Time, sample: &Sample) -> bool {
+    (BEST_AGE - 1.0..=OLDEST).contains(&now.seconds_since(sample.time))
+}
+
 /// The rates from the most suitable of `earlier` until `now`; unknown where there is none.
 pub(crate) fn until(now: Sample, earlier: impl Iterator<Item = Sample> + Clone) -> Rates {
     let age = |sample: &Sample| now.time.seconds_since(sample.time);

@@ -42,6 +42,16 @@ fn figures_are_derived_as_they_are_defined() {
     assert_eq!((large.classes[1].up_to_bytes, large.classes[BUCKETS - 1].up_to_bytes), (Some(131_072), None));
 }
 
+/// Ten blocks a second, at once: each slot has what there was before those of its second.
+#[test]
+fn a_program_that_works_in_bursts_has_the_rate_of_its_bursts() {
+    let mut fake = busy();
+    (0..12).for_each(|second| fake.second(second, 1_000 * second, 10 * second));
+    let rates = fake.process(about(State::Live), 12).rates;
+    assert_eq!(rates.allocations_per_second, Some(10.0));
+    assert_eq!(rates.requested_growth_bytes_per_second, Some(1_000.0));
+}
+
 #[test]
 fn a_thread_shows_only_what_it_did_itself() {
     let process = busy().process(about(State::Live), 12);

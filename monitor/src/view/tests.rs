@@ -3,7 +3,7 @@
 use super::{csv, json, openmetrics, report, text, verdict};
 use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
 use crate::model::fake::{CREATED, about, busy, taken_over};
-use crate::model::{Diagnosis, Identity, Line, Process, Snapshot, State, derive};
+use crate::model::{Diagnosis, Identity, Line, Process, Snapshot, State, compare, derive};
 use serde_json::Value;
 use std::io;
 
@@ -67,6 +67,22 @@ fn the_json_keeps_its_names_and_types() {
     paths(&value, "", &mut found);
     insta::assert_snapshot!("json_names", found.join("\n"));
     insta::assert_snapshot!("json_totals", format!("{:#}", value["processes"][0]["totals"]));
+}
+
+#[test]
+fn every_name_in_the_json_stands_in_the_readme() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let mut all = snapshot();
+    let side = |process: &Process| compare::Side::of(process, CREATED);
+    all.comparison = Some(compare::compare(&side(&all.processes[0]), &side(&all.processes[0])));
+    let value: Value = serde_json::from_str(&written(|out| json::write(&all, out))).unwrap();
+    let mut found = Vec::new();
+    paths(&value, "", &mut found);
+    let names = found.iter().flat_map(|line| line.split(": ").next().unwrap().split(['.', '[', ']']));
+    let missing: Vec<&str> = names.filter(|name| !name.is_empty() && !readme.contains(&format!("`{name}`"))).collect();
+    // What belongs to an event is told by its name.
+    let missing: Vec<&str> = missing.into_iter().filter(|name| !["child", "before"].contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -31,8 +31,9 @@ pub(super) struct Symbols {
     /// Sorted with the smallest, or the largest, on top.
     pub(super) ascending: &'static str,
     pub(super) descending: &'static str,
-    /// An axis, lying, and where text is cut.
+    /// An axis, lying, the side of a box, and where text is cut.
     pub(super) rule: &'static str,
+    pub(super) side: &'static str,
     pub(super) ellipsis: &'static str,
     /// More or less.
     pub(super) about: &'static str,
@@ -51,6 +52,7 @@ const BLOCKS: Symbols = Symbols {
     ascending: "▲",
     descending: "▼",
     rule: "─",
+    side: "│",
     ellipsis: "…",
     about: "±",
     at_most: "≤",
@@ -65,6 +67,7 @@ const ASCII: Symbols = Symbols {
     ascending: "^",
     descending: "v",
     rule: "-",
+    side: "|",
     ellipsis: "~",
     about: "+-",
     at_most: "<",

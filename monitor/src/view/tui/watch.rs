@@ -58,8 +58,12 @@ pub(super) fn draw_question(buffer: &mut Buffer, area: Rect, app: &App, theme: &
         buffer.set_stringn(place.x, y, &rule, width.into(), theme.quiet());
     }
     for (y, (keys, text)) in (place.y + 1..place.bottom() - 1).zip(lines) {
-        let indent = if keys.is_empty() { 1 } else { 12 };
-        buffer.set_stringn(place.x + 1, y, keys, usize::from(width) - 1, theme.label());
-        super::table::put(buffer, (place.x + indent, y), width - indent, &text, false, theme.strong(), theme);
+        for x in [place.x, place.right() - 1] {
+            buffer.set_stringn(x, y, theme.symbols.side, 1, theme.quiet());
+        }
+        let indent = if keys.is_empty() { 2 } else { 13 };
+        buffer.set_stringn(place.x + 2, y, keys, usize::from(width).saturating_sub(3), theme.label());
+        let room = width.saturating_sub(indent + 1);
+        super::table::put(buffer, (place.x + indent, y), room, &text, false, theme.strong(), theme);
     }
 }
