@@ -50,14 +50,16 @@ const FIRST: usize = 16;
 /// A bin that is filled again for the so many-th time gets all its slots.
 const OFTEN: u32 = 2;
 
-/// All slots of each class's bin: for as many blocks as lie in 32 KiB, or in 64 where they are large, but no more than 512.
+/// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
 const SLOTS: [u32; CLASSES] = {
     let mut slots = [0; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        let size = SizeClass(class as u8).block_size();
-        let bytes = if size < 1024 { 32 << 10 } else { 64 << 10 };
-        slots[class] = if bytes / size < 512 { (bytes / size) as u32 } else { 512 };
+        slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
+            few @ ..2 => few as u32 + 1,
+            some @ 2..512 => some as u32,
+            _ => 512,
+        };
         class += 1;
     }
     slots
