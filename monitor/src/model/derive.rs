@@ -378,9 +378,6 @@ fn point(totals: &shm_layout::reader::TotalsCopy) -> Point {
     }
 }
 
-/// The rates until now, against an earlier look, if there is one that is old enough. Otherwise both ends are slots, where the
-/// second that is just gone has one: what a slot holds is older than the end of its second, the more so the more a program
-/// works in bursts, and taken against the present it would make these too many. Between two slots that cancels out.
 fn present_rates(totals: &Totals, look: &Look<'_>, slots: &[Slot], created: Time) -> rates::Rates {
     let (Some(allocations), Some(frees), Some(requested_bytes)) =
         (totals.allocations, totals.frees, totals.requested_bytes)
@@ -394,14 +391,5 @@ fn present_rates(totals: &Totals, look: &Look<'_>, slots: &[Slot], created: Time
         requested_bytes: point.requested_bytes,
     });
     let now = Sample { time: look.now, allocations, frees, requested_bytes };
-    let from_looks = look.earlier.iter().copied();
-    if !from_looks.clone().any(|sample| rates::is_good(now.time, &sample)) {
-        let just_gone = |sample: &Sample| sample.time <= look.now && look.now.seconds_since(sample.time) < 1.0;
-        let last = from_rings.clone().find(just_gone);
-        let between = last.map(|last| rates::until(last, from_rings.clone().filter(|sample| sample.time < last.time)));
-        if let Some(known) = between.filter(|rates| rates.allocations_per_second.is_some()) {
-            return known;
-        }
-    }
-    rates::until(now, from_rings.chain(from_looks))
+    rates::present(now, from_rings, look.earlier.iter().copied())
 }

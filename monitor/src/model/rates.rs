@@ -24,13 +24,28 @@ const OLDEST: f64 = 15.0;
 /// Younger samples are mostly noise.
 const YOUNGEST: f64 = 0.05;
 
-/// Whether a sample is about as old as one should be.
-pub(crate) fn is_good(now: Time, sample: &Sample) -> bool {
-    (BEST_AGE - 1.0..=OLDEST).contains(&now.seconds_since(sample.time))
+/// The rates at present, against an earlier look, if there is one that is old enough. Otherwise both ends are slots of the
+/// seconds' ring, where the second that is just gone has one: what a slot holds is older than the end of its second, the more
+/// so the more a program works in bursts, and taken against the present it would make these too many. Between two slots that
+/// cancels out.
+pub(crate) fn present(
+    now: Sample,
+    slots: impl Iterator<Item = Sample> + Clone,
+    looks: impl Iterator<Item = Sample> + Clone,
+) -> Rates {
+    let age = |sample: &Sample| now.time.seconds_since(sample.time);
+    if !looks.clone().any(|look| (BEST_AGE - 1.0..=OLDEST).contains(&age(&look))) {
+        let last = slots.clone().find(|slot| slot.time <= now.time && age(slot) < 1.0);
+        let between = last.map(|last| until(last, slots.clone().filter(|slot| slot.time < last.time)));
+        if let Some(known) = between.filter(|rates| rates.allocations_per_second.is_some()) {
+            return known;
+        }
+    }
+    until(now, slots.chain(looks))
 }
 
 /// The rates from the most suitable of `earlier` until `now`; unknown where there is none.
-pub(crate) fn until(now: Sample, earlier: impl Iterator<Item = Sample> + Clone) -> Rates {
+fn until(now: Sample, earlier: impl Iterator<Item = Sample> + Clone) -> Rates {
     let age = |sample: &Sample| now.time.seconds_since(sample.time);
     let distance = |sample: &Sample| (age(sample) - BEST_AGE).abs();
     let best = earlier
