@@ -33,7 +33,7 @@ const UNASKED: u64 = ALONE / 4;
 const FIRST_SHARE: u64 = 16;
 /// What every heap may lease of several, whatever is left.
 const LEAST: u64 = 2 << 10;
-/// Blocks from this size on settle at once: they do not fit in a word of room.
+/// Blocks from this size on do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
 
 unsafe extern "C" {
@@ -58,7 +58,7 @@ pub(crate) struct Account {
 pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let (requested, allocated, calls) = room::read(hot.room.get());
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
-    // Of a large block, every call settles anyway.
+    // Of a large block, no call takes room.
     let rises = calls == 0 && (requested > top || allocated > top) && allocated < top + ALONE.cast_signed();
     flush(hot, &heap.account, rises && is_alone(globals()));
 }
@@ -168,31 +168,54 @@ fn recall() {
 
 /// Counts an allocation of any size into the room.
 pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if allocated < UNPACKED || BARE {
-        if hot.take_room(requested, room::charge(allocated)) {
-            settle(hot, heap);
-        }
-        return;
+    if !has_room_for(allocated) {
+        shift(hot, heap, [requested as u64, allocated as u64]);
+    } else if hot.take_room(requested, room::charge(allocated)) {
+        settle(hot, heap);
     }
-    shift(&heap.account, requested as u64, allocated as u64);
-    settle(hot, heap);
 }
 
 /// Counts a free of any size into the room.
 pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if allocated < UNPACKED || BARE {
-        if hot.give_room(requested, room::credit(allocated)) {
-            settle(hot, heap);
-        }
-        return;
+    if !has_room_for(allocated) {
+        shift(hot, heap, [(requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg()]);
+    } else if hot.give_room(requested, room::credit(allocated)) {
+        settle(hot, heap);
     }
-    shift(&heap.account, (requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg());
-    settle(hot, heap);
 }
 
-fn shift(account: &Account, requested: u64, allocated: u64) {
-    for (floor, change) in account.floor.iter().zip([requested, allocated]) {
+/// Whether blocks of that size are counted in the room. Alone, a thread has not enough for any that is large.
+fn has_room_for(allocated: usize) -> bool {
+    BARE || allocated <= ALONE as usize || (allocated < UNPACKED && !is_alone(globals()))
+}
+
+/// Adds a large block's bytes to the flushed totals, and leaves the rest of the heap's balance where it was.
+fn shift(hot: &Hot, heap: &Heap, change: [u64; 2]) {
+    let (globals, account) = (globals(), &heap.account);
+    let alone = is_alone(globals);
+    let top = room::top(hot.room_mask.load(Ordering::Relaxed));
+    let totals = [
+        (&globals.flushed_requested, &globals.peak_requested),
+        (&globals.flushed_allocated, &globals.peak_allocated),
+    ];
+    let mut is_near = false;
+    for (((floor, flushed), (total, peak)), change) in
+        account.floor.iter().zip(&account.flushed).zip(totals).zip(change)
+    {
         floor.set(floor.get().wrapping_add(change));
+        flushed.set(flushed.get().wrapping_add(change));
+        if alone {
+            let now = total.add_owned(change);
+            // What the room allows still.
+            let rise = floor.get().wrapping_sub(flushed.get()).wrapping_add_signed(top);
+            is_near |= now.wrapping_add(rise).cast_signed() > peak.get().cast_signed();
+        } else {
+            let now = total.add_shared(change).cast_signed().max(0).cast_unsigned();
+            peak.raise_shared(now);
+        }
+    }
+    if is_near {
+        settle(hot, heap);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::fork;
 use crate::harden;
 use crate::lock::Lock;
+use crate::names;
 use crate::options::{self, Huge, Options, options};
 use crate::os;
 use crate::segment::{self, Ranges, Segment};
@@ -99,6 +100,8 @@ pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
 extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
     // SAFETY: as glibc gave it.
     unsafe { options::give(environment) };
+    // SAFETY: the kernel's `clock_gettime` by its own name.
+    unsafe { clock::spare_the_kernel(names::lent_by_kernel(c"__vdso_clock_gettime")) };
     thread::with_heap(|_, _| ());
     thread::watch_exits();
     // SAFETY: registers a function that stays loaded.

@@ -19,12 +19,12 @@ const CALLS: u8 = 1;
 /// Nor may the kernel be asked (`SECCOMP_MODE_STRICT`): time stands still.
 const NOTHING: u8 = 2;
 
-/// Where the kernel's own function for the time lies, which makes no system call; 0 for nowhere, and until a filter of system
-/// calls may be in force. The C library's leads to it, but others wrap that one.
+/// Where the kernel's own function for the time lies, which makes no system call; 0 for nowhere. The C library's leads to it,
+/// but others wrap that one.
 static LENT: AtomicUsize = AtomicUsize::new(0);
 type Lent = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> core::ffi::c_int;
 
-/// From now on this function tells the time: programs that filter their system calls need none for it. `None` changes nothing.
+/// From now on this function tells the time: no system call is made for it, which a program may filter. `None` changes nothing.
 ///
 /// # Safety
 /// It does what `clock_gettime` does.

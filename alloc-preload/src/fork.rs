@@ -33,6 +33,7 @@ use shm_layout::layout::{Row, SHARED_ROW};
 use snapshot::{SNAPSHOT, carried, counters, live};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
 static BY_HAND: AtomicBool = AtomicBool::new(false);
 /// Whose fork the copy of the counters is for: the thread's pointer; 0 between forks.
 static COPIES: AtomicUsize = AtomicUsize::new(0);
@@ -48,6 +49,11 @@ const NOTHING: u32 = 2;
 
 pub(crate) fn remember_pid() {
     PARENT.store(segment::process_number(), Ordering::Relaxed);
+}
+
+/// Whether the process is a forked child, and not one that has called `exec` since.
+pub(crate) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
 }
 
 /// The kernel cannot zero pages at a fork: the handler does.
@@ -131,6 +137,7 @@ unsafe extern "C" fn child() {
 #[inline(never)]
 pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     huge::forked();
+    IS_CHILD.store(true, Ordering::Relaxed);
     // Of a fork that another thread of the parent's was at.
     COPIES.store(0, Ordering::Relaxed);
     let own_id = id_of(own);

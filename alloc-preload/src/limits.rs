@@ -6,7 +6,6 @@ use crate::central::{self, central};
 use crate::clock;
 use crate::fast::slow::set_errno;
 use crate::heap;
-use crate::names;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
@@ -83,8 +82,6 @@ const SECCOMP_STRICT: usize = 1;
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
         segment::expect_filter();
-        // SAFETY: the kernel's `clock_gettime` by its own name.
-        unsafe { clock::spare_the_kernel(names::lent_by_kernel(c"__vdso_clock_gettime")) };
         background::start_no_more();
     }
     // SAFETY: the caller's arguments, as the interface requires.

@@ -17,6 +17,7 @@ mod place;
 pub(crate) use foreign::start_anew;
 pub(crate) use place::pointers;
 
+use crate::clock;
 use crate::options::{MisuseAction, options};
 use crate::os;
 use crate::segment;
@@ -142,8 +143,8 @@ fn record(globals: &Globals, event: &Event, kind: MisuseKind, module: Option<&Mo
     slot.caller.set(event.caller as u64);
     slot.block_size.set(event.block.map_or(0, |(size, _)| size as u64));
     slot.requested_plus_one.set(event.block.and_then(|(_, requested)| requested).map_or(0, |bytes| bytes as u64 + 1));
-    slot.time_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
-    slot.tid.store(os::tid(), Ordering::Relaxed);
+    slot.time_ns.set(clock::ask(libc::CLOCK_MONOTONIC));
+    slot.tid.store(segment::thread_number(), Ordering::Relaxed);
     if let Some(modules) = modules
         && let Some(from) = modules.get(index)
     {

@@ -99,28 +99,19 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, objects:
     }
 }
 
-/// Where a function lies that the kernel lends every process.
+/// Where a function lies that the kernel lends every process. Takes none of the dynamic linker's locks.
 pub(crate) fn lent_by_kernel(name: &CStr) -> Option<usize> {
-    let mut wanted = Lent { name, found: None };
-    // SAFETY: `visit_lent` takes what it is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit_lent), (&raw mut wanted).cast()) };
-    wanted.found
-}
-
-struct Lent<'a> {
-    name: &'a CStr,
-    found: Option<usize>,
-}
-
-unsafe extern "C" fn visit_lent(info: *mut libc::dl_phdr_info, _size: usize, wanted: *mut c_void) -> c_int {
-    // SAFETY: as in `visit`; what `lent_by_kernel` passes.
-    let (info, wanted) = unsafe { (&*info, &mut *wanted.cast::<Lent>()) };
-    // SAFETY: the name of a loaded object.
-    if unsafe { CStr::from_ptr(info.dlpi_name) } != c"linux-vdso.so.1" {
-        return 0;
-    }
-    wanted.found = Object::new(info).and_then(|object| object.meaning(wanted.name)).map(|address| address as usize);
-    1
+    // SAFETY: asks for a number.
+    let header = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as *const libc::Elf64_Ehdr;
+    // SAFETY: the header of an object that the kernel has loaded, or none.
+    let about = unsafe { header.as_ref() }?;
+    // SAFETY: numbers and addresses, all of which may be zero.
+    let mut info: libc::dl_phdr_info = unsafe { core::mem::zeroed() };
+    // Such an object is linked for address 0.
+    info.dlpi_addr = header as u64;
+    info.dlpi_phdr = header.wrapping_byte_add(about.e_phoff as usize).cast();
+    info.dlpi_phnum = about.e_phnum;
+    Object::new(&info)?.meaning(name).map(|address| address as usize)
 }
 
 /// The program headers of a loaded object.

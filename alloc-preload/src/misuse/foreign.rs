@@ -7,8 +7,8 @@
 use super::Event;
 use super::callers::{Caller, Callers};
 use super::place::{self, Module};
+use crate::clock;
 use crate::options::{MisuseAction, options};
-use crate::os;
 use crate::segment;
 use crate::stats::globals;
 use core::sync::atomic::{Ordering, fence};
@@ -101,8 +101,8 @@ fn write(slots: &Slots, number: u64, event: &Event, module: Option<&Module>) -> 
     slot.address.set(event.address as u64);
     slot.caller.set(event.caller as u64);
     slot.frees.set(ForeignSlot::frees_word(number, 0));
-    slot.time_ns.set(os::clock_ns(libc::CLOCK_MONOTONIC));
-    slot.tid.store(os::tid(), Ordering::Relaxed);
+    slot.time_ns.set(clock::ask(libc::CLOCK_MONOTONIC));
+    slot.tid.store(segment::thread_number(), Ordering::Relaxed);
     slot.call.store(event.call as u32, Ordering::Relaxed);
     slot.module_offset.set(module.map_or(0, |module| module.offset as u64));
     slot.module_len.store(module.map_or(0, |module| module.path.len() as u32), Ordering::Relaxed);

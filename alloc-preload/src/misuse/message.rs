@@ -2,8 +2,8 @@
 
 use super::place::{Module, Place};
 use super::{Call, Event};
-use crate::os;
 use crate::print::Line;
+use crate::segment;
 use shm_layout::layout::{CALLS, MisuseKind};
 
 /// An event with what was found out about it.
@@ -69,8 +69,8 @@ impl Told<'_> {
             Some(module) => module.describe(line),
             None => line,
         };
-        let mut line = line.text(", thread ").number(os::tid().into()).text(" (");
-        for &byte in os::thread_name().iter().take_while(|&&byte| byte != 0) {
+        let mut line = line.text(", thread ").number(segment::thread_number().into()).text(" (");
+        for &byte in segment::thread_name().iter().take_while(|&&byte| byte != 0) {
             line.push(&[if byte.is_ascii_control() { b'?' } else { byte }]);
         }
         line.text(")")

@@ -188,7 +188,7 @@ fn stack_of(mapping: &Mapping, address: usize) -> Option<u32> {
     };
     let (stack, thread) = pointers();
     if holds(stack, thread) {
-        return Some(os::tid());
+        return Some(segment::thread_number());
     }
     segment::rows().find_map(|row| {
         let own = holds(row.stack_pointer.get() as usize, row.thread_pointer.get() as usize);

@@ -284,6 +284,16 @@ pub(crate) fn process_number() -> u32 {
     if is_filtered() { os::tid_by_library() } else { os::pid() }
 }
 
+/// The calling thread's number, as far as it can be asked for.
+pub(crate) fn thread_number() -> u32 {
+    if is_filtered() { os::tid_by_library() } else { os::tid() }
+}
+
+/// The calling thread's name, NUL-padded; empty where a filter may end the process for the system call.
+pub(crate) fn thread_name() -> [u8; 16] {
+    if is_filtered() { [0; 16] } else { os::thread_name() }
+}
+
 /// Rows in use of this process's present segment; none before there is one.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let base = PLACE[0].load(Ordering::Relaxed);

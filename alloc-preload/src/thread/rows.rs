@@ -7,6 +7,7 @@ use crate::background;
 use crate::boot;
 use crate::central::{self, NO_HEAP_ID, central};
 use crate::clock;
+use crate::fork;
 use crate::heap::{self, Heap};
 use crate::hot::Hot;
 use crate::misuse;
@@ -67,7 +68,7 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
 
 /// Publishes that a new thread continues this row.
 pub(crate) fn begin(row: &Row) {
-    let name = if segment::is_filtered() { [0; 16] } else { os::thread_name() };
+    let name = segment::thread_name();
     row.taken.set(row.generation.get() + 1);
     for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
         word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
@@ -96,11 +97,12 @@ pub(crate) fn begin(row: &Row) {
     row.generation.set(row.taken.get());
 }
 
-/// The thread that counts in a row. In a `vfork` child that is the one it stands in for, whose descriptor it has: the C
-/// library tells the number by the thread's clock. So it does where a filter may end the program for the system call.
+/// The thread that counts in a row: the number that stands in the C library's descriptor, which costs no system call, may
+/// one be filtered or not. A raw fork leaves the parent's there; so the kernel is asked in children, except in those of
+/// `vfork`, where the one counts that the child stands in for.
 fn tid() -> u32 {
-    let may_ask = !segment::is_filtered() && !background::is_borrowed();
-    if may_ask { os::tid() } else { os::tid_by_library() }
+    let ask = fork::is_child() && !segment::is_filtered() && !background::is_borrowed();
+    if ask { os::tid() } else { os::tid_by_library() }
 }
 
 /// Publishes that the row's thread has ended, and lets the next one have it and the heap.
