@@ -194,10 +194,8 @@ fn shift(hot: &Hot, heap: &Heap, change: [u64; 2]) {
     let (globals, account) = (globals(), &heap.account);
     let alone = is_alone(globals);
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
-    let totals = [
-        (&globals.flushed_requested, &globals.peak_requested),
-        (&globals.flushed_allocated, &globals.peak_allocated),
-    ];
+    let totals =
+        [(&globals.flushed_requested, &globals.peak_requested), (&globals.flushed_allocated, &globals.peak_allocated)];
     let mut is_near = false;
     for (((floor, flushed), (total, peak)), change) in
         account.floor.iter().zip(&account.flushed).zip(totals).zip(change)

@@ -30,10 +30,12 @@ pub(crate) struct Bin {
     pub(crate) charge: Cell<u64>,
     /// What it gives back when it is freed, requested bytes apart.
     pub(crate) credit: Cell<u64>,
+    /// Bytes by which its blocks are larger than those of the class below.
+    step: Cell<u32>,
     /// Slots above the floor.
-    slots: Cell<u32>,
+    slots: Cell<u16>,
     /// How often it was filled again before it had all its slots.
-    refills: Cell<u32>,
+    refills: Cell<u16>,
 }
 
 const _: () = assert!(size_of::<Bin>() == 64);
@@ -48,16 +50,16 @@ const FEW: u32 = 4;
 const FIRST: usize = 16;
 
 /// A bin that is filled again for the so many-th time gets all its slots.
-const OFTEN: u32 = 2;
+const OFTEN: u16 = 2;
 
 /// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
-const SLOTS: [u32; CLASSES] = {
+const SLOTS: [u16; CLASSES] = {
     let mut slots = [0; CLASSES];
     let mut class = 0;
     while class < CLASSES {
         slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
-            few @ ..2 => few as u32 + 1,
-            some @ 2..512 => some as u32,
+            few @ ..2 => few as u16 + 1,
+            some @ 2..512 => some as u16,
             _ => 512,
         };
         class += 1;
@@ -70,7 +72,7 @@ const BEGINS: [u32; CLASSES + 1] = {
     let mut begins = [0; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
-        begins[class + 1] = begins[class] + if SLOTS[class] as usize > FIRST { SLOTS[class] } else { 0 };
+        begins[class + 1] = begins[class] + if SLOTS[class] as usize > FIRST { SLOTS[class] as u32 } else { 0 };
         class += 1;
     }
     begins
@@ -111,16 +113,16 @@ impl Slots {
     pub(crate) const SPARE: usize = BEGINS[CLASSES] as usize * size_of::<Slot>();
 
     /// The class's first slots, and how many those are.
-    fn first(&self, class: SizeClass) -> (*const Slot, u32) {
+    fn first(&self, class: SizeClass) -> (*const Slot, u16) {
         let class = class.0 as usize;
-        let slots = SLOTS.get(class).map_or(0, |&slots| slots.min(FIRST as u32));
+        let slots = SLOTS.get(class).map_or(0, |&slots| slots.min(FIRST as u16));
         (self.first.get(class).map_or(null(), |first| first.as_ptr()), slots)
     }
 
     /// All the class's slots, and how many those are; `None` if the first are all.
-    fn all(&self, class: SizeClass) -> Option<(*const Slot, u32)> {
+    fn all(&self, class: SizeClass) -> Option<(*const Slot, u16)> {
         let class = class.0 as usize;
-        let slots = SLOTS.get(class).copied().filter(|&slots| slots > FIRST as u32)?;
+        let slots = SLOTS.get(class).copied().filter(|&slots| slots > FIRST as u16)?;
         let begin = *BEGINS.get(class)? as usize;
         Some((self.all.get(begin..)?.as_ptr(), slots))
     }
@@ -137,6 +139,7 @@ impl Bin {
             line: Cell::new(null()),
             charge: Cell::new(0),
             credit: Cell::new(0),
+            step: Cell::new(0),
             slots: Cell::new(0),
             refills: Cell::new(0),
         }
@@ -157,10 +160,11 @@ impl Bin {
         self.line.set(line);
         self.charge.set(room::charge(size));
         self.credit.set(room::credit(size));
+        self.step.set(class.step() as u32);
     }
 
     /// Has the blocks stand in these slots from now on. It holds none.
-    fn move_to(&self, (lowest, slots): (*const Slot, u32)) {
+    fn move_to(&self, (lowest, slots): (*const Slot, u16)) {
         let floor = lowest.wrapping_sub(1);
         self.floor.set(floor);
         self.top.set(floor);
@@ -276,6 +280,13 @@ impl Bin {
     #[inline(always)]
     pub(crate) fn block_size(&self) -> usize {
         opaque(self.tag_base.get().wrapping_add(NARROW.into()))
+    }
+
+    /// Whether blocks with so much slack, of which the lowest 32 bits count, are of its class: with more they would be of the one
+    /// below. What is asked for beyond the block is very much slack here.
+    #[inline(always)]
+    pub(crate) fn is_slack_of_its_class(&self, slack: usize) -> bool {
+        (slack as u32) < self.step.get()
     }
 
     /// Tag of a live block of so many requested bytes whose slack is narrow; only the low byte counts.

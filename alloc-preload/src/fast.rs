@@ -123,7 +123,7 @@ pub(crate) fn free(pointer: *mut u8) {
     let tag = entry.check();
     if !ledger::is_narrow(tag) {
         cold_path();
-        return free_wide(pointer, hot, place);
+        return free_wide(pointer, hot, bin, place);
     }
     if !bin.push(pointer) {
         return free_beyond(pointer, hot, bin, place, tag);
@@ -148,14 +148,14 @@ extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize, 
 
 /// Blocks with wide slack.
 #[inline(never)]
-extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, place: usize) {
+extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
     // SAFETY: `place_of` answered with it.
-    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
+    let entry = unsafe { TABLES.entry(place) };
+    if entry.check() != ledger::WIDE {
+        return free_slow(pointer);
+    }
     // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return free_slow(pointer) };
-    // SAFETY: the fast path asked.
-    let bin = unsafe { hot.bin_of(unit.owner()) };
-    let requested = bin.block_size().wrapping_sub(slack);
+    let requested = bin.block_size().wrapping_sub(unsafe { entry.wide_slack() });
     if !bin.push(pointer) {
         return rest(pointer, hot, bin, entry, requested);
     }
@@ -250,34 +250,48 @@ extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
 
 #[inline(always)]
 fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
+    if !WIDE && size > FINE_MAX {
+        return reallocate_medium(pointer, size);
+    }
     let hot = hot();
     let Some(place) = hot.place_of(pointer) else {
         // Some programs allocate in no other way.
-        return if !WIDE && pointer.is_null() { allocate(size) } else { reallocate_slow(pointer, size) };
+        return match pointer.is_null() {
+            false => reallocate_slow(pointer, size),
+            true => {
+                // SAFETY: smaller sizes come here with a block only.
+                unsafe { core::hint::assert_unchecked(!WIDE || size > FINE_MAX) };
+                allocate(size)
+            }
+        };
     };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let tag = entry.check();
-    if !WIDE && (size > FINE_MAX || !ledger::is_narrow(tag)) {
+    if !WIDE && !ledger::is_narrow(tag) {
+        cold_path();
         return reallocate_medium(pointer, size);
     }
     // SAFETY: the ledger is committed there.
     let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
-    let owner = unit.owner();
-    if !hot.takes(owner) {
+    let (lines, owner) = (hot.lines(), unit.owner());
+    if !hot.takes(owner) || size > SMALL_MAX {
         return reallocate_slow(pointer, size);
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
-    let Some(class) = SizeClass::of(size).filter(|_| size != 0) else { return reallocate_slow(pointer, size) };
-    let lines = hot.lines();
-    let to = hot.bin(class);
-    if !core::ptr::eq(to, bin) {
-        return exchange(pointer, size, hot, place, bin, to);
+    let slack = bin.block_size().wrapping_sub(size);
+    if !bin.is_slack_of_its_class(slack) {
+        return exchange(pointer, size, hot, bin);
     }
     let old = bin.block_size().wrapping_sub(old_slack);
-    // SAFETY: a live block, which the caller alone uses.
-    unsafe { entry.set_live(bin.block_size().wrapping_sub(size)) };
+    if WIDE {
+        // SAFETY: a live block, which the caller alone uses.
+        unsafe { entry.set_live(slack) };
+    } else {
+        // Blocks of a class for such sizes have no other slack.
+        entry.note(ledger::NARROW | slack as u8);
+    }
     // SAFETY: the thread has a heap.
     hot::count(&unsafe { lines.row() }.reallocations, 1);
     // SAFETY: a bin that a unit names was started.
@@ -293,12 +307,13 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
 /// Moves a block of the thread's own heap into one of another class, if neither bin stands in the way. The new block is
 /// taken before the old one is given, but counted behind it: no peak holds both.
 #[inline(never)]
-extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, place: usize, from: &Bin, to: &Bin) -> *mut u8 {
-    // SAFETY: `place_of` answered with it.
-    let entry = unsafe { TABLES.entry(place) };
+extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, from: &Bin) -> *mut u8 {
+    // SAFETY: a block of the window.
+    let entry = unsafe { TABLES.entry_of(pointer) };
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return reallocate_slow(pointer, size) };
-    let Some((_, lines)) = hot.ready() else { return reallocate_slow(pointer, size) };
+    let Some(class) = SizeClass::of(size).filter(|_| size != 0) else { return reallocate_slow(pointer, size) };
+    let (lines, to) = (hot.lines(), hot.bin(class));
     if from.is_full() {
         return reallocate_slow(pointer, size);
     }

@@ -65,6 +65,14 @@ impl SizeClass {
         BLOCK_SIZE[self.0 as usize] as usize
     }
 
+    /// Bytes by which its blocks are larger than those of the class below.
+    pub const fn step(self) -> usize {
+        match self.0.checked_sub(1) {
+            Some(below) => self.block_size() - Self(below).block_size(),
+            None => self.block_size(),
+        }
+    }
+
     /// Units of one slab: one up to 1 KiB, two up to 8 KiB, then as many as eight blocks need.
     pub const fn slab_units(self) -> usize {
         let size = self.block_size();
@@ -82,11 +90,12 @@ impl SizeClass {
 
 /// The bucket (`0..BUCKETS`) in which a large block of `allocated` bytes is counted.
 pub const fn bucket_of(allocated: usize) -> usize {
-    let mut bucket = 0;
-    while bucket + 1 < BUCKETS && (allocated as u64) > bucket_limit(bucket) {
-        bucket += 1;
+    let doublings = (allocated.saturating_sub(1) / PAIR).checked_ilog2();
+    match doublings {
+        None => 0,
+        Some(log2) if log2 as usize + 2 < BUCKETS => log2 as usize + 1,
+        Some(_) => BUCKETS - 1,
     }
-    bucket
 }
 
 /// The largest block counted in `bucket`, in bytes: 64 KiB, doubling; the last has no limit (`u64::MAX`).
@@ -226,5 +235,9 @@ mod tests {
         assert_eq!(bucket_of(PAIR), 0);
         assert_eq!(bucket_of(PAIR + 1), 1);
         assert_eq!(bucket_of(usize::MAX), BUCKETS - 1);
+        for bucket in 0..BUCKETS - 1 {
+            let limit = bucket_limit(bucket) as usize;
+            assert_eq!((bucket_of(limit), bucket_of(limit + 1)), (bucket, bucket + 1));
+        }
     }
 }

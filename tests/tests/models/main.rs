@@ -58,7 +58,7 @@ mod sync;
 mod window;
 mod world;
 
-use stand_ins::{account, background, boot, cancel, clock, misuse, options, os, span};
+use stand_ins::{account, background, boot, cancel, clock, fork, misuse, options, os, span};
 
 mod abandoned;
 mod locks;

@@ -13,6 +13,10 @@ pub(crate) fn is_filtered() -> bool {
     false
 }
 
+pub(crate) fn thread_name() -> [u8; 16] {
+    [0; 16]
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Segment;
 

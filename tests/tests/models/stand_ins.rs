@@ -51,6 +51,12 @@ pub(crate) mod clock {
     }
 }
 
+pub(crate) mod fork {
+    pub(crate) fn is_child() -> bool {
+        false
+    }
+}
+
 pub(crate) mod options {
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Huge {
@@ -131,12 +137,9 @@ pub(crate) mod os {
     pub(crate) fn tid() -> u32 {
         TID.with(Cell::get)
     }
+
     pub(crate) fn tid_by_library() -> u32 {
         TID.with(Cell::get)
-    }
-
-    pub(crate) fn thread_name() -> [u8; 16] {
-        [0; 16]
     }
 
     pub(crate) unsafe fn wipe_on_fork(_: *mut u8, _: usize) -> Result<()> {
