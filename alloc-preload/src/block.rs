@@ -32,7 +32,9 @@ pub(crate) enum Kind {
 }
 
 impl Block {
-    /// The block that starts at `pointer`, or what is wrong with it.
+    /// The block that starts at `pointer`, or what is wrong with it. In line: the answer would be put together in memory, and read
+    /// back by other widths than it was written, for which a processor waits.
+    #[inline(always)]
     pub(crate) fn at(pointer: *mut u8) -> Result<Self, Wrong> {
         let granule = WINDOW.granule_of(pointer).ok_or(Wrong::NoGranule)?;
         // SAFETY: `granule_of` answers for the granule.
@@ -55,6 +57,7 @@ impl Block {
     }
 
     /// As [`at`](Self::at), for a block that is about to be freed or resized.
+    #[inline(always)]
     fn sealed_at(pointer: *mut u8) -> Result<Self, Wrong> {
         let block = Self::at(pointer)?;
         let size = block.size();
