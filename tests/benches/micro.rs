@@ -5,7 +5,7 @@ use crate::compile;
 use crate::options::Options;
 
 /// The rows, by the names that `micro.c` knows.
-const ROWS: [&str; 13] = [
+const ROWS: [&str; 14] = [
     "pair-64",
     "random-1k",
     "random-100k",
@@ -19,6 +19,7 @@ const ROWS: [&str; 13] = [
     "realloc-steps",
     "across",
     "thread",
+    "thread-pinned",
 ];
 
 /// Best of so many repetitions in a process, each of so many milliseconds.

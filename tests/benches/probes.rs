@@ -36,7 +36,9 @@ pub(crate) fn scaling(options: &Options) -> Result<Vec<Case>, String> {
             cases.push(Case::new(&name, "scaling", program.clone(), &arguments).figure(Figure::Nanoseconds));
         }
     }
-    cases.push(micro::case("thread", options)?);
+    for row in ["thread", "thread-pinned"] {
+        cases.push(micro::case(row, options)?);
+    }
     let (program, rounds) = (compile::program("sharing.c")?, if options.quick { "20000" } else { "4000000" });
     for kind in ["neighbours", "passed"] {
         for threads in ["2", "8", "64"] {

@@ -3,6 +3,8 @@
    many rounds as take so many milliseconds. Every block's first word is written, since programs write theirs. */
 #include "bench.h"
 
+#include <sched.h>
+
 /* Keeps the compiler from knowing what `pointer` points to. */
 #define touch(pointer) (*(volatile uint64_t *)(pointer) = 1)
 
@@ -207,6 +209,18 @@ static uint64_t thread(uint64_t count) {
     return 1;
 }
 
+/* The same where both threads have one processor: without the time that waking another one takes. */
+static uint64_t thread_pinned(uint64_t count) {
+    cpu_set_t before, one;
+    must(sched_getaffinity(0, sizeof before, &before) == 0);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    must(sched_setaffinity(0, sizeof one, &one) == 0);
+    uint64_t operations = thread(count);
+    must(sched_setaffinity(0, sizeof before, &before) == 0);
+    return operations;
+}
+
 static const struct {
     const char *name;
     Row *row;
@@ -215,6 +229,7 @@ static const struct {
     {"mixed-small", mixed_small}, {"mixed-8k", mixed_8k},   {"pair-32k", pair_32k},
     {"pair-1m", pair_1m},         {"calloc-64", calloc_64}, {"realloc-doubling", realloc_doubling},
     {"realloc-alone", realloc_alone}, {"realloc-steps", realloc_steps}, {"across", across},   {"thread", thread},
+    {"thread-pinned", thread_pinned},
 };
 
 /* Nanoseconds per operation. */
