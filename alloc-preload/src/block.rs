@@ -328,8 +328,14 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                 large::count_in(hot, heap, size, large.allocated());
                 return counted(pointer);
             }
-            let taken = take_or_reclaim(heap, size, || Large::take_grown(heap, old, size));
-            let Some(new) = taken.filter(|&new| large.move_to(new, size)) else { return Ok(core::ptr::null_mut()) };
+            let new = loop {
+                let taken = take_or_reclaim(heap, size, || Large::take_grown(heap, old, size));
+                let Some(new) = taken else { return Ok(core::ptr::null_mut()) };
+                // Where that one is lost, pages are moved no more.
+                if large.move_to(new) {
+                    break new;
+                }
+            };
             if !large::claim(large.unit, block.tag) {
                 give_uncounted(heap, new.address());
                 return Err(FREED_MEANWHILE);

@@ -13,15 +13,11 @@ use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
-use crate::os::{self, PAGE};
+use crate::os::PAGE;
 use crate::span::{Guard, Run, Taken, Wanted, free_units, guard};
-use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, PAIR, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
-
-/// Blocks of at least this many bytes are moved by their pages instead of copied.
-const MOVE_FROM: usize = 1024 << 10;
 
 /// A large block, live or about to be.
 #[derive(Clone, Copy)]
@@ -270,35 +266,21 @@ impl Large {
         Some(new)
     }
 
-    /// Moves the contents into another block of `size` bytes; false if they could not be, and that block is lost. This one stays
+    /// Has the contents in another block, which is not counted; false if that one is lost, and this one as before. This one stays
     /// live; once moved, its contents are gone.
-    pub(crate) fn move_to(self, new: Self, size: usize) -> bool {
-        let moved = self.allocated();
-        let may_move = moved >= MOVE_FROM && moves::are_possible();
-        // SAFETY: two live blocks of ours, which do not overlap; the old one is as large as `moved`.
-        if may_move && unsafe { os::move_pages(self.address(), new.address(), moved) }.is_ok() {
-            globals().page_moves.add_shared(1);
-            let run = self.run();
-            run.touched.set(run.touched.get() - moved as u64);
-        } else {
-            if may_move && !new.is_there(moved) {
-                new.lose();
-                return false;
-            }
-            // SAFETY: as above.
-            unsafe { core::ptr::copy_nonoverlapping(self.address(), new.address(), moved.min(size)) };
-        }
+    pub(crate) fn move_to(self, new: Self) -> bool {
+        let bytes = self.allocated().min(new.allocated());
+        // SAFETY: two live blocks of ours.
+        let Some(moved) = (unsafe { moves::carry(self.address(), new.address(), bytes) }) else {
+            new.lose();
+            return false;
+        };
+        let run = self.run();
+        run.touched.set(run.touched.get() - moved as u64);
         true
     }
 
-    /// Whether there is memory behind the block's first `bytes` after a move to it has failed: some kernels unmap the
-    /// destination before they refuse.
-    fn is_there(self, bytes: usize) -> bool {
-        let mapped = os::map_at(self.address(), bytes);
-        matches!(mapped, Ok(()) | Err(os::Errno(libc::EEXIST))) || os::is_mapped(self.address() as usize)
-    }
-
-    /// Gives up an uncounted block whose memory is gone: what is mapped there from now on is somebody else's.
+    /// Gives up an uncounted block whose memory may be somebody else's.
     fn lose(self) {
         self.hold();
         // SAFETY: the first granule of our block.

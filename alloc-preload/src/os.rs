@@ -259,6 +259,22 @@ pub(crate) unsafe fn move_pages(from: *mut u8, to: *mut u8, size: usize) -> Resu
     unsafe { call!(SYS_mremap, from, size, size, flags, to) }.map(drop)
 }
 
+/// Whether the range lies in one mapping; `None` if the kernel does not tell. It is asked to make the mapping a page longer
+/// where it is, which it refuses, since what follows is in use. What it says first is whether the range goes beyond.
+pub(crate) fn lies_in_one_mapping(address: *mut u8, size: usize) -> Option<bool> {
+    // SAFETY: nothing moves, and nothing that is mapped is replaced.
+    match unsafe { call!(SYS_mremap, address, size, size + PAGE, 0) } {
+        Err(Errno(libc::ENOMEM | libc::EAGAIN)) => Some(true),
+        Err(Errno(libc::EFAULT)) => Some(false),
+        Err(_) => None,
+        Ok(_) => {
+            // SAFETY: the page that was just added.
+            let _ = unsafe { unmap(address.wrapping_add(size), PAGE) };
+            Some(true)
+        }
+    }
+}
+
 /// Maps the first `size` bytes of the object behind `fd`, inaccessible, in the place of a reservation.
 ///
 /// # Safety

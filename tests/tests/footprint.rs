@@ -112,6 +112,14 @@ fn pages_are_moved_for_as_long_as_there_are_few_mappings() {
     running.finish().success();
 }
 
+/// The kernel moves mapping by mapping, and stops where one more would be too many.
+#[test]
+fn a_move_that_the_kernel_stops_midway_loses_nothing() {
+    for left in 1..=12 {
+        Command::new(program("brim.c")).arg(left.to_string()).preload().begin().finish().success();
+    }
+}
+
 #[test]
 fn large_blocks_of_all_sizes_reuse_their_space() {
     let mut running = start("reuse");
