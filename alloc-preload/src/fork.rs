@@ -27,7 +27,7 @@ use crate::stats::globals;
 use crate::thread;
 use crate::window::{self, WINDOW, huge};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use recount::{go_on, recount};
+use recount::{count, go_on, recount};
 use shm_layout::class::UNIT;
 use shm_layout::layout::{Row, SHARED_ROW};
 use snapshot::{SNAPSHOT, carried, counters, live};
@@ -90,7 +90,7 @@ unsafe extern "C" fn prepare() {
     huge::forked();
     if COPIES.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
         // SAFETY: whoever finds the word zero has the copy to itself.
-        unsafe { SNAPSHOT.sums().take(segment) };
+        unsafe { SNAPSHOT.sums().take_before(segment) };
     }
 }
 
@@ -148,8 +148,11 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         // A raw fork, or `clone`, whose child may end by leaving its last thread. Ours would go on, and the process with it.
         background::start_no_more();
     }
-    // Between the sums and the fork another thread may have begun to use the heap.
-    let exact = snapshot.taken && snapshot.exact && !another_was_in_use(own_id);
+    // Heaps and slabs are as their threads left them: none was in the middle of anything.
+    let is_whole = !another_was_in_use(own_id);
+    let exact = is_whole && snapshot.are_exact();
+    // A call of this thread's may go on with what it has begun.
+    let is_interrupted = core::iter::once(0).chain(own_id).any(is_entered);
     if let Some(segment) = boot::segment() {
         match PLACE.load(Ordering::Relaxed) {
             // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
@@ -191,15 +194,22 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     if cut_off || !taken {
         central().spans.rebuild();
     } else if !exact {
-        central().spans.recount();
+        let mut central = central();
+        if !is_whole && !is_interrupted {
+            central.spans.give_orphans();
+        }
+        central.spans.recount();
     }
     if !exact {
-        if let Some(id) = own_id {
+        if let Some(id) = own_id.filter(|_| !is_whole) {
             // The ledger knows which blocks were in bins or pending.
             // SAFETY: the heap the thread had before the fork.
             unsafe { central::heap(id) }.forget_blocks();
         }
-        let lines = recount(own_id, own);
+        let lines = match is_whole {
+            true => count(),
+            false => recount(own_id, own, is_interrupted),
+        };
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
         }
@@ -213,15 +223,16 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         row.reallocations.set(snapshot.reallocations);
         row.remote_frees.set(snapshot.remote_frees);
     }
-    if exact {
+    if is_whole {
         abandon_warm(row);
-        if let Some(id) = own_id {
-            // SAFETY: the heap the thread had before the fork.
-            unsafe { central::heap(id) }.count_kept();
-        }
-    } else if let Some(id) = own_id {
+    }
+    if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
-        unsafe { central::heap(id) }.relist_all();
+        let heap = unsafe { central::heap(id) };
+        if !is_whole {
+            heap.relist_all();
+        }
+        heap.count_kept();
     }
     let (requested, allocated) = live(&snapshot.lines);
     globals().flushed_requested.set(requested);
@@ -260,6 +271,12 @@ fn another_was_in_use(own_id: Option<u32>) -> bool {
         !matches!(usage, usage::IDLE | usage::WARM)
     };
     (0..made).filter(|&id| Some(id) != own_id).any(in_use)
+}
+
+/// Whether a slow path of this heap has begun, and not ended.
+fn is_entered(id: u32) -> bool {
+    // SAFETY: made before; heap 0 always exists.
+    unsafe { central::heap(id) }.is_entered()
 }
 
 /// Abandons what warm heaps hold: nothing has been changed in them since they became so. It is counted in the calling

@@ -15,7 +15,7 @@ use crate::lock::Guard;
 use crate::segment;
 use crate::stats::globals;
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rows::Claimed;
 use shm_layout::layout::{Row, SHARED_ROW, row_state};
 
@@ -95,6 +95,19 @@ fn set_state(state: usize) {
     }
 }
 
+/// How often threads have begun to use a heap, and the shared one or left it. While it stays the same, and one thread has a
+/// heap, no other changes anything. Private memory: a child finds it as it was at the fork.
+static USES: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn uses() -> u64 {
+    USES.load(Ordering::SeqCst)
+}
+
+/// After the thread counts as started: whoever sees the one sees the other.
+fn note_use() {
+    USES.fetch_add(1, Ordering::SeqCst);
+}
+
 /// Runs `work` with the calling thread's heap, or with the shared one. `None` when there is no memory even for that. Every
 /// slow path comes here, and the end of a thread does likewise, so no lock is ever held by a thread that can be cancelled.
 #[inline]
@@ -105,6 +118,7 @@ pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) 
         Some(own) => own,
         None => late_heap(&mut shared)?,
     };
+    let _call = heap.enter();
     Some(work(hot, heap))
 }
 
@@ -142,6 +156,7 @@ impl Shared {
         if heap.row().is_none() {
             prepare_shared_heap(boot::segment()?.row_in_use(SHARED_ROW)?);
         }
+        note_use();
         heap.usage().store(usage::USED, Ordering::SeqCst);
         account::open(hot, heap);
         Some(Self { hot, heap, _guard: guard })
@@ -154,6 +169,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         account::close(self.hot, self.heap);
         self.heap.abandon();
+        note_use();
     }
 }
 
@@ -178,6 +194,7 @@ fn attach() -> Option<()> {
     let Some(Claimed { id, is_warm }) = claim() else {
         globals().threads_without_row.add_shared(1);
         globals().threads_started.add_shared(1);
+        note_use();
         set_state(SHARED);
         hook_exit();
         return Some(());
@@ -196,6 +213,7 @@ fn attach() -> Option<()> {
         }
     }
     globals().threads_started.add_shared(1);
+    note_use();
     set_hot(hot);
     // After the heap is set: this may allocate.
     hook_exit();

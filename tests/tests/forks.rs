@@ -33,6 +33,10 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
             let forks = fork_at_every_instruction(how, "threads", call, "40");
             assert!(forks >= 30, "{how} beside a thread, {call}: {forks} forks");
         }
+        for call in ["malloc", "free"] {
+            let forks = fork_at_every_instruction(how, "threads", call, "100000");
+            assert!(forks >= 100, "{how} beside a thread, a large {call}: {forks} forks");
+        }
     }
 }
 
@@ -62,6 +66,16 @@ fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
 
 /// The threads of a child use its heap before or with the thread that forked; see `threadsfirst.c`.
 #[track_caller]
+#[test]
+fn a_child_counts_what_a_thread_did_that_came_and_went_while_its_parent_forked() {
+    Command::new(program("besidefork.c")).args(["begins", "60"]).preload().finish().success();
+}
+
+#[test]
+fn a_child_gets_back_what_other_threads_had_taken_but_not_filled() {
+    Command::new(program("besidefork.c")).args(["large", "300"]).preload().finish().success();
+}
+
 fn is_used_by_new_threads_first(order: &str) {
     let mut running = Command::new(program("threadsfirst.c")).args([order, "100"]).preload().begin();
     running.line();

@@ -1,6 +1,7 @@
 //! The counters of a parent, as a child takes them over.
 
 use crate::segment::{self, Segment};
+use crate::thread;
 use core::cell::UnsafeCell;
 use shm_layout::class::{CLASSES, LINES, SizeClass};
 use shm_layout::counter::Counter;
@@ -10,8 +11,10 @@ use shm_layout::layout::{ClassCounters, Globals, Row};
 pub(super) struct Sums {
     /// The parent was forked by `fork`, and this was taken just before.
     pub(super) taken: bool,
-    /// One thread at that time: the sums are exact.
+    /// One thread at that time, and this was taken just before: while no other begins to use a heap, the sums are exact.
     pub(super) exact: bool,
+    /// See `thread::uses`.
+    uses: u64,
     pub(super) lines: [[u64; 8]; LINES],
     pub(super) reallocations: u64,
     pub(super) remote_frees: u64,
@@ -30,6 +33,7 @@ unsafe impl Sync for Snapshot {}
 pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
     taken: false,
     exact: false,
+    uses: 0,
     lines: [[0; 8]; LINES],
     reallocations: 0,
     remote_frees: 0,
@@ -66,10 +70,24 @@ impl Snapshot {
 }
 
 impl Sums {
-    /// Sums up the segment.
+    /// Sums up the segment just before a fork.
+    pub(super) fn take_before(&mut self, segment: Segment) {
+        self.uses = thread::uses();
+        let globals = segment.globals();
+        let threads = globals.threads_started.get().saturating_sub(globals.threads_ended.get());
+        self.take(segment);
+        self.exact = threads <= 1;
+    }
+
+    /// Whether they are what the parent had counted when the child was made.
+    pub(super) fn are_exact(&self) -> bool {
+        self.taken && self.exact && self.uses == thread::uses()
+    }
+
+    /// Sums up the segment, in which the parent may have gone on counting.
     pub(super) fn take(&mut self, segment: Segment) {
         let globals = segment.globals();
-        self.exact = globals.threads_started.get() - globals.threads_ended.get() <= 1;
+        self.exact = false;
         self.lines = [[0; 8]; LINES];
         (self.reallocations, self.remote_frees, self.globals) = (0, 0, [0; CARRIED]);
         for row in segment.rows() {
