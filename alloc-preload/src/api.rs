@@ -4,7 +4,6 @@
 
 use crate::boot;
 use crate::cancel;
-use crate::central::central;
 use crate::fast;
 use crate::fast::slow::{self, no_memory, or_enomem, set_errno};
 use crate::heap;
@@ -14,6 +13,7 @@ use crate::names;
 use crate::os;
 use crate::report;
 use crate::segment::Segment;
+use crate::span;
 use crate::thread::with_heap;
 use core::arch::naked_asm;
 use core::ffi::{c_char, c_int, c_uint, c_void};
@@ -126,7 +126,7 @@ export! {
             heap.trim();
             heap.thin_all();
             heap::give_all_parked();
-            while central().spans.purge_older(u64::MAX, 64) {}
+            span::purge_older(u64::MAX, usize::MAX);
             crate::stats::globals().purged.get() != before
         });
         c_int::from(released == Some(true))

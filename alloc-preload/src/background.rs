@@ -12,6 +12,7 @@ use crate::clock;
 use crate::options::options;
 use crate::os::{self, PAGE};
 use crate::segment;
+use crate::span;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What the thread does, in a process that has found its locks zeroed.
@@ -139,13 +140,13 @@ extern "C" fn run() -> ! {
 fn purge(decay: u64) -> Option<u64> {
     let Background { state: word, busy, forks, .. } = &wiped().background;
     loop {
-        let mut central = central();
         busy.store(1, Ordering::SeqCst);
         let waiting = forks.load(Ordering::SeqCst);
         let (mut more, mut pause) = (waiting != 0, None);
         if waiting == 0 {
             let now = clock::read();
-            more = central.spans.purge_older(now.saturating_sub(decay), PURGES);
+            more = span::purge_older(now.saturating_sub(decay), PURGES);
+            let central = central();
             pause = central.spans.oldest_since().map(|since| (since + decay).saturating_sub(now));
             if pause.is_none() {
                 // Who frees from now on, frees after this lock, and sees it.
@@ -153,7 +154,6 @@ fn purge(decay: u64) -> Option<u64> {
             }
         }
         busy.store(0, Ordering::SeqCst);
-        drop(central);
         let waiting = forks.load(Ordering::SeqCst);
         if waiting != 0 {
             os::futex_wake(busy);

@@ -195,7 +195,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         central().spans.rebuild();
     } else if !exact {
         let mut central = central();
-        if !is_whole && !is_interrupted {
+        if !is_interrupted {
             central.spans.give_orphans();
         }
         central.spans.recount();

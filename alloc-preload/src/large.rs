@@ -14,7 +14,7 @@ use crate::hot::{self, Hot};
 use crate::ledger;
 use crate::options::options;
 use crate::os::PAGE;
-use crate::span::{Guard, Run, Taken, Wanted, free_units, guard};
+use crate::span::{self, Guard, Run, Taken, Wanted, free_units, guard};
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, PAIR, UNIT, bucket_of};
 use shm_layout::layout::ClassCounters;
@@ -119,10 +119,9 @@ impl Large {
     }
 
     fn take_run(wanted: Wanted) -> Option<Taken> {
-        let spans = &mut central().spans;
-        let taken = spans.take(wanted, options().huge)?;
+        let taken = central().spans.take(wanted, options().huge)?;
         if taken.zero && decay_ns().is_some() {
-            spans.purge_unfit(wanted.units);
+            span::purge_unfit(wanted.units);
         }
         Some(taken)
     }
@@ -200,7 +199,9 @@ impl Large {
             return;
         }
         free_units(self.unit, 0);
+        let units = self.run().units.get() as usize;
         central().spans.give_large(self.unit, clock::last(), decay_ns());
+        span::relieve(units, decay_ns());
         background::freed();
     }
 
@@ -242,6 +243,7 @@ impl Large {
         } else if wanted < units && allocated < self.allocated() {
             free_units(self.unit, wanted);
             central().spans.shrink(self.unit, units, wanted, decay_ns());
+            span::relieve(units - wanted, decay_ns());
             background::freed();
         }
         run.allocated.set(allocated as u64);

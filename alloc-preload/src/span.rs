@@ -26,6 +26,7 @@ pub(crate) use links::{free_units, untouch};
 use links::{mark, run};
 pub(crate) use parked::{LOOKS, Parked, parked_bytes, parked_units};
 use purge::Appetite;
+pub(crate) use purge::{purge_older, purge_unfit, relieve};
 use shm_layout::class::UNIT;
 use tail::Tail;
 pub(crate) use tail::{hold_slab, settle_slab};
@@ -33,8 +34,6 @@ pub(crate) use zone::share_a_zone;
 use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
-/// Runs purged between two looks at what is left.
-const PURGED_AT_ONCE: usize = 64;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = (512 << 10) / UNIT;
 
@@ -211,7 +210,7 @@ impl Spans {
             None => {
                 if self.grow(units + align - 1, own, huge).is_none() {
                     // What is free may be in pieces only because some are dirty and some clean.
-                    while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
+                    self.purge_all();
                 }
                 self.find(wanted, orders, zone::open_to(&own)).or_else(|| self.find(wanted, orders, &ZONES))?
             }
@@ -280,10 +279,9 @@ impl Spans {
         }
         globals().cached.add_shared(touched);
         let first = self.join(unit.0, units, Kind::Dirty, touched, since);
-        if decay_ns == Some(0) {
+        // Of more, the caller looks after with `relieve`.
+        if decay_ns == Some(0) && units < LARGE {
             self.purge(first);
-        } else if units >= LARGE && decay_ns.is_some() {
-            self.purge_surplus();
         }
         self.vacate();
     }

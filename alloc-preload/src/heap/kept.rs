@@ -49,7 +49,9 @@ pub(super) fn give_aged(now: u64, decay: u64) {
 /// Gives a parked run back that has been free since then, monotonic ns.
 fn give_back(unit: UnitIndex, since: u64) {
     span::free_units(unit, 0);
+    let units = span::parked_units(unit);
     central().spans.give_large(unit, since, decay_ns());
+    span::relieve(units, decay_ns());
 }
 
 /// Since when a run is free, at the latest, that was seen so often.

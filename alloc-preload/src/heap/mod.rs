@@ -354,7 +354,7 @@ impl Heap {
         // What a warm heap held has been free for as long as its thread is gone.
         let before = now.saturating_sub(decay);
         let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };
-        central().spans.purge_older(before, PURGES);
+        span::purge_older(before, PURGES);
     }
 
     // ---- counting ------------------------------------------------------------------------------------------------

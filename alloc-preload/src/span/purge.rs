@@ -2,7 +2,8 @@
 //! too many lie about.
 
 use super::zone::zone_of;
-use super::{Kind, NO_UNIT, Spans, mark, run};
+use super::{Kind, LARGE, NO_UNIT, Spans, mark, run};
+use crate::central::central;
 use crate::clock;
 use crate::ledger;
 use crate::os::{self, PAGE};
@@ -56,53 +57,99 @@ impl Appetite {
     }
 }
 
-impl Spans {
-    /// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
-    #[inline(never)]
-    pub(crate) fn purge_older(&mut self, before: u64, limit: usize) -> bool {
-        self.appetite.fade(clock::last());
-        // A run that the kernel refuses goes to the end of the queue, so that the others have their turn.
-        let (mut done, mut refused) = (false, NO_UNIT);
-        for _ in 0..limit {
-            let oldest = self.oldest;
-            if oldest == NO_UNIT || oldest == refused || run(oldest).stamp.get() > before {
-                return false;
-            }
-            if self.purge(oldest) {
-                done = true;
-            } else if refused == NO_UNIT {
-                refused = oldest;
-            }
+/// Units of a dirty run on their way to be clean: in use, by nobody. A child in which nobody goes on with them takes them back.
+struct Part {
+    first: u32,
+    units: usize,
+    touched: u64,
+}
+
+impl Part {
+    /// False if the kernel refuses: they are denied to us, or locked in memory.
+    fn purge(&self) -> bool {
+        // SAFETY: units that were free, and that nobody else may take now.
+        unsafe { os::purge(WINDOW.address(UnitIndex(self.first)), self.units * UNIT) }.is_ok()
+    }
+}
+
+/// Purges part after part, each without the central lock: what takes the kernel long keeps no other thread waiting. `next` is
+/// told what became of the one before: where it is, and whether it was purged.
+fn purge_each(mut next: impl FnMut(&mut Spans, Option<(u32, bool)>) -> Option<Part>) {
+    let mut part = next(&mut central().spans, None);
+    while let Some(taken) = part {
+        let purged = taken.purge();
+        let mut central = central();
+        let first = central.spans.put_back(taken, purged);
+        part = next(&mut central.spans, Some((first, purged)));
+    }
+}
+
+/// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
+#[inline(never)]
+pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
+    let (mut left, mut done, mut more, mut refused) = (limit, false, false, NO_UNIT);
+    purge_each(|spans, last| {
+        match last {
+            None => spans.appetite.fade(clock::last()),
+            Some((_, true)) => done = true,
+            // It is the newest now: the others have their turn.
+            Some((first, false)) => refused = if refused == NO_UNIT { first } else { refused },
         }
-        done && self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before
-    }
+        let oldest = spans.older_than(before).filter(|&oldest| oldest != refused)?;
+        let Some(fewer) = left.checked_sub(1) else {
+            more = done;
+            return None;
+        };
+        left = fewer;
+        Some(spans.take_last(oldest, usize::MAX))
+    });
+    more
+}
 
-    /// Purges the oldest runs until no more than enough lie about.
-    pub(super) fn purge_surplus(&mut self) {
-        while self.purge_early(CACHE + HELPINGS * self.appetite.bytes, usize::MAX).is_some() {}
-    }
+/// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about.
+pub(crate) fn relieve(units: usize, decay_ns: Option<u64>) {
+    let Some(decay) = decay_ns.filter(|_| units >= LARGE) else { return };
+    purge_early(usize::MAX, |spans| if decay > 0 { CACHE + HELPINGS * spans.appetite.bytes } else { 0 }, usize::MAX);
+}
 
-    /// Gives as many units back as a large block has just been given that were not in use before.
-    pub(crate) fn purge_unfit(&mut self, units: usize) {
-        let mut left = units;
-        for _ in 0..UNFIT_RUNS {
-            let Some(purged) = self.purge_early(UNFIT + self.appetite.bytes, left) else { break };
-            left -= purged;
-            if left == 0 {
-                break;
-            }
+/// Gives as many units back as a large block has just been given that were not in use before.
+pub(crate) fn purge_unfit(units: usize) {
+    purge_early(units, |spans| UNFIT + spans.appetite.bytes, UNFIT_RUNS);
+}
+
+/// Purges at most `units` units and `runs` runs before their time, oldest first, while more than `enough` bytes lie about.
+fn purge_early(units: usize, enough: impl Fn(&Spans) -> u64, runs: usize) {
+    let (mut units, mut runs, mut touched) = (units, runs, 0);
+    purge_each(|spans, last| {
+        match last {
+            Some((_, true)) => spans.appetite.purged_early += touched,
+            Some((_, false)) => return None,
+            None => {}
         }
-    }
-
-    /// Purges at most `most` units of the oldest run before its time, if more than `enough` bytes lie about.
-    fn purge_early(&mut self, enough: u64, most: usize) -> Option<usize> {
-        let before = globals().cached.get();
-        if before <= enough || self.oldest == NO_UNIT {
+        if spans.oldest == NO_UNIT || runs == 0 || units == 0 || globals().cached.get() <= enough(spans) {
             return None;
         }
-        let purged = self.purge_last(self.oldest, most)?;
-        self.appetite.purged_early += before - globals().cached.get();
-        Some(purged)
+        let part = spans.take_last(spans.oldest, units);
+        (runs, units, touched) = (runs - 1, units - part.units.min(units), part.touched);
+        Some(part)
+    });
+}
+
+impl Spans {
+    /// As the function, but under the lock: for who needs memory and has none.
+    pub(super) fn purge_all(&mut self) {
+        let mut refused = NO_UNIT;
+        while self.oldest != NO_UNIT && self.oldest != refused {
+            let (first, purged) = self.purge(self.oldest);
+            if !purged && refused == NO_UNIT {
+                refused = first;
+            }
+        }
+    }
+
+    /// The oldest dirty run, if it is free since before `before`.
+    fn older_than(&self, before: u64) -> Option<u32> {
+        (self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before).then_some(self.oldest)
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
@@ -110,46 +157,59 @@ impl Spans {
         (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
     }
 
-    /// Makes a dirty run clean; false if the kernel refuses.
-    pub(super) fn purge(&mut self, first: u32) -> bool {
-        self.purge_last(first, usize::MAX).is_some()
+    /// Makes a dirty run clean, if the kernel does not refuse: where it is then, and whether it is.
+    pub(super) fn purge(&mut self, first: u32) -> (u32, bool) {
+        let part = self.take_last(first, usize::MAX);
+        let purged = part.purge();
+        (self.put_back(part, purged), purged)
     }
 
-    /// Makes the last units of a dirty run clean, at most so many of those that have memory: how many, or `None` if the kernel
-    /// refuses.
-    fn purge_last(&mut self, first: u32, most: usize) -> Option<usize> {
+    /// Takes the last units of a dirty run, at most so many of those that have memory.
+    fn take_last(&mut self, first: u32, most: usize) -> Part {
         let record = run(first);
         let (length, all) = (record.units.get() as usize, record.touched.get());
         let kept = (all as usize).div_ceil(UNIT).saturating_sub(most);
-        let units = length - kept;
-        let (part, touched) = (first + kept as u32, all.saturating_sub((kept * UNIT) as u64));
-        // SAFETY: a part of a free run, which nobody uses.
-        if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
-            // Denied or locked in memory: it stays dirty, and goes to the end of the queue.
-            self.unlink(first);
-            self.link(first, length, Kind::Dirty, all, clock::last());
-            return None;
-        }
+        let part = Part {
+            first: first + kept as u32,
+            units: length - kept,
+            touched: all.saturating_sub((kept * UNIT) as u64),
+        };
         if kept == 0 {
             self.unlink(first);
         } else {
             // What is left keeps its place in the queue.
             self.bins(Kind::Dirty, zone_of(first)).remove(first);
             mark(first, kept, Kind::Dirty);
-            record.touched.set(all - touched);
+            record.touched.set(all - part.touched);
             self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
         }
-        globals().cached.sub_shared(touched);
+        mark(part.first, part.units, Kind::Used);
+        run(part.first).touched.set(part.touched);
+        run(part.first).unclean.set(true);
+        run(part.first).mapped.set(0);
+        self.used_units += part.units;
+        globals().cached.sub_shared(part.touched);
+        part
+    }
+
+    /// Has them free again, clean if they were purged; otherwise dirty, at the end of the queue. The first unit of the run that
+    /// they are in.
+    fn put_back(&mut self, part: Part, purged: bool) -> u32 {
+        let Part { first, units, touched } = part;
+        self.used_units -= units;
+        if !purged {
+            globals().cached.add_shared(touched);
+            return self.join(first, units, Kind::Dirty, touched, clock::last());
+        }
         globals().purged.add_shared(touched);
         globals().purges.add_shared(1);
         globals().retained.add_shared((units * UNIT) as u64);
-        mark(part, units, Kind::Used);
-        let start = self.join(part, units, Kind::Clean, 0, 0) as usize;
-        let end = start + run(start as u32).units.get() as usize;
+        let start = self.join(first, units, Kind::Clean, 0, 0);
+        let end = start as usize + run(start).units.get() as usize;
         // Units that were clean before may have waited for those that share pages of the ledger with them.
-        let (first, last) = (part as usize / SHARERS * SHARERS, (part as usize + units).next_multiple_of(SHARERS));
-        purge_ledger(first.max(start), last.min(end));
-        Some(units.min(most))
+        let (low, high) = (first as usize / SHARERS * SHARERS, (first as usize + units).next_multiple_of(SHARERS));
+        purge_ledger(low.max(start as usize), high.min(end));
+        start
     }
 
     /// Puts a dirty run where its stamp belongs, looking from behind this one on, or, for `NO_UNIT`, from before the oldest.

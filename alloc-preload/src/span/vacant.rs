@@ -4,7 +4,7 @@
 
 use super::purge::CACHE;
 use super::zone::{self, Zone, chunk_of};
-use super::{Kind, PURGED_AT_ONCE, Spans, mark, run};
+use super::{Kind, Spans, mark, run};
 use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
@@ -20,7 +20,7 @@ impl Spans {
         if let Some(done) = self.occupy_any(units, wish) {
             return Some(done);
         }
-        while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
+        self.purge_all();
         if self.has_clean(units) {
             return Some(());
         }
@@ -139,7 +139,7 @@ impl Spans {
             return;
         }
         // What is free may be in pieces only because some are dirty and some clean.
-        while self.purge_older(u64::MAX, PURGED_AT_ONCE) {}
+        self.purge_all();
         loop {
             let surplus = self.mapped_free().saturating_sub(self.enough_mapped()) as usize / UNIT;
             if surplus == 0 || self.vacate_one(CHUNK_UNITS, surplus.max(CHUNK_UNITS)).is_none() {

@@ -207,6 +207,14 @@ pub(crate) mod span {
         unreachable!("no large blocks")
     }
 
+    pub(crate) fn purge_older(_: u64, _: usize) -> bool {
+        unreachable!("nothing decays")
+    }
+
+    pub(crate) fn relieve(_: usize, _: Option<u64>) {
+        unreachable!("no large blocks")
+    }
+
     /// Which of the places for slabs in the window are free.
     pub(crate) struct Spans([bool; UNITS / SLAB_UNITS]);
 
@@ -250,8 +258,6 @@ pub(crate) mod span {
         pub(crate) fn give_if_cut(&mut self, _: UnitIndex) -> bool {
             false
         }
-
-        pub(crate) fn purge_older(&mut self, _: u64, _: usize) {}
 
         pub(crate) fn rebuild(&mut self) {
             unreachable!("nothing forks");
