@@ -22,7 +22,7 @@ use crate::options::{MisuseAction, options};
 use crate::os;
 use crate::segment;
 use crate::stats::globals;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use message::Told;
 use place::Module;
 use shm_layout::layout::{Globals, MISUSES, MisuseKind, MisuseModule};
@@ -94,7 +94,42 @@ pub(crate) fn report(event: &Event) {
     }
     Told { event, place, module: module.as_ref() }.describe().print();
     if action == MisuseAction::Abort {
+        if DEFERRING.load(Ordering::Relaxed) == this_thread() {
+            DUE.store(this_thread(), Ordering::Relaxed);
+            return;
+        }
         abort();
+    }
+}
+
+/// The thread, by its pointer, whose misuse does not end the program yet; 0 for none.
+static DEFERRING: AtomicUsize = AtomicUsize::new(0);
+/// The one that ends it as soon as it may.
+static DUE: AtomicUsize = AtomicUsize::new(0);
+
+fn this_thread() -> usize {
+    pointers().1
+}
+
+/// While this lives, no misuse ends the program in the calling thread, but does so afterwards: a handler of `SIGABRT` may
+/// allocate, for which the thread must not hold what it holds now. One thread at a time.
+pub(crate) struct Deferral;
+
+impl Deferral {
+    pub(crate) fn begin() -> Self {
+        DEFERRING.store(this_thread(), Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Deferral {
+    /// The next thread may have begun.
+    fn drop(&mut self) {
+        let own = this_thread();
+        let _ = DEFERRING.compare_exchange(own, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if DUE.compare_exchange(own, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            abort();
+        }
     }
 }
 

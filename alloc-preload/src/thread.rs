@@ -12,6 +12,7 @@ use crate::fork;
 use crate::heap::{Heap, usage};
 use crate::hot::{Hot, NO_HEAP};
 use crate::lock::Guard;
+use crate::misuse;
 use crate::segment;
 use crate::stats::globals;
 use core::arch::{asm, global_asm};
@@ -146,6 +147,8 @@ struct Shared {
     hot: &'static Hot,
     heap: &'static Heap,
     _guard: Guard<'static>,
+    /// Ends after the lock.
+    _deferral: misuse::Deferral,
 }
 
 impl Shared {
@@ -159,7 +162,7 @@ impl Shared {
         note_use();
         heap.usage().store(usage::USED, Ordering::SeqCst);
         account::open(hot, heap);
-        Some(Self { hot, heap, _guard: guard })
+        Some(Self { hot, heap, _guard: guard, _deferral: misuse::Deferral::begin() })
     }
 }
 

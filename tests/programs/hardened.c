@@ -2,6 +2,7 @@
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 
 static char *filled(size_t size) {
     char *block = malloc(size);
@@ -25,6 +26,33 @@ static void pass_time(size_t size) {
     for (int i = 0; i < 1000; i++) {
         free(filled(size));
     }
+}
+
+static pthread_key_t key;
+
+static void be_told(int signal) {
+    (void)signal;
+    free(filled(500));
+    say("went on");
+    _exit(3);
+}
+
+/* Writes to a freed block when the thread has no heap of its own any more. */
+static void write_late(void *round) {
+    if ((long)round < 4) {
+        must(pthread_setspecific(key, (void *)((long)round + 1)) == 0);
+        return;
+    }
+    char *block = filled(40);
+    free(block);
+    block[17] = 'x';
+    pass_time(40);
+}
+
+static void *end_late(void *nothing) {
+    free(filled(40));
+    must(pthread_setspecific(key, (void *)1) == 0);
+    return nothing;
 }
 
 int main(int count, char **arguments) {
@@ -86,6 +114,10 @@ int main(int count, char **arguments) {
         in_a_thread(block);
         block[17] = 'x'; /* behind the link of the list it may be on */
         pass_time(40);
+    } else if (strcmp(what, "write-late") == 0) {
+        pthread_t thread;
+        must(signal(SIGABRT, be_told) != SIG_ERR && pthread_key_create(&key, write_late) == 0);
+        must(pthread_create(&thread, NULL, end_late, NULL) == 0 && pthread_join(thread, NULL) == 0);
     } else if (strcmp(what, "double-free") == 0) {
         char *block = filled(40);
         free(block);

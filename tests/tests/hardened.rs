@@ -40,6 +40,13 @@ fn a_write_after_free_is_noticed_when_the_block_leaves_quarantine_or_is_handed_o
 }
 
 #[test]
+fn a_handler_of_the_abort_may_allocate_in_a_thread_without_a_heap_of_its_own() {
+    let finished = run("write-late");
+    assert!(finished.err().starts_with("statsalloc: write after free: "), "{finished:?}");
+    assert_eq!((finished.out().lines().last(), finished.code()), (Some("went on"), 3), "{finished:?}");
+}
+
+#[test]
 fn a_double_free_is_told_from_quarantine_too() {
     noticed("double-free", "statsalloc: double free: free(0x", "of a freed 48-byte block");
 }
