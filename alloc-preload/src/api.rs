@@ -17,6 +17,7 @@ use crate::span;
 use crate::thread::with_heap;
 use core::arch::naked_asm;
 use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::mem::transmute;
 use core::ptr::null_mut;
 
 type Pointer = *mut c_void;
@@ -231,11 +232,16 @@ unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -
 }
 
 unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usize, caller: usize) -> *mut u8 {
-    match count.checked_mul(size) {
-        Some(bytes) => slow::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
-        None => no_memory(),
+    let Some(bytes) = count.checked_mul(size) else { return no_memory() };
+    // A process with a `malloc` of its own seldom has one of this name, and its blocks come here.
+    match names::others(names::process!("realloc")) {
+        // SAFETY: the process's `realloc`, and the caller's pointer.
+        Some(code) => unsafe { transmute::<usize, Reallocate>(code)(pointer, bytes) },
+        None => slow::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
     }
 }
+
+type Reallocate = unsafe extern "C" fn(*mut u8, usize) -> *mut u8;
 
 /// C23's `free_sized`. Another size than the block was asked for with is a misuse.
 #[unsafe(naked)]

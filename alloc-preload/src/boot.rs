@@ -100,6 +100,10 @@ pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
 extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
     // SAFETY: as glibc gave it.
     unsafe { options::give(environment) };
+    // A process with another `malloc` does without this one.
+    if names::others(names::process!("malloc")).is_some() {
+        return;
+    }
     // SAFETY: the kernel's `clock_gettime` by its own name.
     unsafe { clock::spare_the_kernel(names::lent_by_kernel(c"__vdso_clock_gettime")) };
     thread::with_heap(|_, _| ());

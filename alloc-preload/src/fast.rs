@@ -26,9 +26,10 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     allocate_or::<OrNull>(size)
 }
 
-/// What an allocation does off the fast path.
+/// What an allocation does off the fast path, and a free of what is no block here.
 pub(crate) trait Otherwise {
     fn allocate(size: usize) -> *mut u8;
+    fn free(pointer: *mut u8);
 }
 
 /// A null pointer and `errno` where memory is exhausted.
@@ -38,6 +39,11 @@ impl Otherwise for OrNull {
     #[inline(always)]
     fn allocate(size: usize) -> *mut u8 {
         allocate_slow(size)
+    }
+
+    #[inline(always)]
+    fn free(pointer: *mut u8) {
+        free_slow(pointer);
     }
 }
 
@@ -108,8 +114,14 @@ unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
 /// large and an abandoned one fail one comparison; 3. the unit's owner is the bin.
 #[inline(always)]
 pub(crate) fn free(pointer: *mut u8) {
+    free_or::<OrNull>(pointer);
+}
+
+/// As [`free`], with another way off the fast path.
+#[inline(always)]
+pub(crate) fn free_or<O: Otherwise>(pointer: *mut u8) {
     let hot = hot();
-    let Some(place) = hot.place_of(pointer) else { return free_slow(pointer) };
+    let Some(place) = hot.place_of(pointer) else { return O::free(pointer) };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let owner = unit.owner();

@@ -99,6 +99,39 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, objects:
     }
 }
 
+/// Where the process's function of this name lies: the first in the order in which names are looked up.
+macro_rules! process {
+    ($name:literal) => {{
+        let code: usize;
+        // SAFETY: reads one word, which the dynamic linker has filled in.
+        unsafe {
+            core::arch::asm!(
+                concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+                out(reg) code,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        code
+    }};
+}
+pub(crate) use process;
+
+/// This address, if it is none of the library's code.
+pub(crate) fn others(code: usize) -> Option<usize> {
+    let (start, end): (usize, usize);
+    // SAFETY: two addresses that the linker defines: the library's first byte, and one behind its code.
+    unsafe {
+        core::arch::asm!(
+            "lea {}, [rip + __ehdr_start]",
+            "lea {}, [rip + _DYNAMIC]",
+            out(reg) start,
+            out(reg) end,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    Some(code).filter(|code| !(start..end).contains(code))
+}
+
 /// Where a function lies that the kernel lends every process. Takes none of the dynamic linker's locks.
 pub(crate) fn lent_by_kernel(name: &CStr) -> Option<usize> {
     // SAFETY: asks for a number.

@@ -7,9 +7,11 @@
 use crate::fast::{self, Otherwise, slow};
 use crate::harden::SIZES_ARE_CHECKED;
 use crate::misuse::Call;
+use crate::names;
 use crate::print;
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::ffi::c_void;
+use core::mem::transmute;
 
 /// `operator new(size_t)`
 #[unsafe(no_mangle)]
@@ -20,7 +22,7 @@ unsafe extern "C" fn _Znwm(size: usize) -> *mut c_void {
 /// `operator delete(void *)`
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _ZdlPv(pointer: *mut c_void) {
-    fast::free(pointer.cast());
+    fast::free_or::<OrThrow>(pointer.cast());
 }
 
 /// Exports `$name` as a jump to what the process calls `$target`.
@@ -74,10 +76,8 @@ forward_sized! {
 /// Frees what was deleted with a size; the wrong one is told. `plain` is the form without a size as the process has it: if
 /// either of those is the program's own, the block is none that we know the size of.
 unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, plain: unsafe extern "C" fn(*mut u8)) {
-    let delete: usize;
-    // SAFETY: reads one word, which the dynamic linker has filled in.
-    unsafe { asm!("mov {}, qword ptr [rip + _ZdlPv@GOTPCREL]", out(reg) delete, options(pure, readonly, nostack)) };
-    if is_own(plain as usize) && is_own(delete) {
+    let delete = names::process!("_ZdlPv");
+    if [plain as usize, delete, names::process!("free")].into_iter().all(|code| names::others(code).is_none()) {
         slow::free_sized_for(pointer, size, Call::Delete, caller);
     } else {
         // SAFETY: the caller's, who wants exactly this.
@@ -85,30 +85,39 @@ unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, 
     }
 }
 
-/// Whether this is an address of the library's code.
-fn is_own(code: usize) -> bool {
-    let (start, end): (usize, usize);
-    // SAFETY: two addresses that the linker defines: the library's first byte, and one behind its code.
-    unsafe {
-        asm!(
-            "lea {}, [rip + __ehdr_start]",
-            "lea {}, [rip + _DYNAMIC]",
-            out(reg) start,
-            out(reg) end,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    (start..end).contains(&code)
-}
-
 /// Where memory is exhausted, the C++ library's own operator tries once more: it calls the program's new-handler, and
-/// throws.
+/// throws. Where the process has another `malloc`, its blocks are wanted, as the C++ library's operators would give them: there no
+/// thread has a heap here, and nothing succeeds on the fast path.
 struct OrThrow;
 
 impl Otherwise for OrThrow {
     #[inline(always)]
     fn allocate(size: usize) -> *mut u8 {
         allocate_or_throw(size)
+    }
+
+    #[inline(always)]
+    fn free(pointer: *mut u8) {
+        free_by_name(pointer);
+    }
+}
+
+/// Jumped to, so that a misuse is told of with the caller's place.
+#[unsafe(naked)]
+extern "C" fn free_by_name(pointer: *mut u8) {
+    naked_asm!("push rdi", "call {free}", "pop rdi", "jmp rax", free = sym free_for_all)
+}
+
+/// What frees the process's blocks.
+extern "C" fn free_for_all() -> usize {
+    names::others(names::process!("free")).unwrap_or(slow::free_slow as *const () as usize)
+}
+
+extern "C" fn allocate_by_name(size: usize) -> *mut u8 {
+    match names::others(names::process!("malloc")) {
+        // SAFETY: the process's `malloc`.
+        Some(malloc) => unsafe { transmute::<usize, unsafe extern "C" fn(usize) -> *mut u8>(malloc)(size.max(1)) },
+        None => slow::allocate_slow(size),
     }
 }
 
@@ -126,7 +135,7 @@ extern "C" fn allocate_or_throw(size: usize) -> *mut u8 {
         "call {next}",
         "pop rdi",
         "jmp rax",
-        allocate = sym slow::allocate_slow,
+        allocate = sym allocate_by_name,
         next = sym next_new,
     )
 }

@@ -43,10 +43,13 @@ static void write_late(void *round) {
         must(pthread_setspecific(key, (void *)((long)round + 1)) == 0);
         return;
     }
+    filled(40); /* keeps the slab */
     char *block = filled(40);
     free(block);
     block[17] = 'x';
-    pass_time(40);
+    for (int i = 0; i < 3000; i++) {
+        filled(40);
+    }
 }
 
 static void *end_late(void *nothing) {

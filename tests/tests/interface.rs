@@ -33,6 +33,13 @@ fn a_programs_own_operators_get_every_form() {
 }
 
 #[test]
+fn a_programs_own_malloc_serves_reallocarray_and_new_and_nothing_is_published() {
+    let own = program("ownmalloc.cc");
+    Command::new(&own).finish().success();
+    Command::new(&own).preload().finish().success();
+}
+
+#[test]
 fn throwing_new_calls_the_handler_and_throws() {
     let operators = program("operators.cc");
     Command::new(&operators).finish().success();
