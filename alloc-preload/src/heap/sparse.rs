@@ -60,11 +60,11 @@ impl Heap {
         }
     }
 
-    /// Goes on with the sweep, if there is one.
-    pub(super) fn sweep(&self) {
+    /// Goes on with the sweep, if there is one. True if there is more to do.
+    pub(super) fn sweep(&self) -> bool {
         let mut thinned = 0;
         for _ in 0..LOOK {
-            let Some(slab) = self.next_to_sweep() else { return };
+            let Some(slab) = self.next_to_sweep() else { return false };
             match slab.seen() {
                 Seen::No => slab.set_seen(Seen::Once),
                 Seen::Once => {
@@ -74,9 +74,10 @@ impl Heap {
                 Seen::Swept => {}
             }
             if thinned == THINNED {
-                return;
+                break;
             }
         }
+        true
     }
 
     fn next_to_sweep(&self) -> Option<&'static Slab> {

@@ -17,6 +17,8 @@ pub(super) const CACHE: u64 = 4 << 20;
 const UNFIT: u64 = 1 << 20;
 /// Runs purged then at most.
 const UNFIT_RUNS: usize = 16;
+/// Units purged at once of what has waited for its time: 64 MiB, some milliseconds.
+const PIECE: usize = (64 << 20) / UNIT;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
@@ -84,7 +86,7 @@ fn purge_each(mut next: impl FnMut(&mut Spans, Option<(u32, bool)>) -> Option<Pa
     }
 }
 
-/// Purges what became free before `before`, oldest first, at most `limit` runs. True if something is left to do.
+/// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them. True if something is left to do.
 #[inline(never)]
 pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
     let (mut left, mut done, mut more, mut refused) = (limit, false, false, NO_UNIT);
@@ -101,7 +103,7 @@ pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
             return None;
         };
         left = fewer;
-        Some(spans.take_last(oldest, usize::MAX))
+        Some(spans.take_last(oldest, PIECE))
     });
     more
 }
