@@ -10,7 +10,7 @@ use crate::harden;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
 use crate::slab::Slab;
-use crate::thread::{self, hot, with_heap};
+use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
@@ -100,10 +100,7 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
-    with_heap(|hot, heap| {
-        account::settle(hot, heap);
-        thread::housekeeping(heap);
-    });
+    in_passing(account::settle);
     block
 }
 
@@ -240,11 +237,10 @@ extern "C" fn relist(slab: &'static Slab) {
 /// The account has to be settled, or it is time to look at the clock.
 #[inline(never)]
 extern "C" fn settle_and_look() {
-    with_heap(|hot, heap| {
+    in_passing(|hot, heap| {
         if hot.is_unsettled() {
             account::settle(hot, heap);
         }
-        thread::housekeeping(heap);
     });
 }
 

@@ -339,11 +339,33 @@ unsafe extern "C" fn thread_ends(round: *mut core::ffi::c_void) {
 
 // ---- now and then ----------------------------------------------------------------------------------------------
 
-/// What slow paths do now and then.
-pub(crate) fn housekeeping(heap: &Heap) {
-    let Some(now) = clock::moved() else { return };
-    heap.tick(now);
+/// As [`with_heap`], and does what slow paths do now and then: the history is written first, since what it shows of the time
+/// that the program let pass is how things stood until this call.
+#[inline]
+pub(crate) fn in_passing<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) -> Option<T> {
+    with_heap(|hot, heap| {
+        let moved = clock::moved();
+        if let Some(now) = moved {
+            remember(now);
+        }
+        let result = work(hot, heap);
+        if let Some(now) = moved {
+            look_after(heap, now);
+        }
+        result
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn remember(now: u64) {
     if let Some(segment) = boot::segment() {
         segment::tick(segment, now);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn look_after(heap: &Heap, now: u64) {
+    heap.tick(now);
 }

@@ -49,6 +49,22 @@ fn a_program_that_goes_idle_before_its_first_slot_has_been_what_it_is() {
 }
 
 #[test]
+fn the_rest_after_a_burst_is_not_shown_as_the_midst_of_it() {
+    const BURSTS: usize = 3;
+    let mut running = Command::new(program("bursts.c")).arg(BURSTS.to_string()).preload().begin();
+    running.line();
+    let seen = snapshot(running.pid());
+    let requested = |slot: &serde_json::Value| slot["requested_bytes"].as_i64().unwrap();
+    let seconds: Vec<i64> = seen.list("/history/seconds").iter().map(requested).collect();
+    assert!(seconds.len() > 2 * BURSTS, "{seconds:?}");
+    // Where a second ends within a burst it is.
+    let busy = seconds.iter().filter(|&&bytes| bytes > 2 * seen.total("requested_bytes")).count();
+    assert!(busy <= BURSTS, "{seconds:?}, {} now", seen.total("requested_bytes"));
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn rates_come_from_the_history_at_the_first_look() {
     let mut running = Command::new(program("steps.c")).arg(SECONDS.to_string()).preload().begin();
     running.line();

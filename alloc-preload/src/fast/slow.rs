@@ -5,7 +5,7 @@ use crate::account;
 use crate::block::{self, Wrong};
 use crate::harden;
 use crate::misuse::Call;
-use crate::thread::{self, with_heap};
+use crate::thread::{in_passing, with_heap};
 use core::arch::naked_asm;
 use core::ptr::null_mut;
 use shm_layout::class::GRANULE;
@@ -13,26 +13,12 @@ use shm_layout::class::GRANULE;
 /// Whatever is not allocated on the fast path.
 #[inline(never)]
 pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
-    or_enomem(
-        with_heap(|hot, heap| {
-            let block = block::allocate(hot, heap, size, 1);
-            thread::housekeeping(heap);
-            block
-        })
-        .unwrap_or(null_mut()),
-    )
+    or_enomem(in_passing(|hot, heap| block::allocate(hot, heap, size, 1)).unwrap_or(null_mut()))
 }
 
 #[inline(never)]
 pub(super) extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
-    or_enomem(
-        with_heap(|hot, heap| {
-            let block = block::allocate_zeroed_large(hot, heap, size);
-            thread::housekeeping(heap);
-            block
-        })
-        .unwrap_or(null_mut()),
-    )
+    or_enomem(in_passing(|hot, heap| block::allocate_zeroed_large(hot, heap, size)).unwrap_or(null_mut()))
 }
 
 /// A block of `size` bytes at a multiple of `align`, a power of two; null when memory is exhausted.
@@ -42,12 +28,7 @@ pub(crate) fn allocate_aligned(size: usize, align: usize) -> *mut u8 {
 
 /// As [`allocate_aligned`], and leaves `errno` alone.
 pub(crate) fn allocate_silently(size: usize, align: usize) -> *mut u8 {
-    with_heap(|hot, heap| {
-        let block = block::allocate(hot, heap, size, align);
-        thread::housekeeping(heap);
-        block
-    })
-    .unwrap_or(null_mut())
+    in_passing(|hot, heap| block::allocate(hot, heap, size, align)).unwrap_or(null_mut())
 }
 
 /// Everything that is not resized on the fast path; as [`free_slow`].
@@ -69,12 +50,10 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
         free_for(pointer, call, caller);
         return null_mut();
     }
-    let result = with_heap(|hot, heap| {
+    let result = in_passing(|hot, heap| {
         hot.look_again();
         account::descend(hot, heap);
-        let result = block::resize(hot, heap, pointer, size);
-        thread::housekeeping(heap);
-        result
+        block::resize(hot, heap, pointer, size)
     });
     match result {
         Some(Ok(block)) => or_enomem(block),
@@ -103,12 +82,10 @@ pub(crate) fn free_for(pointer: *mut u8, call: Call, caller: usize) {
     if pointer.is_null() {
         return;
     }
-    let result = with_heap(|hot, heap| {
+    let result = in_passing(|hot, heap| {
         hot.look_again();
         account::descend(hot, heap);
-        let result = block::free(hot, heap, pointer);
-        thread::housekeeping(heap);
-        result
+        block::free(hot, heap, pointer)
     });
     if let Some(Err(wrong)) = result {
         block::report(pointer, wrong, call, caller);

@@ -1,6 +1,7 @@
 //! The rings: what the heap looked like at the end of each second, minute and hour. The program's own threads write
-//! them, in passing: the slot of the period that is running is rewritten every now and then, so that it holds the
-//! last value when the program goes idle.
+//! them, in passing: the slot of the period that is running is rewritten every now and then. When a program goes idle after a
+//! burst, the slot holds a figure of the midst of that, since nothing comes by afterwards. What does when the program goes
+//! on finds things as they have been all the while, and writes this over it.
 
 use super::{LineSum, Segment, Sums, collect, populate};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
@@ -37,24 +38,29 @@ pub(crate) fn tick(segment: Segment, now_ns: u64) {
 fn write(segment: Segment, now_ns: u64) {
     let second = now_ns.saturating_sub(segment.header().created_monotonic_ns.get()) / SECOND;
     let (minute, hour) = (second / 60, second / 3600);
-    let second_slot = totals_slot(segment, 0, SECONDS, second);
-    let minute_slot = totals_slot(segment, SECONDS, MINUTES, minute);
-    if let Some(slot) = minute_slot {
-        // The per-class ring goes by this stamp.
-        begin(slot);
+    // The second that was written last, where that is over.
+    let last = segment.globals().last_second.get().checked_sub(1).filter(|&last| last < second);
+    let minutes = [last.map(|last| last / 60).filter(|&last| last < minute), Some(minute)];
+    let hours = [last.map(|last| last / 3600).filter(|&last| last < hour), Some(hour)];
+    let minute_slots = minutes.map(|minute| totals_slot(segment, SECONDS, MINUTES, minute?));
+    // The per-class ring goes by these stamps.
+    minute_slots.into_iter().flatten().for_each(begin);
+    let class_slots = minutes.map(|minute| class_slot(segment, minute?));
+    let sums = collect(segment, |line, sum: &LineSum| {
+        for slot in class_slots.iter().flatten().filter_map(|lines| lines.get(line)) {
+            slot.allocated.set(sum.allocated());
+            slot.pinned.set(sum.pinned());
+        }
+    });
+    for (minute, slot) in minutes.into_iter().zip(minute_slots) {
+        finish(slot, minute.unwrap_or(0), &sums);
     }
-    let sums = match class_slot(segment, minute) {
-        Some(lines) => collect(segment, |line, sum| {
-            if let Some(slot) = lines.get(line) {
-                slot.allocated.set(sum.allocated());
-                slot.pinned.set(sum.pinned());
-            }
-        }),
-        None => collect(segment, |_, _: &LineSum| {}),
-    };
-    finish(minute_slot, minute, &sums);
-    finish(second_slot, second, &sums);
-    finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
+    for second in [last, Some(second)].into_iter().flatten() {
+        finish(totals_slot(segment, 0, SECONDS, second), second, &sums);
+    }
+    for hour in hours.into_iter().flatten() {
+        finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
+    }
     // Also where there was no memory for a slot: a reader sees that the rings lack something.
     segment.globals().last_second.raise_shared(second + 1);
 }
