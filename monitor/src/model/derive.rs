@@ -342,13 +342,12 @@ fn history(reader: &Reader<'_>, now: Time, present: Option<Point>) -> (History, 
     let created = Time(reader.identity().created_realtime_ns);
     let idle = present.filter(|_| reader.globals().last_second == 0);
     let written = |ring| -> Vec<Slot> {
-        let mut slots: Vec<Slot> = reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect();
+        reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect()
+    };
+    let series = |mut slots: Vec<Slot>, scale| {
         if slots.is_empty() {
             slots.extend(idle.map(|point| (0, point)));
         }
-        slots
-    };
-    let series = |mut slots: Vec<Slot>, scale| {
         if let (Some(last), Some(point)) = (slots.last_mut(), present)
             && history::end_of(last.0, scale, created) <= now
         {

@@ -139,7 +139,8 @@ fn a_program_idle_since_its_first_moments_has_been_what_it_is() {
     let history = process.history.as_ref().unwrap();
     assert_eq!((history.seconds.len(), history.minutes.len(), history.hours.len()), (120, 6, 0));
     assert!(history.seconds.iter().all(|point| (point.requested_bytes, point.allocations) == (5_000, 100)));
-    assert_eq!(process.rates.allocations_per_second, Some(0.0));
+    // How evenly it came to that, nobody knows: a program of few calls comes by the rings as seldom.
+    assert_eq!(process.rates.allocations_per_second, None);
     let mut following = Following::new(Rules::default());
     let said = |mut process: Process, following: &mut Following| {
         following.take(&mut process, CREATED.plus_seconds(400), Detail::Full);

@@ -36,6 +36,8 @@ impl Row {
     }
 }
 
+/// So many times the growth may be there since the start, for all of it to count as grown.
+const START_TOLERANCE: f64 = 1.5;
 /// Time between two looks that are kept, in seconds, and how many are.
 const APART: f64 = 30.0;
 const KEPT: usize = 16;
@@ -78,17 +80,23 @@ pub(super) fn allocated(process: &Process) -> Vec<(Line, u64)> {
     classes.chain(buckets).filter(|(_, bytes)| *bytes != 0).collect()
 }
 
-/// By how much each size has grown since then, as far as is known: else since the start.
-pub(super) fn change_by_line(case: &Case<'_>, since: Time) -> Vec<(Line, u64)> {
+/// By how much each size has grown since then, or since the earliest time at which that is known: what was there before is no
+/// growth. Where no such time is known, since the start, if that is about the `whole` growth; else nothing.
+pub(super) fn change_by_line(case: &Case<'_>, since: Time, whole: f64) -> Vec<(Line, u64)> {
+    let look = case.evidence.baseline.before(since);
+    let history = case.process.class_history.as_ref().filter(|history| !history.times.is_empty());
+    let minute = history.map(|history| (history, history.at(since).unwrap_or(0)));
     let before = |line: Line| -> u64 {
-        if let Some(look) = case.evidence.baseline.before(since) {
+        if let Some(look) = look {
             return look.allocated.iter().find(|(known, _)| *known == line).map_or(0, |(_, bytes)| *bytes);
         }
-        let history = case.process.class_history.as_ref();
-        let minute = history.and_then(|history| Some((history, history.at(since)?)));
         minute.and_then(|(history, at)| history.of(line)?.allocated_bytes.get(at).copied()).unwrap_or(0)
     };
-    allocated(case.process).into_iter().map(|(line, bytes)| (line, bytes.saturating_sub(before(line)))).collect()
+    let lines = allocated(case.process).into_iter();
+    let change: Vec<_> = lines.map(|(line, bytes)| (line, bytes.saturating_sub(before(line)))).collect();
+    let all = change.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
+    let is_known = look.is_some() || minute.is_some() || all <= whole * START_TOLERANCE;
+    if is_known { change } else { Vec::new() }
 }
 
 /// The fewest sizes that make up most of the whole.

@@ -50,7 +50,7 @@ fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {
     let ago = |seconds: f64| Time(case.now().0.saturating_sub((seconds * NANOS as f64) as u64));
     let since = ago(rise.seconds);
     // The growth is counted from the floor of the first stretch.
-    let change = blame::change_by_line(case, ago(rise.seconds * (1.0 - 1.0 / STRETCHES as f64)));
+    let change = blame::change_by_line(case, ago(rise.seconds * (1.0 - 1.0 / STRETCHES as f64)), rise.bytes());
     let classes = blame::fewest(change);
     let threads = blame::threads(case, &classes, blame::Over::Since(since));
     Finding {

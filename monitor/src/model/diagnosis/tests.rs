@@ -350,6 +350,36 @@ fn blame_names_the_fewest_classes_and_the_threads_that_allocate_in_them() {
 }
 
 #[test]
+fn what_was_there_at_the_start_has_not_grown() {
+    // The growth is looked for from before the first minute on.
+    let mut process = grown(7 * MINUTES, |second| mib(300.0 + second / 4.0));
+    let times: Vec<Time> = process.history.as_ref().unwrap().minutes.iter().map(|point| point.time).collect();
+    let series = |size: u64, bytes: &dyn Fn(u64) -> u64| ClassSeries {
+        line: Line::class(size),
+        allocated_bytes: (1..=times.len() as u64).map(bytes).collect(),
+        pinned_bytes: vec![0; times.len()],
+    };
+    let classes = vec![series(48, &|minute| 15 * minute * MIB), series(1024, &|_| 300 * MIB)];
+    for class in process.size_classes.iter_mut().flatten() {
+        class.allocated_bytes = match class.block_size {
+            48 => 105 * MIB,
+            1024 => 300 * MIB,
+            _ => 0,
+        };
+    }
+    process.large.as_mut().unwrap().classes.clear();
+    let blamed = |process: &Process| -> Vec<Line> {
+        let found = examine(process, &Vec::new()).swap_remove(0);
+        assert_eq!(found.kind, Kind::LeakSuspected);
+        found.classes.iter().map(|class| class.line).collect()
+    };
+    // Where nothing is known of the sizes' past, none is named.
+    assert_eq!(blamed(&process), []);
+    process.class_history = Some(ClassHistory { times: times.clone(), classes });
+    assert_eq!(blamed(&process), [Line::class(48)]);
+}
+
+#[test]
 fn too_little_history_gives_no_verdict_and_absurd_figures_no_panic() {
     let mut process = grown(1, |_| mib(1.0));
     process.history = Some(History::default());
