@@ -341,9 +341,8 @@ pub(crate) fn class_history(reader: &Reader<'_>) -> ClassHistory {
 fn history(reader: &Reader<'_>, now: Time, present: Option<Point>) -> (History, Vec<Slot>) {
     let created = Time(reader.identity().created_realtime_ns);
     let idle = present.filter(|_| reader.globals().last_second == 0);
-    let written = |ring| -> Vec<Slot> {
-        reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect()
-    };
+    let written =
+        |ring| -> Vec<Slot> { reader.totals_ring(ring).map(|(number, totals)| (number, point(&totals))).collect() };
     let series = |mut slots: Vec<Slot>, scale| {
         if slots.is_empty() {
             slots.extend(idle.map(|point| (0, point)));

@@ -36,7 +36,10 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
     write_descendants(&descendants, out)?;
     match missed {
         0 => Ok(()),
-        missed => writeln!(out, "  {missed} more came and went too fast to be read, or to tell whose they were"),
+        missed => writeln!(
+            out,
+            "  {missed} more of this user's came and went too fast to be read, or to tell whose they were"
+        ),
     }
 }
 
@@ -124,7 +127,7 @@ fn state(process: &Process) -> String {
 
 fn peak(peak: Option<u64>, totals: &Totals) -> String {
     match totals.peak_error_bytes {
-        Some(error) if error > 0 => format!("{} ± {}", exact_size(peak), bytes(error)),
+        Some(error) if error > 0 => format!("{} +- {}", exact_size(peak), bytes(error)),
         _ => exact_size(peak),
     }
 }

@@ -150,7 +150,7 @@ fn changes(change: &Chain) -> String {
 fn byte_lines(totals: &Totals) -> Vec<(&'static str, String, String)> {
     let peak = |peak: Option<u64>, error: Option<u64>| match (peak, error) {
         (Some(peak), Some(0)) => format!("peak {}", bytes(peak)),
-        (Some(peak), error) => format!("peak {} ± {}", bytes(peak), size(error)),
+        (Some(peak), error) => format!("peak {} +- {}", bytes(peak), size(error)),
         _ => String::new(),
     };
     let of_allocated = |part: Option<u64>| match (part, totals.allocated_bytes) {

@@ -139,7 +139,7 @@ fn place(finding: &Finding) -> Vec<String> {
     if finding.kind == Kind::Cache {
         return vec![match numbers.seconds {
             Some(seconds) => {
-                format!("returns {} later, at the latest at the program's 4,096th free", duration(seconds))
+                format!("goes back at one of the next 4,096 frees once it has lain for {}", duration(seconds))
             }
             None => "never returns: STATSALLOC_DECAY_MS=never".to_owned(),
         }];
@@ -159,8 +159,9 @@ fn place(finding: &Finding) -> Vec<String> {
         (numbers.live_blocks, numbers.carved_blocks, numbers.slabs, finding.classes.first())
     {
         sizes = vec![format!(
-            "{}: {} live of {} carved blocks in {} slabs",
+            "{}, {:.0} %: {} live of {} carved blocks in {} slabs",
             line(first.line),
+            first.share * 100.0,
             count(live),
             count(carved),
             count(slabs)
@@ -169,7 +170,7 @@ fn place(finding: &Finding) -> Vec<String> {
     if !sizes.is_empty() {
         parts.push(format!("where: {}{of}", sizes.join(", ")));
     }
-    let threads: Vec<String> = finding.threads.iter().map(thread_share).collect();
+    let threads: Vec<String> = finding.threads.iter().map(|thread| thread_share(thread, &finding.threads)).collect();
     if !threads.is_empty() {
         parts.push(format!("alloc. by: {}", threads.join(", ")));
     }
@@ -177,9 +178,12 @@ fn place(finding: &Finding) -> Vec<String> {
 }
 
 /// A thread and its share, "up to" which it is where a hundredth or more of the whole may be another's.
-fn thread_share(thread: &ThreadShare) -> String {
+/// A thread's part, with its number if others of those named are called so too.
+fn thread_share(thread: &ThreadShare, all: &[ThreadShare]) -> String {
     let bound = if thread.share - thread.certain_share >= 0.01 { "up to " } else { "" };
-    format!("{} {bound}{:.0} %", harmless(&thread.name), thread.share * 100.0)
+    let is_shared = all.iter().filter(|other| other.name == thread.name).count() > 1;
+    let number = thread.tid.filter(|_| is_shared).map_or(String::new(), |tid| format!(" ({tid})"));
+    format!("{}{number} {bound}{:.0} %", harmless(&thread.name), thread.share * 100.0)
 }
 
 /// What was last said of a process that has ended.
