@@ -21,6 +21,8 @@ pub(crate) enum Event {
     Key(KeyEvent),
     /// The mouse was used.
     Mouse(MouseEvent),
+    /// Text was pasted: none of it is a key.
+    Paste(String),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
     /// A look at all selected processes, and what could not be seen.
@@ -271,6 +273,10 @@ impl App {
             Event::Key(key) if key.kind == KeyEventKind::Release => None,
             Event::Key(key) => self.take_key(key),
             Event::Mouse(mouse) => self.click(mouse),
+            Event::Paste(text) => {
+                self.paste(&text);
+                None
+            }
             Event::Resize(columns, rows) => {
                 self.size = (columns, rows);
                 None
@@ -325,6 +331,15 @@ impl App {
             return None;
         }
         keys::action(self.context(), key).and_then(|action| self.act(action))
+    }
+
+    /// Adds to the filter, where that is being written; elsewhere nothing is meant.
+    fn paste(&mut self, text: &str) {
+        if self.context() == Context::Filter {
+            for character in text.chars() {
+                self.take_text(KeyEvent::from(KeyCode::Char(character)));
+            }
+        }
     }
 
     /// A key for the filter's text. Others, such as the arrows, do what they always do.

@@ -21,6 +21,7 @@ pub(super) enum Message {
     One(Identity, Result<Box<Process>, Error>),
     Key(KeyEvent),
     Mouse(MouseEvent),
+    Paste(String),
     Resize(u16, u16),
     /// No key will ever come again.
     InputLost(io::Error),
@@ -90,6 +91,7 @@ pub(super) fn take_keys(out: Sender<Message>) {
                 Ok(event::Event::Key(key)) => Message::Key(key),
                 Ok(event::Event::Mouse(mouse)) => Message::Mouse(mouse),
                 Ok(event::Event::Resize(columns, rows)) => Message::Resize(columns, rows),
+                Ok(event::Event::Paste(text)) => Message::Paste(text),
                 Ok(_) => continue,
                 Err(cause) => {
                     let _ = out.send(Message::InputLost(cause));

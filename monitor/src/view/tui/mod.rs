@@ -192,6 +192,7 @@ impl Session {
         let event = match message {
             Message::Key(key) => Event::Key(key),
             Message::Mouse(mouse) => Event::Mouse(mouse),
+            Message::Paste(text) => Event::Paste(text),
             Message::Resize(columns, rows) => Event::Resize(columns, rows),
             Message::All(Ok(look)) => list_event(look),
             Message::All(Err(error)) => Event::Failed(error.to_string()),

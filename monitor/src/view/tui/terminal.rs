@@ -1,7 +1,7 @@
 //! The terminal: taken over, and given back on every way out.
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::style::ResetColor;
 use crossterm::terminal::{
@@ -102,7 +102,7 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, SeqCst);
-    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_back())?;
+    execute!(stdout(), EnterAlternateScreen, Hide, EnableBracketedPaste).inspect_err(|_| give_back())?;
     if MOUSE.load(SeqCst) { execute!(stdout(), EnableMouseCapture).inspect_err(|_| give_back()) } else { Ok(()) }
 }
 
@@ -112,7 +112,7 @@ fn give_back() {
         if MOUSE.load(SeqCst) {
             let _ = execute!(stdout(), DisableMouseCapture);
         }
-        let _ = execute!(stdout(), ResetColor, LeaveAlternateScreen, Show);
+        let _ = execute!(stdout(), DisableBracketedPaste, ResetColor, LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
 }
