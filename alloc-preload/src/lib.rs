@@ -11,7 +11,7 @@
 //! | blocks    | [`block`], [`large`]        | one block on the slow path |
 //! | heaps     | [`heap`], [`account`], [`hot`] | a thread's slabs, its peaks, its hot record |
 //! | shared    | [`central`], [`span`], [`background`] | free runs, abandoned slabs, idle heaps; giving memory back unasked |
-//! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`] | blocks of one class; a byte for every granule; what a peak may still rise |
+//! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`], [`harden`] | blocks of one class; a byte for every granule; what a peak may still rise; seals |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
 //! | ground    | [`options`], [`clock`], [`lock`], [`cancel`], [`print`], [`os`], [`sync`], [`bare`] | everything that leaves the process; what threads share; the build that measures |

@@ -6,7 +6,7 @@ pub(crate) mod rows;
 use crate::account;
 use crate::boot;
 use crate::cancel::Shelter;
-use crate::central::{self, wiped};
+use crate::central::{self, central, wiped};
 use crate::clock;
 use crate::fork;
 use crate::heap::{Heap, usage};
@@ -232,10 +232,14 @@ fn leave_wiped() {
     }
 }
 
+/// With more heaps, it is asked whether some have lost their threads before another is made.
+const MANY: u32 = 64;
+
 /// A heap for the calling thread.
 fn claim() -> Option<Claimed> {
     rows::claim(rows::From::Idle).or_else(|| {
-        if !sees_exits() {
+        // A thread whose first call comes in the last rounds of destructors ends unseen.
+        if !sees_exits() || central().made > MANY {
             gone::retire_some();
         }
         rows::claim(rows::From::All)
@@ -297,7 +301,7 @@ const NO_KEY: u32 = u32::MAX;
 static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
 /// glibc runs destructors of thread-specific data in up to four rounds. Ours waits for the second, so that those of
 /// others in the first find the heap as it was; no longer, since a thread may use the heap for the first time in one
-/// of those, and is then seen a round later.
+/// of those. In the last two it is not seen any more (see [`gone`]).
 const ROUNDS: usize = 2;
 
 /// Makes the key whose destructor sees threads end. From the library's constructor, which comes before others as far as

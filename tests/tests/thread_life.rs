@@ -271,6 +271,16 @@ fn threads_that_end_unseen_are_found_when_others_begin() {
 }
 
 #[test]
+fn threads_that_first_call_when_their_end_is_nearly_over_do_not_use_up_the_heaps() {
+    let mut running = Command::new(program("lastround.c")).arg("500").preload().begin();
+    running.line();
+    let seen = snapshot(running.pid());
+    assert!(seen.total("metadata_bytes") < 4 << 20, "{}", seen.0["totals"]);
+    running.go();
+    running.finish().success();
+}
+
+#[test]
 fn a_thread_that_comes_by_its_vfork_child_is_listed_under_its_own_number() {
     let mut running = Command::new(program("borrows.c")).preload().begin();
     let thread: i64 = running.line().parse().unwrap();

@@ -1,7 +1,7 @@
 //! The named object behind a segment.
 //!
 //! Its maker locks it exclusively (`flock`), maps it and closes it: the lock lives as long as the mapping, so whoever
-//! gets the lock knows that the process is dead. Only a holder of the exclusive lock removes a name, and only after
+//! gets the lock knows that the process is dead. Only a holder of the exclusive lock removes another's name, and only after
 //! it has seen that the object still has one: so nobody ever removes the name of a younger object.
 
 use super::{Place, Refusal};

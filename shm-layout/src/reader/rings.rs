@@ -225,8 +225,10 @@ impl<'a> Reader<'a> {
             .filter(move |&stamp| stamp_in(ring.index(stamp)) == stamp)
     }
 
-    /// The copy in which a slot is whole. With the same stamp in both, nobody wrote the slot while the first copy was
-    /// taken, but somebody may have begun to during the second; with a new stamp, the second has all that goes with it.
+    /// The copy in which a slot is whole. With the same stamp in both, nobody began to write the slot while the first copy was
+    /// taken, but somebody may have during the second; with a new stamp, the second has all that goes with it. The slot of a
+    /// period that runs is written again under its stamp, 50 ms later at the earliest: a first copy that meets with that may
+    /// have some of its figures from before and some from after.
     fn settled(&self, stamp_offset: usize) -> &'a [u8] {
         let same = u64_at(self.first, stamp_offset) == u64_at(self.second, stamp_offset);
         if same { self.first } else { self.second }

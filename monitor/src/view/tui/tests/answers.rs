@@ -199,7 +199,7 @@ fn a_filter_takes_every_letter_and_esc_drops_it() {
 fn what_is_pasted_is_text_for_the_filter_and_no_keys() {
     let mut app = listed((80, 24));
     assert_eq!(app.update(Event::Paste("q /s M".into())), None);
-    assert_eq!((app.context(), app.place_in_table()), (Context::List, Some((2, 5))));
+    assert_eq!((app.context(), app.place_in_table()), (Context::List, listed((80, 24)).place_in_table()));
     write(&mut app, "/");
     app.update(Event::Paste("LE\x1bSS\n".into()));
     press(&mut app, KeyCode::Enter);
