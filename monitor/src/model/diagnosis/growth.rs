@@ -11,6 +11,7 @@ use crate::model::time::NANOS;
 ///
 /// The whole history (two hours at most) is looked at first, then its second half, and so on, since a leak may begin
 /// after a warming up. The shorter the stretch, the more evenly it must rise: growth that decays looks even from near.
+/// What is too slow to be seen in two hours is looked for in the days before them.
 pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     let minute = case.evidence.rules.minute;
     let known = case.now().seconds_since(case.series.begin);
@@ -28,6 +29,9 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
         }
         seconds /= 2.0;
     }
+    if let Some(found) = slow_growth(case, leak) {
+        return Some(finding(case, Kind::LeakSuspected, &found));
+    }
     if let Some(found) = slowing {
         return Some(finding(case, Kind::WarmingUp, &found));
     }
@@ -40,10 +44,28 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     Some(finding(case, Kind::Growing, &case.series.since_its_begin(found, case.now(), shortest)))
 }
 
-/// A rise that is worth a word, and still there: the minutes do not know yet what has been freed since the last one.
+/// The same over a week at most, and no less than some hours.
+fn slow_growth(case: &Case<'_>, leak: bool) -> Option<Rise> {
+    let hour = 60.0 * case.evidence.rules.minute;
+    let whole = case.series.coarse_seconds(case.now());
+    let mut seconds = whole;
+    while seconds >= SHORTEST_SLOW_LEAK * hour {
+        let found = case.series.slow_rise(case.now(), seconds, leak).filter(|rise| is_material(case, rise, leak));
+        if let Some(found) = found.filter(|rise| rise.evenness >= threshold(EVEN_SLOPE, leak).powf(seconds / whole)) {
+            return Some(found);
+        }
+        seconds /= 2.0;
+    }
+    None
+}
+
 fn material(case: &Case<'_>, seconds: f64, said: bool) -> Option<Rise> {
-    let least = threshold(case.material.growth(), said);
-    case.series.rise(case.now(), seconds, said).filter(|rise| (least..=case.material.allocated).contains(&rise.bytes()))
+    case.series.rise(case.now(), seconds, said).filter(|rise| is_material(case, rise, said))
+}
+
+/// Whether a rise is worth a word, and still there: minutes and hours do not know yet what has been freed since the last one.
+fn is_material(case: &Case<'_>, rise: &Rise, said: bool) -> bool {
+    (threshold(case.material.growth(), said)..=case.material.allocated).contains(&rise.bytes())
 }
 
 fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {

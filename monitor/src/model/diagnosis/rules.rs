@@ -39,6 +39,8 @@ pub(super) const RISING_STEP: f64 = 0.10;
 /// The longest and the shortest time that a leak is seen in, in minutes.
 pub(super) const LONGEST_GROWTH: f64 = 120.0;
 pub(super) const SHORTEST_LEAK: f64 = 5.0;
+/// The shortest time that a slow one is seen in, in hours.
+pub(super) const SHORTEST_SLOW_LEAK: f64 = 6.0;
 /// Blame: classes that explain this share, so many at most.
 pub(super) const BLAMED_SHARE: f64 = 0.80;
 pub(super) const MOST_BLAMED: usize = 3;

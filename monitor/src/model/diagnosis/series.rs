@@ -10,6 +10,8 @@ pub(super) struct Series {
     pub(super) all: Vec<Point>,
     /// The minutes alone, as far as there are.
     minutes: Vec<Point>,
+    /// The hours alone.
+    hours: Vec<Point>,
     /// From here on there are seconds.
     fine_from: Time,
     /// The begin of the first period that is known.
@@ -23,11 +25,24 @@ impl Series {
         let past =
             |points: &[Point]| -> Vec<Point> { points.iter().filter(|point| point.time < now).copied().collect() };
         let (minutes, seconds) = (past(&history.minutes), past(&history.seconds));
+        let hours = past(&history.hours);
         let fine_from = seconds.first().map_or(now, |point| before(point.time, 1));
         let begin = minutes.first().map_or(fine_from, |point| before(point.time, 60).min(fine_from));
         let coarse = minutes.iter().copied().take_while(|point| point.time <= fine_from);
         let all = coarse.chain(seconds).chain([present]).collect();
-        Some(Self { all, minutes, fine_from, begin })
+        Some(Self { all, minutes, hours, fine_from, begin })
+    }
+
+    /// The same over days, by the hours, where it ends above all that came before: what comes back every day is no rise.
+    pub(super) fn slow_rise(&self, now: Time, seconds: f64, said: bool) -> Option<Rise> {
+        let earlier = self.hours.iter().take_while(|point| now.seconds_since(point.time) > seconds);
+        let highest = earlier.map(|point| point.allocated_bytes as f64).fold(0.0, f64::max);
+        rise(&self.hours, now, seconds, said).filter(|rise| rise.to.bytes > highest)
+    }
+
+    /// Seconds for which all is known by the hour.
+    pub(super) fn coarse_seconds(&self, now: Time) -> f64 {
+        self.hours.first().map_or(0.0, |point| now.seconds_since(before(point.time, 3600)))
     }
 
     /// How the floor rose over the last `seconds`: `Some` where it did so in all of the steps but one of nine.
