@@ -10,9 +10,9 @@ use tests::{library, missing};
 /// Instructions a warm call may execute inside the library.
 const MALLOC_LIMIT: usize = 42;
 const FREE_LIMIT: usize = 45;
-const REALLOC_LIMIT: usize = 80;
+const REALLOC_LIMIT: usize = 62;
 /// More of them for a block of which 128 bytes or more were not asked for.
-const UNASKED: usize = 24;
+const UNASKED: usize = 14;
 /// Of a `realloc` into another class, `memcpy` apart.
 const MOVE_LIMIT: usize = 165;
 /// Instructions of a warm pair of calls for a small block, with its share of the loop around it.
