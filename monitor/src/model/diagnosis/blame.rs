@@ -36,8 +36,8 @@ impl Row {
     }
 }
 
-/// So many times the growth may be there since the start, for all of it to count as grown.
-const START_TOLERANCE: f64 = 1.5;
+/// So many times the growth may be there since the start, for all of it to count as grown: the most of it has.
+const START_TOLERANCE: f64 = 2.0;
 /// Time between two looks that are kept, in seconds, and how many are.
 const APART: f64 = 30.0;
 const KEPT: usize = 16;
@@ -81,7 +81,7 @@ pub(super) fn allocated(process: &Process) -> Vec<(Line, u64)> {
 }
 
 /// By how much each size has grown since then, or since the earliest time at which that is known: what was there before is no
-/// growth. Where no such time is known, since the start, if that is about the `whole` growth; else nothing.
+/// growth. Where no such time is known, since the start, if that is mostly the `whole` growth; else nothing.
 pub(super) fn change_by_line(case: &Case<'_>, since: Time, whole: f64) -> Vec<(Line, u64)> {
     let look = case.evidence.baseline.before(since);
     let history = case.process.class_history.as_ref().filter(|history| !history.times.is_empty());
