@@ -164,6 +164,15 @@ pub(crate) fn heaps_end(central: &Central) -> usize {
     WINDOW.heap_records() + (central.made as usize).next_multiple_of(STEP).min(count) * size_of::<Heap>()
 }
 
+/// The same in a child that counts in its parent's segment still: to lock the central state may repair it, which is counted.
+///
+/// # Safety
+/// No other thread uses the heap.
+pub(crate) unsafe fn heaps_end_in_child() -> usize {
+    // SAFETY: the caller's.
+    heaps_end(unsafe { &*CENTRAL.0.get() })
+}
+
 /// Makes sure that a child finds hot records and locks zeroed; false where the kernel refuses.
 pub(crate) fn wipe_on_fork() -> bool {
     let (area, _) = WINDOW.heaps();

@@ -148,11 +148,6 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         // A raw fork, or `clone`, whose child may end by leaving its last thread. Ours would go on, and the process with it.
         background::start_no_more();
     }
-    // Heaps and slabs are as their threads left them: none was in the middle of anything.
-    let is_whole = !another_was_in_use(own_id);
-    let exact = is_whole && snapshot.are_exact();
-    // A call of this thread's may go on with what it has begun.
-    let is_interrupted = core::iter::once(0).chain(own_id).any(is_entered);
     if let Some(segment) = boot::segment() {
         match PLACE.load(Ordering::Relaxed) {
             // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
@@ -164,8 +159,8 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     // Above a limit nothing can be mapped, not even in the place of something else. Here it is one that was set past us,
     // or for which the kernel did not take the reservation back.
     if !segment::is_filtered() && os::limit(libc::RLIMIT_AS).is_some() {
-        let central = central();
-        window::release(central::heaps_end(&central));
+        // SAFETY: the caller's.
+        window::release(unsafe { central::heaps_end_in_child() });
     }
     // An attempt that fails here is repeated at the next call, and finds the snapshot as it is.
     if boot::publish(PARENT.load(Ordering::Relaxed), own_id.unwrap_or(SHARED_ROW as u32) as usize).is_none() {
@@ -173,6 +168,12 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         PLACE.store(if left { SCRATCH } else { NOTHING }, Ordering::Relaxed);
         return None;
     }
+    // Whether heaps and slabs are as their threads left them: none was in the middle of anything. Asked under the central lock, so
+    // not before the child has counters of its own (see `heaps_end_in_child`).
+    let is_whole = !another_was_in_use(own_id);
+    let exact = is_whole && snapshot.are_exact();
+    // A call of this thread's may go on with what it has begun.
+    let is_interrupted = core::iter::once(0).chain(own_id).any(is_entered);
     let taken = core::mem::take(&mut snapshot.taken);
     PLACE.store(OWN, Ordering::Relaxed);
     misuse::start_anew();
