@@ -1,7 +1,7 @@
 /* What other threads do while one forks. Every child looks at what its heap says.
    Usage: besidefork WHAT FORKS
    begins: another thread's first call, and its last, may come between the fork handlers and the fork
-   large:  two others take large blocks and give them back all the time */
+   large:  four others take large blocks and give them back all the time */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
@@ -88,15 +88,15 @@ int main(int count, char **arguments) {
     stream = fmemopen(text, sizeof text, "w");
     must(stream != NULL && setvbuf(stream, buffer, _IOFBF, sizeof buffer) == 0);
     if (large) {
-        pthread_t others[2];
-        for (int i = 0; i < 2; i++) {
+        pthread_t others[4];
+        for (int i = 0; i < 4; i++) {
             must(pthread_create(&others[i], NULL, take_and_give, NULL) == 0);
         }
         for (long i = 0; i < forks; i++) {
             forked(large, 0);
         }
         stop = 1;
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < 4; i++) {
             must(pthread_join(others[i], NULL) == 0);
         }
         return 0;

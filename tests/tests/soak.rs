@@ -49,6 +49,9 @@ fn threads_forks_and_every_call_at_once_leave_nothing_behind() {
     for name in ["pinned_bytes", "cached_bytes"] {
         assert!(after.total(name) <= before.total(name) + KEPT, "{name}: {}", after.0["totals"]);
     }
+    // What is free, touched or not, is part of what there is: none of the children has counted in this process.
+    let free = after.total("cached_bytes") + after.total("retained_bytes");
+    assert!(free <= after.total("committed_bytes"), "{}", after.0["totals"]);
     let grown = after.total("rss_bytes") - before.total("rss_bytes");
     let tables = after.total("metadata_bytes") - before.total("metadata_bytes");
     assert!(grown <= KEPT + tables.max(0) + (8 << 20), "{grown} more bytes resident: {}", after.0["totals"]);
