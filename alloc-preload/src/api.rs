@@ -4,6 +4,7 @@
 
 use crate::boot;
 use crate::cancel;
+use crate::clock;
 use crate::fast;
 use crate::fast::slow::{self, no_memory, or_enomem, set_errno};
 use crate::heap;
@@ -127,7 +128,7 @@ export! {
             heap.trim();
             heap.thin_all();
             heap::give_all_parked();
-            span::purge_older(u64::MAX, usize::MAX);
+            span::purge_older(clock::read(), usize::MAX);
             crate::stats::globals().purged.get() != before
         });
         c_int::from(released == Some(true))
@@ -234,11 +235,12 @@ unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -
 unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usize, caller: usize) -> *mut u8 {
     let Some(bytes) = count.checked_mul(size) else { return no_memory() };
     // A process with a `malloc` of its own seldom has one of this name, and its blocks come here.
-    match names::others(names::process!("realloc")) {
+    if names::process_has_another() {
+        let realloc = names::process!("realloc");
         // SAFETY: the process's `realloc`, and the caller's pointer.
-        Some(code) => unsafe { transmute::<usize, Reallocate>(code)(pointer, bytes) },
-        None => slow::reallocate_for(pointer, bytes, Call::Reallocarray, caller),
+        return unsafe { transmute::<usize, Reallocate>(realloc)(pointer, bytes) };
     }
+    slow::reallocate_for(pointer, bytes, Call::Reallocarray, caller)
 }
 
 type Reallocate = unsafe extern "C" fn(*mut u8, usize) -> *mut u8;

@@ -12,7 +12,6 @@ use crate::clock;
 use crate::options::options;
 use crate::os::{self, PAGE};
 use crate::segment;
-use crate::span;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What the thread does, in a process that has found its locks zeroed.
@@ -42,8 +41,6 @@ pub(crate) struct Background {
 const STACK: usize = 4 * PAGE;
 /// Where the stack ends; 0 before there is one. A child uses its parent's for its own thread.
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
-/// Runs purged before others may have the lock.
-const PURGES: usize = 16;
 /// It never sleeps shorter than this, in nanoseconds.
 const LEAST: u64 = 1_000_000;
 
@@ -140,13 +137,13 @@ extern "C" fn run() -> ! {
 fn purge(decay: u64) -> Option<u64> {
     let Background { state: word, busy, forks, .. } = &wiped().background;
     loop {
+        let mut central = central();
         busy.store(1, Ordering::SeqCst);
         let waiting = forks.load(Ordering::SeqCst);
         let (mut more, mut pause) = (waiting != 0, None);
         if waiting == 0 {
             let now = clock::read();
-            more = span::purge_older(now.saturating_sub(decay), PURGES);
-            let central = central();
+            more = central.spans.purge_oldest(now.saturating_sub(decay));
             pause = central.spans.oldest_since().map(|since| (since + decay).saturating_sub(now));
             if pause.is_none() {
                 // Who frees from now on, frees after this lock, and sees it.
@@ -154,6 +151,7 @@ fn purge(decay: u64) -> Option<u64> {
             }
         }
         busy.store(0, Ordering::SeqCst);
+        drop(central);
         let waiting = forks.load(Ordering::SeqCst);
         if waiting != 0 {
             os::futex_wake(busy);
@@ -165,8 +163,8 @@ fn purge(decay: u64) -> Option<u64> {
     }
 }
 
-/// Before a fork: the thread purges nothing until [`resume`]. Waits for at most a few purges, during which the thread holds
-/// all it needs.
+/// Before a fork: the thread purges nothing until [`resume`]. Waits for one purge at most, during which the thread holds all it
+/// needs: a handler may fork while its own thread has the central lock.
 pub(crate) fn pause() {
     if !is_on() {
         return;

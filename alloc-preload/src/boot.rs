@@ -101,7 +101,8 @@ extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *
     // SAFETY: as glibc gave it.
     unsafe { options::give(environment) };
     // A process with another `malloc` does without this one.
-    if names::others(names::process!("malloc")).is_some() {
+    names::look_for_another();
+    if names::process_has_another() {
         return;
     }
     // SAFETY: the kernel's `clock_gettime` by its own name.

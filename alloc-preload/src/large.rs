@@ -270,7 +270,7 @@ impl Large {
 
     /// Has the contents in another block, which is not counted; false if that one is lost, and this one as before. This one stays
     /// live; once moved, its contents are gone.
-    pub(crate) fn move_to(self, new: Self) -> bool {
+    pub(crate) fn move_to(self, new: Self, size: usize) -> bool {
         let bytes = self.allocated().min(new.allocated());
         // SAFETY: two live blocks of ours.
         let Some(moved) = (unsafe { moves::carry(self.address(), new.address(), bytes) }) else {
@@ -279,6 +279,10 @@ impl Large {
         };
         let run = self.run();
         run.touched.set(run.touched.get() - moved as u64);
+        if harden::is_on() {
+            // Whole pages have come, perhaps over its seal.
+            new.set_requested(size);
+        }
         true
     }
 

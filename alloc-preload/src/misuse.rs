@@ -14,7 +14,6 @@ mod maps;
 mod message;
 mod place;
 
-pub(crate) use foreign::start_anew;
 pub(crate) use place::pointers;
 
 use crate::clock;
@@ -109,6 +108,13 @@ static DUE: AtomicUsize = AtomicUsize::new(0);
 
 fn this_thread() -> usize {
     pointers().1
+}
+
+/// In a forked child, which has a segment of its own, and of its parent's threads one.
+pub(crate) fn start_anew() {
+    DEFERRING.store(0, Ordering::Relaxed);
+    DUE.store(0, Ordering::Relaxed);
+    foreign::start_anew();
 }
 
 /// While this lives, no misuse ends the program in the calling thread, but does so afterwards: a handler of `SIGABRT` may

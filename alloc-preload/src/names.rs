@@ -10,8 +10,11 @@
 
 use crate::os;
 use crate::print;
+use crate::window::WINDOW;
 use core::ffi::{CStr, c_int, c_void};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::mem::transmute;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use shm_layout::class::GRANULE;
 
 /// What takes, gives or describes blocks.
 const NAMES: [&CStr; 27] = [
@@ -114,10 +117,38 @@ macro_rules! process {
         code
     }};
 }
+#[cfg(not(test))]
 pub(crate) use process;
 
-/// This address, if it is none of the library's code.
-pub(crate) fn others(code: usize) -> Option<usize> {
+pub(crate) type Malloc = unsafe extern "C" fn(usize) -> *mut u8;
+type Free = unsafe extern "C" fn(*mut u8);
+
+/// Whether the process's `malloc` is another.
+static ANOTHER: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process has another `malloc` than this one, as far as has been found out.
+pub(crate) fn process_has_another() -> bool {
+    ANOTHER.load(Ordering::Relaxed)
+}
+
+/// Finds out whether it has. Where its name leads may be a way here all the same, of a program that takes its address or of a
+/// library that wraps it: what it gives tells.
+pub(crate) fn look_for_another() {
+    let (malloc, free) = (process!("malloc"), process!("free"));
+    if is_own(malloc) {
+        return;
+    }
+    // SAFETY: the process's functions of these names.
+    unsafe {
+        let block = transmute::<usize, Malloc>(malloc)(GRANULE);
+        let is_ours = WINDOW.granule_of((block as usize & !(GRANULE - 1)) as *const u8).is_some();
+        ANOTHER.store(!is_ours, Ordering::Relaxed);
+        transmute::<usize, Free>(free)(block);
+    }
+}
+
+/// Whether this is an address of the library's code.
+pub(crate) fn is_own(code: usize) -> bool {
     let (start, end): (usize, usize);
     // SAFETY: two addresses that the linker defines: the library's first byte, and one behind its code.
     unsafe {
@@ -129,7 +160,7 @@ pub(crate) fn others(code: usize) -> Option<usize> {
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    Some(code).filter(|code| !(start..end).contains(code))
+    (start..end).contains(&code)
 }
 
 /// Where a function lies that the kernel lends every process. Takes none of the dynamic linker's locks.

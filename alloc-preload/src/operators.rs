@@ -77,7 +77,7 @@ forward_sized! {
 /// either of those is the program's own, the block is none that we know the size of.
 unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, plain: unsafe extern "C" fn(*mut u8)) {
     let delete = names::process!("_ZdlPv");
-    if [plain as usize, delete, names::process!("free")].into_iter().all(|code| names::others(code).is_none()) {
+    if names::is_own(plain as usize) && names::is_own(delete) && !names::process_has_another() {
         slow::free_sized_for(pointer, size, Call::Delete, caller);
     } else {
         // SAFETY: the caller's, who wants exactly this.
@@ -110,14 +110,16 @@ extern "C" fn free_by_name(pointer: *mut u8) {
 
 /// What frees the process's blocks.
 extern "C" fn free_for_all() -> usize {
-    names::others(names::process!("free")).unwrap_or(slow::free_slow as *const () as usize)
+    if names::process_has_another() { names::process!("free") } else { slow::free_slow as *const () as usize }
 }
 
 extern "C" fn allocate_by_name(size: usize) -> *mut u8 {
-    match names::others(names::process!("malloc")) {
+    if names::process_has_another() {
+        let malloc = names::process!("malloc");
         // SAFETY: the process's `malloc`.
-        Some(malloc) => unsafe { transmute::<usize, unsafe extern "C" fn(usize) -> *mut u8>(malloc)(size.max(1)) },
-        None => slow::allocate_slow(size),
+        unsafe { transmute::<usize, names::Malloc>(malloc)(size.max(1)) }
+    } else {
+        slow::allocate_slow(size)
     }
 }
 

@@ -171,6 +171,8 @@ impl Drop for Shared {
     #[inline(never)]
     fn drop(&mut self) {
         account::close(self.hot, self.heap);
+        // Before and after: the heap looks idle from some point within on.
+        note_use();
         self.heap.abandon();
         note_use();
     }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tests::{Run, Running, program, snapshot};
+use tests::{Run, Running, missing_privilege, program, snapshot};
 
 /// The blocks that the program takes, in KiB.
 const TAKEN: i64 = 320 << 10;
@@ -194,6 +194,28 @@ fn forking_in_the_middle_of_a_purge_leaves_the_child_whole() {
     storm.arg("200").preload().env("STATSALLOC_BACKGROUND", "1").env("STATSALLOC_DECAY_MS", "1");
     let finished = storm.finish().success();
     assert_eq!((finished.out().as_str(), finished.err().as_str()), ("200 children\n", ""));
+}
+
+#[test]
+fn a_handler_that_forks_in_the_middle_of_a_call_does_not_wait_for_the_thread_for_ever() {
+    let mut command = Command::new(program("handlerforks.c"));
+    command.arg("1000").preload().env("STATSALLOC_BACKGROUND", "1").env("STATSALLOC_DECAY_MS", "4");
+    command.finish().success();
+}
+
+#[test]
+fn memory_that_is_locked_stays_and_all_else_goes_back() {
+    let mut running = Command::new(program("mlocked.c")).preload().begin();
+    let line = running.line();
+    let Ok(locked) = line.parse::<i64>() else {
+        assert!(missing_privilege(), "{line}");
+        return;
+    };
+    let seen = snapshot(running.pid());
+    let kept = seen.total("cached_bytes");
+    assert!((locked..locked + (2 << 20)).contains(&kept), "{}", seen.0["totals"]);
+    running.go();
+    running.finish().success();
 }
 
 #[test]

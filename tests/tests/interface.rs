@@ -1,6 +1,7 @@
 //! The C interface has glibc 2.36's semantics.
 
 use std::process::Command;
+use tests::artefacts::compiled;
 use tests::script::{Do, Script};
 use tests::{Run, program};
 
@@ -37,6 +38,12 @@ fn a_programs_own_malloc_serves_reallocarray_and_new_and_nothing_is_published() 
     let own = program("ownmalloc.cc");
     Command::new(&own).finish().success();
     Command::new(&own).preload().finish().success();
+}
+
+#[test]
+fn a_program_that_takes_mallocs_address_has_no_malloc_of_its_own() {
+    let addressed = compiled("addressed.c", &["-fno-pie", "-no-pie"]);
+    Command::new(addressed).preload().finish().success();
 }
 
 #[test]

@@ -24,6 +24,8 @@ const PIECES: usize = 8;
 
 /// The kernel has refused a move.
 static OFF: AtomicBool = AtomicBool::new(false);
+/// The kernel knows such moves.
+static KNOWN: AtomicBool = AtomicBool::new(false);
 /// Moves there may be before the mappings are counted again.
 static UNTIL: AtomicU64 = AtomicU64::new(MOVES);
 /// Moves refused since there were too many mappings.
@@ -65,13 +67,15 @@ unsafe fn carry_piece(from: *mut u8, to: *mut u8, bytes: usize) -> Option<usize>
         // SAFETY: the caller's.
         match unsafe { os::move_pages(from, to, bytes) } {
             Ok(()) => {
+                KNOWN.store(true, Ordering::Relaxed);
                 globals().page_moves.add_shared(1);
                 return Some(bytes);
             }
             Err(error) => {
                 OFF.store(true, Ordering::Relaxed);
                 // Kernels that know no such move and filters say so before they do anything.
-                let untouched = matches!(error, Errno(libc::EINVAL | libc::EPERM | libc::ENOSYS));
+                let unknown = error == Errno(libc::EINVAL) && !KNOWN.load(Ordering::Relaxed);
+                let untouched = unknown || matches!(error, Errno(libc::EPERM | libc::ENOSYS));
                 if !untouched && os::map_at(to, bytes).is_err() {
                     return None;
                 }

@@ -54,7 +54,7 @@ pub(super) fn record(event: &Event, module: Option<&Module>) -> bool {
 }
 
 /// In a forked child, which has a segment of its own.
-pub(crate) fn start_anew() {
+pub(super) fn start_anew() {
     CALLERS.start_anew();
 }
 

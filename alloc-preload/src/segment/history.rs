@@ -12,6 +12,8 @@ use shm_layout::layout::*;
 const SECOND: u64 = 1_000_000_000;
 /// Least time between two looks at the rows.
 const INTERVAL: u64 = 50_000_000;
+/// Nobody has come by for so long although the rings were due: the program was idle.
+const REST: u64 = 50_000_000;
 /// Most rows summed up in a second, beside one row's worth at each interval.
 const ROWS_PER_SECOND: u64 = 256;
 
@@ -29,17 +31,18 @@ pub(crate) fn tick(segment: Segment, now_ns: u64) {
     if now_ns >= due {
         let pause = INTERVAL.max(populate::rows_end() as u64 * (SECOND / ROWS_PER_SECOND));
         if DUE.compare_exchange(due, now_ns + pause, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            write(segment, now_ns);
+            write(segment, now_ns, now_ns - due > REST);
         }
     }
 }
 
+/// Writes the running periods. After a rest, the last ones as well.
 #[inline(never)]
-fn write(segment: Segment, now_ns: u64) {
+fn write(segment: Segment, now_ns: u64, rested: bool) {
     let second = now_ns.saturating_sub(segment.header().created_monotonic_ns.get()) / SECOND;
     let (minute, hour) = (second / 60, second / 3600);
     // The second that was written last, where that is over.
-    let last = segment.globals().last_second.get().checked_sub(1).filter(|&last| last < second);
+    let last = segment.globals().last_second.get().checked_sub(1).filter(|&last| rested && last < second);
     let minutes = [last.map(|last| last / 60).filter(|&last| last < minute), Some(minute)];
     let hours = [last.map(|last| last / 3600).filter(|&last| last < hour), Some(hour)];
     let minute_slots = minutes.map(|minute| totals_slot(segment, SECONDS, MINUTES, minute?));

@@ -74,35 +74,37 @@ impl Part {
     }
 }
 
-/// Purges part after part, each without the central lock: what takes the kernel long keeps no other thread waiting. `next` is
-/// told what became of the one before: where it is, and whether it was purged.
-fn purge_each(mut next: impl FnMut(&mut Spans, Option<(u32, bool)>) -> Option<Part>) {
-    let mut part = next(&mut central().spans, None);
+/// Purges part after part, each without the central lock: what takes the kernel long keeps no other thread waiting. But where
+/// address space is limited, who finds none left has to wait for what may be had in a moment. `next` is told whether the one
+/// before was purged.
+fn purge_each(mut next: impl FnMut(&mut Spans, Option<bool>) -> Option<Part>) {
+    let mut locked = central();
+    let mut part = next(&mut locked.spans, None);
     while let Some(taken) = part {
-        let purged = taken.purge();
-        let mut central = central();
-        let first = central.spans.put_back(taken, purged);
-        part = next(&mut central.spans, Some((first, purged)));
+        let purged = if WINDOW.is_chunked() {
+            taken.purge()
+        } else {
+            drop(locked);
+            let purged = taken.purge();
+            locked = central();
+            purged
+        };
+        locked.spans.put_back(taken, purged);
+        part = next(&mut locked.spans, Some(purged));
     }
 }
 
 /// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them. True if something is left to do.
 #[inline(never)]
 pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
-    let (mut left, mut done, mut more, mut refused) = (limit, false, false, NO_UNIT);
+    let (mut left, mut more) = (limit, false);
     purge_each(|spans, last| {
-        match last {
-            None => spans.appetite.fade(clock::last()),
-            Some((_, true)) => done = true,
-            // It is the newest now: the others have their turn.
-            Some((first, false)) => refused = if refused == NO_UNIT { first } else { refused },
+        if last.is_none() {
+            spans.appetite.fade(clock::last());
         }
-        let oldest = spans.older_than(before).filter(|&oldest| oldest != refused)?;
-        let Some(fewer) = left.checked_sub(1) else {
-            more = done;
-            return None;
-        };
-        left = fewer;
+        let oldest = spans.older_than(before)?;
+        more = left == 0;
+        left = left.checked_sub(1)?;
         Some(spans.take_last(oldest, PIECE))
     });
     more
@@ -124,8 +126,8 @@ fn purge_early(units: usize, enough: impl Fn(&Spans) -> u64, runs: usize) {
     let (mut units, mut runs, mut touched) = (units, runs, 0);
     purge_each(|spans, last| {
         match last {
-            Some((_, true)) => spans.appetite.purged_early += touched,
-            Some((_, false)) => return None,
+            Some(true) => spans.appetite.purged_early += touched,
+            Some(false) => return None,
             None => {}
         }
         if spans.oldest == NO_UNIT || runs == 0 || units == 0 || globals().cached.get() <= enough(spans) {
@@ -147,6 +149,17 @@ impl Spans {
                 refused = first;
             }
         }
+    }
+
+    /// Purges a piece of the oldest run that became free before `before`. True if there is more to do.
+    pub(crate) fn purge_oldest(&mut self, before: u64) -> bool {
+        self.appetite.fade(clock::last());
+        if let Some(oldest) = self.older_than(before) {
+            let part = self.take_last(oldest, PIECE);
+            let purged = part.purge();
+            self.put_back(part, purged);
+        }
+        self.older_than(before).is_some()
     }
 
     /// The oldest dirty run, if it is free since before `before`.
@@ -194,14 +207,18 @@ impl Spans {
         part
     }
 
-    /// Has them free again, clean if they were purged; otherwise dirty, at the end of the queue. The first unit of the run that
-    /// they are in.
+    /// Has them free again, clean if they were purged. Otherwise they are dirty, with all of their run at the end of the queue and
+    /// as if they became free in a moment, so that the others have their turn. The first unit of the run that they are in.
     fn put_back(&mut self, part: Part, purged: bool) -> u32 {
         let Part { first, units, touched } = part;
         self.used_units -= units;
         if !purged {
             globals().cached.add_shared(touched);
-            return self.join(first, units, Kind::Dirty, touched, clock::last());
+            let first = self.join(first, units, Kind::Dirty, touched, clock::last());
+            let (units, touched) = (run(first).units.get() as usize, run(first).touched.get());
+            self.unlink(first);
+            self.link(first, units, Kind::Dirty, touched, clock::last() + 1);
+            return first;
         }
         globals().purged.add_shared(touched);
         globals().purges.add_shared(1);

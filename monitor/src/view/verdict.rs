@@ -177,8 +177,8 @@ fn place(finding: &Finding) -> Vec<String> {
     parts
 }
 
-/// A thread and its share, "up to" which it is where a hundredth or more of the whole may be another's.
-/// A thread's part, with its number if others of those named are called so too.
+/// A thread and its share, "up to" which it is where a hundredth or more of the whole may be another's; with its number if
+/// others of those named are called so too.
 fn thread_share(thread: &ThreadShare, all: &[ThreadShare]) -> String {
     let bound = if thread.share - thread.certain_share >= 0.01 { "up to " } else { "" };
     let is_shared = all.iter().filter(|other| other.name == thread.name).count() > 1;
