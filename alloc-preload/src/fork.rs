@@ -27,7 +27,7 @@ use crate::stats::globals;
 use crate::thread;
 use crate::window::{self, WINDOW, huge};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use recount::{count, go_on, recount};
+use recount::{go_on, recount};
 use shm_layout::class::UNIT;
 use shm_layout::layout::{Row, SHARED_ROW};
 use snapshot::{SNAPSHOT, carried, counters, live};
@@ -168,12 +168,9 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         PLACE.store(if left { SCRATCH } else { NOTHING }, Ordering::Relaxed);
         return None;
     }
-    // Whether heaps and slabs are as their threads left them: none was in the middle of anything. Asked under the central lock, so
-    // not before the child has counters of its own (see `heaps_end_in_child`).
-    let is_whole = !another_was_in_use(own_id);
-    let exact = is_whole && snapshot.are_exact();
-    // A call of this thread's may go on with what it has begun.
-    let is_interrupted = core::iter::once(0).chain(own_id).any(is_entered);
+    // Between the sums and the fork another thread may have begun to use the heap. Asked under the central lock, so not before the
+    // child has counters of its own (see `heaps_end_in_child`).
+    let exact = snapshot.are_exact() && !another_was_in_use(own_id);
     let taken = core::mem::take(&mut snapshot.taken);
     PLACE.store(OWN, Ordering::Relaxed);
     misuse::start_anew();
@@ -195,22 +192,15 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     if cut_off || !taken {
         central().spans.rebuild();
     } else if !exact {
-        let mut central = central();
-        if !is_interrupted {
-            central.spans.give_orphans();
-        }
-        central.spans.recount();
+        central().spans.recount();
     }
     if !exact {
-        if let Some(id) = own_id.filter(|_| !is_whole) {
+        if let Some(id) = own_id {
             // The ledger knows which blocks were in bins or pending.
             // SAFETY: the heap the thread had before the fork.
             unsafe { central::heap(id) }.forget_blocks();
         }
-        let lines = match is_whole {
-            true => count(),
-            false => recount(own_id, own, is_interrupted),
-        };
+        let lines = recount(own_id, own);
         for (sum, counted) in snapshot.lines.iter_mut().zip(lines) {
             go_on(sum, &counted, taken);
         }
@@ -224,16 +214,15 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         row.reallocations.set(snapshot.reallocations);
         row.remote_frees.set(snapshot.remote_frees);
     }
-    if is_whole {
+    if exact {
         abandon_warm(row);
-    }
-    if let Some(id) = own_id {
-        // SAFETY: the heap the thread had before the fork.
-        let heap = unsafe { central::heap(id) };
-        if !is_whole {
-            heap.relist_all();
+        if let Some(id) = own_id {
+            // SAFETY: the heap the thread had before the fork.
+            unsafe { central::heap(id) }.count_kept();
         }
-        heap.count_kept();
+    } else if let Some(id) = own_id {
+        // SAFETY: the heap the thread had before the fork.
+        unsafe { central::heap(id) }.relist_all();
     }
     let (requested, allocated) = live(&snapshot.lines);
     globals().flushed_requested.set(requested);
@@ -272,12 +261,6 @@ fn another_was_in_use(own_id: Option<u32>) -> bool {
         !matches!(usage, usage::IDLE | usage::WARM)
     };
     (0..made).filter(|&id| Some(id) != own_id).any(in_use)
-}
-
-/// Whether a slow path of this heap has begun, and not ended.
-fn is_entered(id: u32) -> bool {
-    // SAFETY: made before; heap 0 always exists.
-    unsafe { central::heap(id) }.is_entered()
 }
 
 /// Abandons what warm heaps hold: nothing has been changed in them since they became so. It is counted in the calling

@@ -119,7 +119,6 @@ pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) 
         Some(own) => own,
         None => late_heap(&mut shared)?,
     };
-    let _call = heap.enter();
     Some(work(hot, heap))
 }
 

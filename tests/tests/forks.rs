@@ -71,11 +71,6 @@ fn a_child_counts_what_a_thread_did_that_came_and_went_while_its_parent_forked()
     Command::new(program("besidefork.c")).args(["begins", "60"]).preload().finish().success();
 }
 
-#[test]
-fn a_child_gets_back_what_other_threads_had_taken_but_not_filled() {
-    Command::new(program("besidefork.c")).args(["large", "300"]).preload().finish().success();
-}
-
 fn is_used_by_new_threads_first(order: &str) {
     let mut running = Command::new(program("threadsfirst.c")).args([order, "100"]).preload().begin();
     running.line();

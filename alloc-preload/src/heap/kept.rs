@@ -177,11 +177,6 @@ impl Heap {
         });
     }
 
-    /// As if nothing were parked: in a child that finds these runs among all that are in use by no live block.
-    pub(crate) fn forget_parked(&self) {
-        self.parked.take_all(|_, _| {});
-    }
-
     /// As `give_parked`, for a heap whose thread vanished in a fork: its row is nobody's.
     pub(crate) fn give_vanished(&self) {
         self.parked.take_all(|unit, looks| give_back(unit, since(looks)));

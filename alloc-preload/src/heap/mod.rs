@@ -68,8 +68,6 @@ pub(crate) struct Heap {
     full: Cell<u32>,
     sweep: Sweep,
     parked: Parked,
-    /// Slow paths that a thread is in: more than one where a signal handler allocates.
-    calls: Cell<u32>,
     /// Bytes of its slabs that count as stranded already, since it is warm.
     left: Cell<u64>,
     slots: Slots,
@@ -77,17 +75,6 @@ pub(crate) struct Heap {
 }
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
-
-/// A slow path of the heap's thread.
-pub(crate) struct Call<'a>(&'a Heap);
-
-impl Drop for Call<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // A heap that was reset in between has none.
-        self.0.calls.set(self.0.calls.get().saturating_sub(1));
-    }
-}
 
 /// States of a heap.
 pub(crate) mod usage {
@@ -147,18 +134,6 @@ impl Heap {
         hot::belongs(owner, self.name())
     }
 
-    /// A slow path begins; it ends with what is returned.
-    #[inline]
-    pub(crate) fn enter(&self) -> Call<'_> {
-        self.calls.set(self.calls.get() + 1);
-        Call(self)
-    }
-
-    /// Whether a slow path has not ended: in a child that a signal handler has forked, it may go on.
-    pub(crate) fn is_entered(&self) -> bool {
-        self.calls.get() > 0
-    }
-
     /// See [`usage`].
     pub(crate) fn usage(&self) -> &AtomicU32 {
         &self.inbox.usage
@@ -180,7 +155,6 @@ impl Heap {
     pub(crate) fn reset(&self) {
         self.forget_blocks();
         self.full.set(NO_UNIT);
-        self.calls.set(0);
         self.left.set(0);
         self.spare_bytes.set(0);
         self.extra_spares.set(0);

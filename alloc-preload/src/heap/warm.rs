@@ -65,11 +65,6 @@ impl Heap {
         listed.chain(self.current.iter().filter_map(|current| known(current.get())))
     }
 
-    /// Bytes that count as stranded since the heap is warm.
-    pub(crate) fn left_bytes(&self) -> u64 {
-        self.left.get()
-    }
-
     /// Goes on with a warm heap, for a new thread.
     pub(crate) fn go_on(&self) {
         let bytes = self.left.take();

@@ -17,7 +17,7 @@ pub(super) const CACHE: u64 = 4 << 20;
 const UNFIT: u64 = 1 << 20;
 /// Runs purged then at most.
 const UNFIT_RUNS: usize = 16;
-/// Units purged at once of what has waited for its time: 64 MiB, some milliseconds.
+/// Units purged at once, while others wait for the central lock: 64 MiB, some milliseconds.
 const PIECE: usize = (64 << 20) / UNIT;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
@@ -59,7 +59,7 @@ impl Appetite {
     }
 }
 
-/// Units of a dirty run on their way to be clean: in use, by nobody. A child in which nobody goes on with them takes them back.
+/// Units of a dirty run on their way to be clean: in use, by nobody.
 struct Part {
     first: u32,
     units: usize,
@@ -74,23 +74,15 @@ impl Part {
     }
 }
 
-/// Purges part after part, each without the central lock: what takes the kernel long keeps no other thread waiting. But where
-/// address space is limited, who finds none left has to wait for what may be had in a moment. `next` is told whether the one
-/// before was purged.
+/// Purges part after part, and lets others have the central lock in between. `next` is told whether the one before was purged.
 fn purge_each(mut next: impl FnMut(&mut Spans, Option<bool>) -> Option<Part>) {
-    let mut locked = central();
-    let mut part = next(&mut locked.spans, None);
-    while let Some(taken) = part {
-        let purged = if WINDOW.is_chunked() {
-            taken.purge()
-        } else {
-            drop(locked);
-            let purged = taken.purge();
-            locked = central();
-            purged
-        };
-        locked.spans.put_back(taken, purged);
-        part = next(&mut locked.spans, Some(purged));
+    let mut last = None;
+    loop {
+        let mut central = central();
+        let Some(part) = next(&mut central.spans, last) else { return };
+        let purged = part.purge();
+        central.spans.put_back(part, purged);
+        last = Some(purged);
     }
 }
 
@@ -133,7 +125,7 @@ fn purge_early(units: usize, enough: impl Fn(&Spans) -> u64, runs: usize) {
         if spans.oldest == NO_UNIT || runs == 0 || units == 0 || globals().cached.get() <= enough(spans) {
             return None;
         }
-        let part = spans.take_last(spans.oldest, units);
+        let part = spans.take_last(spans.oldest, units.min(PIECE));
         (runs, units, touched) = (runs - 1, units - part.units.min(units), part.touched);
         Some(part)
     });

@@ -51,22 +51,6 @@ impl Spans {
         globals().retained.set(0);
     }
 
-    /// Takes back what vanished threads had taken and not written down yet as theirs, or had written down as free and not
-    /// given back yet.
-    #[cold]
-    pub(crate) fn give_orphans(&mut self) {
-        let (mut unit, end) = (0, WINDOW.end().0);
-        while unit < end {
-            let units = run(unit).units.get().max(1);
-            // SAFETY: below the committed end.
-            let state = unsafe { WINDOW.unit(UnitIndex(unit)) }.state();
-            if run(unit).kind.get() == Kind::Used && state < PAGE && state != owner::HOLE {
-                self.give(UnitIndex(unit), units as usize, 0, None);
-            }
-            unit += units;
-        }
-    }
-
     /// Counts what is free anew, in a child: the parent's counters were copied at another moment than its runs.
     pub(crate) fn recount(&self) {
         let (mut unit, end) = (0, WINDOW.end().0);
