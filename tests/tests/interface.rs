@@ -26,18 +26,22 @@ fn malloc_stats_writes_our_statistics_to_stderr() {
     assert!(!text.contains("arena 0"), "these are glibc's: {text:?}");
 }
 
+/// The program's checks hold without the library and with it.
+#[track_caller]
+fn passes_either_way(file: &str) {
+    let program = program(file);
+    Command::new(&program).finish().success();
+    Command::new(&program).preload().finish().success();
+}
+
 #[test]
 fn a_programs_own_operators_get_every_form() {
-    let replaced = program("replaced.cc");
-    Command::new(&replaced).finish().success();
-    Command::new(&replaced).preload().finish().success();
+    passes_either_way("replaced.cc");
 }
 
 #[test]
 fn a_programs_own_malloc_serves_reallocarray_and_new_and_nothing_is_published() {
-    let own = program("ownmalloc.cc");
-    Command::new(&own).finish().success();
-    Command::new(&own).preload().finish().success();
+    passes_either_way("ownmalloc.cc");
 }
 
 #[test]
@@ -48,9 +52,7 @@ fn a_program_that_takes_mallocs_address_has_no_malloc_of_its_own() {
 
 #[test]
 fn throwing_new_calls_the_handler_and_throws() {
-    let operators = program("operators.cc");
-    Command::new(&operators).finish().success();
-    Command::new(&operators).preload().finish().success();
+    passes_either_way("operators.cc");
 }
 
 /// `realloc(p, 0)` frees, so it must count a free and nothing that lives on.

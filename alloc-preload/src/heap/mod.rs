@@ -13,6 +13,7 @@ mod give;
 mod kept;
 mod remote;
 mod sparse;
+mod tick;
 mod trim;
 mod warm;
 
@@ -25,20 +26,16 @@ use crate::background;
 use crate::bare::BARE;
 use crate::bin::{Bin, Bins, Slots};
 use crate::central::{UNLISTED, central, decay_ns};
-use crate::clock;
 use crate::harden::Quarantine;
 use crate::hot;
 use crate::ledger;
-use crate::options::{Huge, options};
+use crate::options::options;
 use crate::os;
-use crate::segment;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Parked, Spans, Wanted};
 use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW, huge};
 use core::cell::Cell;
-use core::ops::RangeInclusive;
-use core::sync::atomic::{AtomicU64, Ordering};
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 use shm_layout::layout::{ClassCounters, Row};
@@ -86,21 +83,6 @@ pub(crate) mod usage {
     pub(crate) const LEAVING: u32 = 2;
     /// Its thread has ended, and the next one may go on with it.
     pub(crate) const WARM: u32 = 3;
-}
-
-/// Dirty runs purged in one go.
-const PURGES: usize = 16;
-
-/// The part of the time that goes into giving memory back, one in so many, and how long that may take at once, in ns: a program
-/// that calls seldom has it given back as soon, and one that calls all the time is not slowed down by more.
-const SHARE: u64 = 16;
-const AT_ONCE: RangeInclusive<u64> = 500_000..=50_000_000;
-
-/// How long memory may be given back at this look at the clock.
-fn pace(now: u64) -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let passed = now.saturating_sub(LAST.swap(now, Ordering::Relaxed));
-    (passed / SHARE).clamp(*AT_ONCE.start(), *AT_ONCE.end())
 }
 
 fn slab_at(unit: u32) -> &'static Slab {
@@ -320,31 +302,6 @@ impl Heap {
                 self.relist(slab);
             }
         }
-    }
-
-    // ---- now and then --------------------------------------------------------------------------------------------
-
-    /// What has to be done now and then: collect, hand over, trim, purge.
-    pub(crate) fn tick(&self, now: u64) {
-        self.drain_inbox();
-        self.hand_over();
-        if options().huge != Huge::Never && !segment::is_filtered() {
-            huge::collapse_one(now);
-        }
-        let cooled = cool(now.saturating_sub(warm::PATIENCE));
-        let Some(decay) = decay_ns() else { return };
-        if now.saturating_sub(self.trimmed_at.get()) > decay {
-            self.trimmed_at.set(now);
-            self.trim();
-            self.begin_sweep();
-        }
-        let time = pace(now);
-        while self.sweep() && clock::read() < now + time / 2 {}
-        kept::give_aged(now, decay);
-        // What a warm heap held has been free for as long as its thread is gone.
-        let before = now.saturating_sub(decay);
-        let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };
-        while span::purge_older(before, PURGES) && clock::read() < now + time {}
     }
 
     // ---- counting ------------------------------------------------------------------------------------------------

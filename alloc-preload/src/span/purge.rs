@@ -59,104 +59,66 @@ impl Appetite {
     }
 }
 
-/// Units of a dirty run on their way to be clean: in use, by nobody.
-struct Part {
-    first: u32,
-    units: usize,
-    touched: u64,
-}
-
-impl Part {
-    /// False if the kernel refuses: they are denied to us, or locked in memory.
-    fn purge(&self) -> bool {
-        // SAFETY: units that were free, and that nobody else may take now.
-        unsafe { os::purge(WINDOW.address(UnitIndex(self.first)), self.units * UNIT) }.is_ok()
-    }
-}
-
-/// Purges part after part, and lets others have the central lock in between. `next` is told whether the one before was purged.
-fn purge_each(mut next: impl FnMut(&mut Spans, Option<bool>) -> Option<Part>) {
-    let mut last = None;
-    loop {
-        let mut central = central();
-        let Some(part) = next(&mut central.spans, last) else { return };
-        let purged = part.purge();
-        central.spans.put_back(part, purged);
-        last = Some(purged);
-    }
-}
-
-/// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them. True if something is left to do.
+/// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them; others may have the central
+/// lock in between. True if something is left to do.
 #[inline(never)]
 pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
-    let (mut left, mut more) = (limit, false);
-    purge_each(|spans, last| {
-        if last.is_none() {
-            spans.appetite.fade(clock::last());
-        }
-        let oldest = spans.older_than(before)?;
-        more = left == 0;
-        left = left.checked_sub(1)?;
-        Some(spans.take_last(oldest, PIECE))
-    });
-    more
+    (0..limit).all(|_| central().spans.purge_oldest(before))
 }
 
 /// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about.
 pub(crate) fn relieve(units: usize, decay_ns: Option<u64>) {
-    let Some(decay) = decay_ns.filter(|_| units >= LARGE) else { return };
-    purge_early(usize::MAX, |spans| if decay > 0 { CACHE + HELPINGS * spans.appetite.bytes } else { 0 }, usize::MAX);
+    if let Some(decay) = decay_ns.filter(|_| units >= LARGE) {
+        while central().spans.purge_surplus(decay).is_some() {}
+    }
 }
 
 /// Gives as many units back as a large block has just been given that were not in use before.
 pub(crate) fn purge_unfit(units: usize) {
-    purge_early(units, |spans| UNFIT + spans.appetite.bytes, UNFIT_RUNS);
-}
-
-/// Purges at most `units` units and `runs` runs before their time, oldest first, while more than `enough` bytes lie about.
-fn purge_early(units: usize, enough: impl Fn(&Spans) -> u64, runs: usize) {
-    let (mut units, mut runs, mut touched) = (units, runs, 0);
-    purge_each(|spans, last| {
-        match last {
-            Some(true) => spans.appetite.purged_early += touched,
-            Some(false) => return None,
-            None => {}
+    let mut left = units;
+    for _ in 0..UNFIT_RUNS {
+        let Some(purged) = central().spans.purge_unfit(left) else { break };
+        left -= purged;
+        if left == 0 {
+            break;
         }
-        if spans.oldest == NO_UNIT || runs == 0 || units == 0 || globals().cached.get() <= enough(spans) {
-            return None;
-        }
-        let part = spans.take_last(spans.oldest, units.min(PIECE));
-        (runs, units, touched) = (runs - 1, units - part.units.min(units), part.touched);
-        Some(part)
-    });
+    }
 }
 
 impl Spans {
-    /// As the function, but under the lock: for who needs memory and has none.
+    /// Purges all dirty runs, for who needs memory and has none.
     pub(super) fn purge_all(&mut self) {
-        let mut refused = NO_UNIT;
-        while self.oldest != NO_UNIT && self.oldest != refused {
-            let (first, purged) = self.purge(self.oldest);
-            if !purged && refused == NO_UNIT {
-                refused = first;
-            }
-        }
+        while self.purge_oldest(clock::last()) {}
     }
 
-    /// Purges a piece of the oldest run that became free before `before`. True if there is more to do.
+    /// Purges a piece of the oldest run, if that became free before `before`. True if there is more to do.
     pub(crate) fn purge_oldest(&mut self, before: u64) -> bool {
         self.appetite.fade(clock::last());
-        if let Some(oldest) = self.older_than(before) {
-            let part = self.take_last(oldest, PIECE);
-            let purged = part.purge();
-            self.put_back(part, purged);
+        let is_due = |spans: &Self| spans.oldest_since().is_some_and(|since| since <= before);
+        if is_due(self) {
+            self.purge_last(self.oldest, PIECE);
         }
-        self.older_than(before).is_some()
+        is_due(self)
     }
 
-    /// The oldest dirty run, if it is free since before `before`.
-    fn older_than(&self, before: u64) -> Option<u32> {
-        (self.oldest != NO_UNIT && run(self.oldest).stamp.get() <= before).then_some(self.oldest)
+    fn purge_surplus(&mut self, decay: u64) -> Option<usize> {
+        let enough = if decay > 0 { CACHE + HELPINGS * self.appetite.bytes } else { 0 };
+        self.purge_early(enough, usize::MAX)
+    }
+
+    fn purge_unfit(&mut self, units: usize) -> Option<usize> {
+        self.purge_early(UNFIT + self.appetite.bytes, units)
+    }
+
+    /// Purges a piece of the oldest run before its time, at most `most` units, if more than `enough` bytes lie about.
+    fn purge_early(&mut self, enough: u64, most: usize) -> Option<usize> {
+        let before = globals().cached.get();
+        if before <= enough || self.oldest == NO_UNIT {
+            return None;
+        }
+        let purged = self.purge_last(self.oldest, most.min(PIECE))?;
+        self.appetite.purged_early += before - globals().cached.get();
+        Some(purged)
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
@@ -164,63 +126,47 @@ impl Spans {
         (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
     }
 
-    /// Makes a dirty run clean, if the kernel does not refuse: where it is then, and whether it is.
-    pub(super) fn purge(&mut self, first: u32) -> (u32, bool) {
-        let part = self.take_last(first, usize::MAX);
-        let purged = part.purge();
-        (self.put_back(part, purged), purged)
+    /// Makes a dirty run clean, if the kernel does not refuse.
+    pub(super) fn purge(&mut self, first: u32) {
+        self.purge_last(first, usize::MAX);
     }
 
-    /// Takes the last units of a dirty run, at most so many of those that have memory.
-    fn take_last(&mut self, first: u32, most: usize) -> Part {
+    /// Makes the last units of a dirty run clean, at most so many of those that have memory: how many, or `None` if the kernel
+    /// refuses.
+    fn purge_last(&mut self, first: u32, most: usize) -> Option<usize> {
         let record = run(first);
         let (length, all) = (record.units.get() as usize, record.touched.get());
         let kept = (all as usize).div_ceil(UNIT).saturating_sub(most);
-        let part = Part {
-            first: first + kept as u32,
-            units: length - kept,
-            touched: all.saturating_sub((kept * UNIT) as u64),
-        };
+        let units = length - kept;
+        let (part, touched) = (first + kept as u32, all.saturating_sub((kept * UNIT) as u64));
+        // SAFETY: a part of a free run, which nobody uses.
+        if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
+            // Denied or locked in memory: it stays dirty, at the end of the queue and as if it became free in a moment, so that
+            // the others have their turn.
+            self.unlink(first);
+            self.link(first, length, Kind::Dirty, all, clock::read() + 1);
+            return None;
+        }
         if kept == 0 {
             self.unlink(first);
         } else {
             // What is left keeps its place in the queue.
             self.bins(Kind::Dirty, zone_of(first)).remove(first);
             mark(first, kept, Kind::Dirty);
-            record.touched.set(all - part.touched);
+            record.touched.set(all - touched);
             self.bins(Kind::Dirty, zone_of(first)).push(first, kept);
         }
-        mark(part.first, part.units, Kind::Used);
-        run(part.first).touched.set(part.touched);
-        run(part.first).unclean.set(true);
-        run(part.first).mapped.set(0);
-        self.used_units += part.units;
-        globals().cached.sub_shared(part.touched);
-        part
-    }
-
-    /// Has them free again, clean if they were purged. Otherwise they are dirty, with all of their run at the end of the queue and
-    /// as if they became free in a moment, so that the others have their turn. The first unit of the run that they are in.
-    fn put_back(&mut self, part: Part, purged: bool) -> u32 {
-        let Part { first, units, touched } = part;
-        self.used_units -= units;
-        if !purged {
-            globals().cached.add_shared(touched);
-            let first = self.join(first, units, Kind::Dirty, touched, clock::last());
-            let (units, touched) = (run(first).units.get() as usize, run(first).touched.get());
-            self.unlink(first);
-            self.link(first, units, Kind::Dirty, touched, clock::last() + 1);
-            return first;
-        }
+        globals().cached.sub_shared(touched);
         globals().purged.add_shared(touched);
         globals().purges.add_shared(1);
         globals().retained.add_shared((units * UNIT) as u64);
-        let start = self.join(first, units, Kind::Clean, 0, 0);
-        let end = start as usize + run(start).units.get() as usize;
+        mark(part, units, Kind::Used);
+        let start = self.join(part, units, Kind::Clean, 0, 0) as usize;
+        let end = start + run(start as u32).units.get() as usize;
         // Units that were clean before may have waited for those that share pages of the ledger with them.
-        let (low, high) = (first as usize / SHARERS * SHARERS, (first as usize + units).next_multiple_of(SHARERS));
-        purge_ledger(low.max(start as usize), high.min(end));
-        start
+        let (first, last) = (part as usize / SHARERS * SHARERS, (part as usize + units).next_multiple_of(SHARERS));
+        purge_ledger(first.max(start), last.min(end));
+        Some(units.min(most))
     }
 
     /// Puts a dirty run where its stamp belongs, looking from behind this one on, or, for `NO_UNIT`, from before the oldest.
