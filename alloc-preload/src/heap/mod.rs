@@ -34,7 +34,7 @@ use crate::os;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Parked, Spans, Wanted};
 use crate::sync::AtomicU32;
-use crate::window::{UnitIndex, WINDOW, huge};
+use crate::window::{UnitIndex, WINDOW};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
 use shm_layout::class::{CLASSES, GRANULE, SizeClass};
@@ -337,13 +337,14 @@ fn release(slab: &Slab) {
 /// As `release`, under the central lock.
 pub(crate) fn give_back(slab: &Slab, spans: &mut Spans) {
     slab.state.set(State::None);
-    let (unit, gone, held) = (slab.unit(), slab.gone_pages(), slab.held_bytes());
+    let (unit, held) = (slab.unit(), slab.held_bytes());
+    let part = slab.part(slab.gone_pages(), slab.touched_bytes() / os::PAGE);
     let was_cut = spans.give_if_cut(unit);
     if !was_cut {
         slab.set_free();
     }
     // Once it is no slab any more: a child that was forked before gives it back again.
-    huge::emptied(unit, gone, gone + held / os::PAGE);
+    part.empty();
     if !was_cut {
         spans.give(unit, slab.units.get() as usize, held, decay_ns());
     }

@@ -154,7 +154,7 @@ impl Heap {
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_out.add_owned(u64::from(counted - slab.counted()));
         }
-        huge::gone(slab.unit(), before, slab.gone_pages());
+        slab.part(before, slab.gone_pages()).lose();
         span::untouch(slab.unit(), bytes);
         globals().purged.add_shared(bytes as u64);
         globals().purges.add_shared(1);
@@ -166,7 +166,7 @@ impl Heap {
             line.capacity_in.add_owned(u64::from(slab.gone_blocks()));
         }
         // Before it is forgotten: a child that is born meanwhile counts too much rather than less than nothing.
-        huge::back(slab.unit(), slab.gone_pages());
+        slab.part(0, slab.gone_pages()).regain();
         slab.forget_gone();
     }
 }

@@ -134,6 +134,11 @@ impl Slab {
         self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
     }
 
+    /// As many of its pages, for [`huge`].
+    pub(crate) fn part(&self, from: usize, to: usize) -> huge::Part {
+        huge::Part { slab: self.unit(), from, to, is_filled: self.is_carved() }
+    }
+
     pub(crate) fn each_unit(&self, each: impl FnMut(UnitIndex)) {
         self.all_units().for_each(each);
     }
@@ -200,10 +205,11 @@ impl Slab {
         }
         // SAFETY: just filled.
         unsafe { bin.set_count(top) };
-        let before = self.touched_bytes();
         self.carved.set(first + count);
         self.used.set(self.used.get() + count);
-        huge::carved(self.unit(), before / PAGE, self.touched_bytes() / PAGE);
+        if self.is_carved() {
+            self.part(self.gone_pages(), self.touched_bytes() / PAGE).fill();
+        }
         count
     }
 

@@ -84,8 +84,8 @@ impl Spans {
     /// most have been carved to the end; of all that is in use, nearly all is in blocks.
     pub(super) fn is_dense(&self, zone: Zone) -> bool {
         if zone == Zone::Fine {
-            let carved = huge::carved_pages();
-            return carved >= HUGE_FROM * UNIT_PAGES && carved * 8 >= zone::fine_chunks() * CHUNK_PAGES * 7;
+            let filled = huge::filled_pages();
+            return filled >= HUGE_FROM * UNIT_PAGES && filled * 8 >= zone::fine_chunks() * CHUNK_PAGES * 7;
         }
         self.used_units >= HUGE_FROM
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3

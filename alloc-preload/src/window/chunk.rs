@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 /// What is written down of a chunk.
 #[repr(C)]
 pub(crate) struct Chunk {
-    /// Pages of slabs on which blocks have been carved (see `huge`).
-    pub(super) carved: AtomicU16,
+    /// Pages of slabs that have been carved to the end (see `huge`).
+    pub(super) filled: AtomicU16,
     /// Whether it belongs to the fine zone (see `span::zone`). Written under the central lock.
     pub(crate) fine: AtomicBool,
     /// Whether huge pages were asked for from the start, and still are. Taken back by whoever thins a slab in it.

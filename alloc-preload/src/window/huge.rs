@@ -10,12 +10,12 @@ use crate::os::{self, PAGE};
 use crate::segment;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// In a chunk's count of carved pages: it was made huge since, or cannot be.
+/// In a chunk's count of filled pages: it was made huge since, or cannot be.
 const DONE: u16 = 0x8000;
 /// Likewise: pages of it have gone, and what was huge is in pieces.
 const SPLIT: u16 = 0x4000;
 
-/// Pages of slabs on which blocks have been carved, over all chunks.
+/// Pages of slabs that have been carved to the end, over all chunks.
 static ALL: AtomicU64 = AtomicU64::new(0);
 
 /// Pages of a chunk.
@@ -96,26 +96,72 @@ fn put_off(now: u64, took: u64) {
     DUE.store(now.saturating_add(took.saturating_mul(PATIENCE)), Ordering::Relaxed);
 }
 
-/// Pages of slabs on which blocks have been carved.
-pub(crate) fn carved_pages() -> usize {
+/// Pages of slabs that have been carved to the end.
+pub(crate) fn filled_pages() -> usize {
     ALL.load(Ordering::Relaxed) as usize
 }
 
-/// Blocks have been carved on the pages `from..to` of a slab.
-pub(crate) fn carved(slab: UnitIndex, from: usize, to: usize) {
-    ALL.fetch_add((to - from) as u64, Ordering::Relaxed);
-    by_chunk(slab, from, to, |chunk, pages| {
-        chunk.fetch_add(pages, Ordering::Relaxed);
-    });
+/// The pages `from..to` of a slab. They count once it is filled, carved to the end, and not one by one before: a locked
+/// instruction waits until all that the program has written has left the processor's buffers.
+pub(crate) struct Part {
+    pub(crate) slab: UnitIndex,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) is_filled: bool,
 }
 
-/// The pages `from..to` of a slab, on which blocks had been carved, are in use no more; their memory may be purged from now on.
-pub(crate) fn emptied(slab: UnitIndex, from: usize, to: usize) {
-    ALL.fetch_sub((to - from) as u64, Ordering::Relaxed);
-    by_chunk(slab, from, to, |chunk, pages| {
-        chunk.fetch_sub(pages, Ordering::Relaxed);
-        chunk.fetch_and(!(DONE | SPLIT), Ordering::Relaxed);
-    });
+impl Part {
+    /// They have memory, and count from now on.
+    pub(crate) fn fill(self) {
+        self.add(|_| 0);
+    }
+
+    /// They are in use no more; their memory may be purged from now on.
+    pub(crate) fn empty(self) {
+        self.sub(|chunk| chunk.fetch_and(!(DONE | SPLIT), Ordering::Relaxed));
+    }
+
+    /// As many have gone: the chunk is not made huge now, which would bring them back.
+    pub(crate) fn lose(self) {
+        self.sub(|chunk| chunk.fetch_or(SPLIT, Ordering::Relaxed));
+    }
+
+    /// As many that had gone are in use again.
+    pub(crate) fn regain(self) {
+        self.add(|chunk| chunk.fetch_and(!SPLIT, Ordering::Relaxed));
+    }
+
+    fn add(self, then: impl Fn(&AtomicU16) -> u16) {
+        ALL.fetch_add(self.counted(self.to - self.from) as u64, Ordering::Relaxed);
+        self.by_chunk(|chunk, pages| {
+            chunk.fetch_add(self.counted(pages) as u16, Ordering::Relaxed);
+            then(chunk);
+        });
+    }
+
+    fn sub(self, then: impl Fn(&AtomicU16) -> u16) {
+        ALL.fetch_sub(self.counted(self.to - self.from) as u64, Ordering::Relaxed);
+        self.by_chunk(|chunk, pages| {
+            chunk.fetch_sub(self.counted(pages) as u16, Ordering::Relaxed);
+            then(chunk);
+        });
+    }
+
+    fn counted(&self, pages: usize) -> usize {
+        if self.is_filled { pages } else { 0 }
+    }
+
+    /// Shows the chunks in which they lie, with how many of them.
+    fn by_chunk(&self, each: impl Fn(&AtomicU16, usize)) {
+        let first = self.slab.0 as usize * UNIT_PAGES;
+        let (mut page, end) = (first + self.from, first + self.to);
+        while page < end {
+            let pages = (end - page).min(CHUNK_PAGES - page % CHUNK_PAGES);
+            // SAFETY: a slab's units are committed.
+            each(unsafe { &WINDOW.chunk(UnitIndex((page / UNIT_PAGES) as u32)).filled }, pages);
+            page += pages;
+        }
+    }
 }
 
 /// Pages in the chunk of this unit are about to go. Where huge pages were asked for from the start the kernel (`khugepaged`)
@@ -129,42 +175,12 @@ pub(crate) fn thinned(unit: UnitIndex) {
     }
 }
 
-/// As many pages of a slab as `from..to` have gone: its chunk is not made huge now, which would bring them back.
-pub(crate) fn gone(slab: UnitIndex, from: usize, to: usize) {
-    ALL.fetch_sub((to - from) as u64, Ordering::Relaxed);
-    by_chunk(slab, from, to, |chunk, pages| {
-        chunk.fetch_sub(pages, Ordering::Relaxed);
-        chunk.fetch_or(SPLIT, Ordering::Relaxed);
-    });
-}
-
-/// So many that had gone are in use again.
-pub(crate) fn back(slab: UnitIndex, to: usize) {
-    ALL.fetch_add(to as u64, Ordering::Relaxed);
-    by_chunk(slab, 0, to, |chunk, pages| {
-        chunk.fetch_add(pages, Ordering::Relaxed);
-        chunk.fetch_and(!SPLIT, Ordering::Relaxed);
-    });
-}
-
 /// Whether a huge page may be behind this unit.
 pub(crate) fn is_huge(unit: UnitIndex) -> bool {
     // SAFETY: callers have a slab there, whose units are committed.
     let chunk = unsafe { WINDOW.chunk(unit) };
-    let carved = chunk.carved.load(Ordering::Relaxed);
-    carved & SPLIT == 0 && (carved & DONE != 0 || chunk.huge.load(Ordering::Relaxed))
-}
-
-/// Shows the chunks in which these pages of a slab lie, with how many of them.
-fn by_chunk(slab: UnitIndex, from: usize, to: usize, each: impl Fn(&AtomicU16, u16)) {
-    let first = slab.0 as usize * UNIT_PAGES;
-    let (mut page, end) = (first + from, first + to);
-    while page < end {
-        let pages = (end - page).min(CHUNK_PAGES - page % CHUNK_PAGES);
-        // SAFETY: a slab's units are committed.
-        each(unsafe { &WINDOW.chunk(UnitIndex((page / UNIT_PAGES) as u32)).carved }, pages as u16);
-        page += pages;
-    }
+    let filled = chunk.filled.load(Ordering::Relaxed);
+    filled & SPLIT == 0 && (filled & DONE != 0 || chunk.huge.load(Ordering::Relaxed))
 }
 
 /// The process has forked, or is a child.
@@ -188,7 +204,7 @@ pub(crate) fn collapse_one(now: u64) {
         CURSOR.store(chunk + 1, Ordering::Relaxed);
         let first = chunk * CHUNK_UNITS as u32;
         // SAFETY: below the committed end.
-        let counted = unsafe { &WINDOW.chunk(UnitIndex(first)).carved };
+        let counted = unsafe { &WINDOW.chunk(UnitIndex(first)).filled };
         let seen = counted.load(Ordering::Relaxed);
         if !(NEARLY_ALL..SPLIT).contains(&seen) {
             continue;

@@ -173,14 +173,21 @@ pub(crate) unsafe fn commit_table(_: Part, _: *mut u8, _: usize) -> os::Result<(
 pub(crate) mod huge {
     use super::UnitIndex;
 
-    pub(crate) fn carved(_: UnitIndex, _: usize, _: usize) {}
-    pub(crate) fn emptied(_: UnitIndex, _: usize, _: usize) {}
+    pub(crate) struct Part {
+        pub(crate) slab: UnitIndex,
+        pub(crate) from: usize,
+        pub(crate) to: usize,
+        pub(crate) is_filled: bool,
+    }
+
+    impl Part {
+        pub(crate) fn fill(self) {}
+        pub(crate) fn empty(self) {}
+        pub(crate) fn lose(self) {}
+        pub(crate) fn regain(self) {}
+    }
 
     pub(crate) fn thinned(_: UnitIndex) {}
-
-    pub(crate) fn gone(_: UnitIndex, _: usize, _: usize) {}
-
-    pub(crate) fn back(_: UnitIndex, _: usize) {}
 
     pub(crate) fn is_huge(_: UnitIndex) -> bool {
         false
