@@ -151,7 +151,7 @@ fn purge(decay: u64) -> Option<u64> {
             }
         }
         busy.store(0, Ordering::SeqCst);
-        drop(central);
+        central.give_way();
         let waiting = forks.load(Ordering::SeqCst);
         if waiting != 0 {
             os::futex_wake(busy);

@@ -105,6 +105,21 @@ impl core::ops::DerefMut for Locked {
     }
 }
 
+/// How long a thread takes to wake up, in ns, and to do what it wanted the lock for.
+const WAKING: u64 = 100_000;
+
+impl Locked {
+    /// Lets go of it, and lets whoever sleeps until it is free have it first: the calling thread, which does not have to wake
+    /// up, would nearly always have it again before.
+    pub(crate) fn give_way(self) {
+        let is_wanted = wiped().central.is_wanted();
+        drop(self);
+        if is_wanted {
+            os::thread::sleep(WAKING);
+        }
+    }
+}
+
 impl Drop for Locked {
     fn drop(&mut self) {
         CHANGING.store(false, Ordering::Relaxed);

@@ -23,6 +23,11 @@ impl Lock {
         Guard(self)
     }
 
+    /// Whether a thread sleeps until it is free.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == CONTENDED
+    }
+
     #[inline(never)]
     fn wait(&self) {
         for _ in 0..LOOKS {

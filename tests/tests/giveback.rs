@@ -204,6 +204,23 @@ fn a_handler_that_forks_in_the_middle_of_a_call_does_not_wait_for_the_thread_for
 }
 
 #[test]
+fn a_thread_that_frees_little_does_not_give_back_all_that_others_have_freed() {
+    const MIB: i64 = 1 << 20;
+    let mut running = Command::new(program("surplus.c")).preload().env("STATSALLOC_DECAY_MS", "1000000").begin();
+    let [freed, one, all] = ["freed", "one more", "all"].map(|stage| {
+        assert_eq!(running.line(), stage);
+        let seen = snapshot(running.pid());
+        running.go();
+        (seen.total("cached_bytes"), seen.total("purged_bytes"))
+    });
+    running.finish().success();
+    assert!(freed.0 > 150 * MIB, "{} MiB lie about", freed.0 / MIB);
+    let purged = one.1 - freed.1;
+    assert!(purged > MIB && purged <= 17 * MIB, "{} MiB were given back for one", purged / MIB);
+    assert!(all.0 < 16 * MIB, "{} MiB still lie about", all.0 / MIB);
+}
+
+#[test]
 fn memory_that_is_locked_stays_and_all_else_goes_back() {
     let mut running = Command::new(program("mlocked.c")).preload().begin();
     let line = running.line();

@@ -17,8 +17,10 @@ pub(super) const CACHE: u64 = 4 << 20;
 const UNFIT: u64 = 1 << 20;
 /// Runs purged then at most.
 const UNFIT_RUNS: usize = 16;
-/// Units purged at once, while others wait for the central lock: 64 MiB, some milliseconds.
-const PIECE: usize = (64 << 20) / UNIT;
+/// Units purged at once, while others wait for the central lock: 16 MiB, half a millisecond.
+const PIECE: usize = (16 << 20) / UNIT;
+/// Who has had the lock for so long lets others have it, in ns.
+const LONG: u64 = 100_000;
 /// The appetite halves in this time, in ns.
 const HALVES: u64 = 250_000_000;
 
@@ -59,30 +61,51 @@ impl Appetite {
     }
 }
 
-/// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them; others may have the central
-/// lock in between. True if something is left to do.
-#[inline(never)]
-pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
-    (0..limit).all(|_| central().spans.purge_oldest(before))
+/// Does piece after piece under the central lock, which others may have in between, until `work` says that there is no more to do.
+fn by_piece(mut work: impl FnMut(&mut Spans) -> bool) {
+    loop {
+        let (mut central, since) = (central(), clock::read());
+        if !work(&mut central.spans) {
+            return;
+        }
+        if clock::read().saturating_sub(since) > LONG {
+            central.give_way();
+        }
+    }
 }
 
-/// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about.
+/// Purges what became free before `before`, oldest first, at most `limit` runs or pieces of them. True if something is left to do.
+#[inline(never)]
+pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
+    let (mut more, mut left) = (true, limit);
+    by_piece(|spans| {
+        more = spans.purge_oldest(before);
+        left = left.saturating_sub(1);
+        more && left > 0
+    });
+    more
+}
+
+/// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about. At most a piece, or twice as
+/// many units: who frees much does that, and not who frees little beside it.
 pub(crate) fn relieve(units: usize, decay_ns: Option<u64>) {
-    if let Some(decay) = decay_ns.filter(|_| units >= LARGE) {
-        while central().spans.purge_surplus(decay).is_some() {}
-    }
+    let Some(decay) = decay_ns.filter(|_| units >= LARGE) else { return };
+    let mut left = PIECE.max(2 * units);
+    by_piece(|spans| {
+        let Some(purged) = spans.purge_surplus(decay, left) else { return false };
+        left -= purged;
+        left > 0
+    });
 }
 
 /// Gives as many units back as a large block has just been given that were not in use before.
 pub(crate) fn purge_unfit(units: usize) {
-    let mut left = units;
-    for _ in 0..UNFIT_RUNS {
-        let Some(purged) = central().spans.purge_unfit(left) else { break };
-        left -= purged;
-        if left == 0 {
-            break;
-        }
-    }
+    let (mut left, mut runs) = (units, UNFIT_RUNS);
+    by_piece(|spans| {
+        let Some(purged) = spans.purge_unfit(left) else { return false };
+        (left, runs) = (left - purged, runs - 1);
+        left > 0 && runs > 0
+    });
 }
 
 impl Spans {
@@ -101,9 +124,9 @@ impl Spans {
         is_due(self)
     }
 
-    fn purge_surplus(&mut self, decay: u64) -> Option<usize> {
+    fn purge_surplus(&mut self, decay: u64, units: usize) -> Option<usize> {
         let enough = if decay > 0 { CACHE + HELPINGS * self.appetite.bytes } else { 0 };
-        self.purge_early(enough, usize::MAX)
+        self.purge_early(enough, units)
     }
 
     fn purge_unfit(&mut self, units: usize) -> Option<usize> {
