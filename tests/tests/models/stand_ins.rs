@@ -129,6 +129,11 @@ pub(crate) mod os {
         SLEEPERS.1.notify_one();
     }
 
+    pub(crate) mod thread {
+        /// Nothing in the models takes long: nobody gives way.
+        pub(crate) fn sleep(_: u64) {}
+    }
+
     loom::thread_local! {
         /// The thread as the kernel knows it; 0 as long as nobody has said.
         pub(crate) static TID: Cell<u32> = Cell::new(0);
