@@ -10,8 +10,8 @@ use crate::window::huge;
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Dirty runs purged in one go.
-const PURGES: usize = 16;
+/// Dirty runs, or pieces of them, purged in one go: of large ones 1 GiB.
+const PURGES: usize = 64;
 
 /// The part of the time that goes into giving memory back, one in so many, and how long that may take at once, in ns: a program
 /// that calls seldom has it given back as soon, and one that calls all the time is not slowed down by more.
