@@ -154,7 +154,8 @@ fn purge(decay: u64) -> Option<u64> {
         central.give_way();
         let waiting = forks.load(Ordering::SeqCst);
         if waiting != 0 {
-            os::futex_wake(busy);
+            // All of them: from glibc 2.36 on several threads may be about to fork.
+            os::futex_wake_all(busy);
             os::futex_wait(forks, waiting);
         }
         if !more {

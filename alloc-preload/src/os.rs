@@ -328,6 +328,15 @@ pub(crate) fn futex_wait(word: &core::sync::atomic::AtomicU32, expected: u32) {
 
 /// Wakes one sleeper.
 pub(crate) fn futex_wake(word: &core::sync::atomic::AtomicU32) {
+    wake(word, 1);
+}
+
+/// Wakes all sleepers.
+pub(crate) fn futex_wake_all(word: &core::sync::atomic::AtomicU32) {
+    wake(word, i32::MAX);
+}
+
+fn wake(word: &core::sync::atomic::AtomicU32, most: i32) {
     // SAFETY: the kernel only uses the address.
-    let _ = unsafe { call!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+    let _ = unsafe { call!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, most) };
 }
