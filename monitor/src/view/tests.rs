@@ -296,7 +296,7 @@ fn finding(kind: Kind) -> Finding {
             bytes_per_second: (kind != Kind::NotHeap).then_some(1.2e6),
             seconds: Some(1020.0),
             low_bytes: Some(10 << 20),
-            high_bytes: Some(20 << 20),
+            high_bytes: (kind != Kind::Growing).then_some(20 << 20),
             allocations_per_second: Some(1.3e6),
             thread_ends_per_second: Some(12.0),
             live_blocks: (kind == Kind::Fragmentation).then_some(12),
@@ -363,5 +363,10 @@ fn every_diagnosis_has_its_words() {
         assert!(verdict.title.len() + verdict.text.len() + 4 <= 80, "{verdict:?} does not fit");
         assert!(verdict::word(&process).len() <= 9);
     }
+    let mut process = busy().process(about(State::Live), 12);
+    let mut again = finding(Kind::Growing);
+    again.numbers.high_bytes = Some(1 << 30);
+    process.diagnosis = Some(Diagnosis { finding: again, also: None });
+    words.push(format!("GROWING  {}", verdict::verdict(&process).unwrap().text));
     insta::assert_snapshot!("diagnoses", words.join("\n"));
 }

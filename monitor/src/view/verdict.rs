@@ -114,7 +114,13 @@ fn text(finding: &Finding) -> String {
             format!("+{}, steady for {time}; the floor has not fallen", rate(numbers.bytes_per_second))
         }
         Kind::WarmingUp => format!("+{} over {time}, and slowing", rate(numbers.bytes_per_second)),
-        Kind::Growing => format!("+{} for {time}; too short to say more", rate(numbers.bytes_per_second)),
+        Kind::Growing => {
+            let more = match numbers.high_bytes {
+                Some(_) => format!("a climb to {} came back before", size(numbers.high_bytes)),
+                None => "too short to say more".to_owned(),
+            };
+            format!("+{} for {time}; {more}", rate(numbers.bytes_per_second))
+        }
         Kind::Fragmentation => format!("{amount} pinned, {} of the heap: free between live", share(numbers.share)),
         Kind::Rounding => format!("{amount}, {} of allocated, was not asked for", share(numbers.share)),
         Kind::Cache => format!("{amount} free but kept, {} of the heap", share(numbers.share)),

@@ -2,7 +2,7 @@
 
 use super::blame::Over;
 use super::rules::*;
-use super::{Case, Finding, Kind, Numbers, blame, series};
+use super::{Case, Finding, Kind, Numbers, blame, first_outside, series};
 use crate::model::lines::Line;
 use crate::model::threads::RATE_AGE;
 use crate::model::{Point, Time};
@@ -42,13 +42,8 @@ pub(super) fn not_heap(case: &Case<'_>) -> Option<Finding> {
 /// Growth outside the heap over the time since the earliest look of the last minutes, and that time: where it is most
 /// of the whole growth.
 fn outside_growth(case: &Case<'_>, said: bool) -> Option<(f64, f64)> {
-    let minute = case.evidence.rules.minute;
-    let recent = |time: Time| case.now().seconds_since(time) <= SHORTEST_LEAK * minute;
-    let first = case.evidence.outside.iter().find(|look| recent(look.time))?;
+    let first = first_outside(case.evidence.outside, case.now(), &case.evidence.rules)?;
     let seconds = case.now().seconds_since(first.time);
-    if seconds < minute / 2.0 {
-        return None;
-    }
     let totals = &case.process.totals;
     let (rss, heap) = (totals.rss_bytes? as f64, totals.resident_bytes? as f64);
     let (grown, by_heap) = (rss - first.rss as f64, heap - first.heap as f64);

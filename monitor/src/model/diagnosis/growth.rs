@@ -1,7 +1,7 @@
 //! Does it grow, and does that go on?
 
 use super::rules::*;
-use super::series::Rise;
+use super::series::{Cuts, Rise};
 use super::{Case, Finding, Kind, Numbers, blame};
 use crate::model::Time;
 use crate::model::time::NANOS;
@@ -10,22 +10,28 @@ use crate::model::time::NANOS;
 /// less it is only growth.
 ///
 /// The whole history (two hours at most) is looked at first, then its second half, and so on, since a leak may begin
-/// after a warming up. The shorter the stretch, the more evenly it must rise: growth that decays looks even from near.
-/// What is too slow to be seen in two hours is looked for in the days before them.
+/// after a warming up. The shorter a stretch is beside the longest that rises, the more evenly it must do so: growth that
+/// decays looks even from near. What is too slow to be seen in two hours is looked for in the days before them.
+///
+/// What has climbed like that before and came back, as a batch does, is only growing until it has gone further.
 pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     let minute = case.evidence.rules.minute;
     let known = case.now().seconds_since(case.series.begin);
     let whole = known.min(LONGEST_GROWTH * minute);
     let leak = case.said(Kind::LeakSuspected);
-    let mut slowing = None;
+    let (mut slowing, mut again, mut longest) = (None, None, None);
     let mut seconds = whole;
     while seconds >= SHORTEST_LEAK * minute {
-        if let Some(found) = material(case, seconds, leak || case.said(Kind::WarmingUp)) {
-            let even = threshold(EVEN_SLOPE, leak).powf(seconds / whole);
-            if found.evenness >= even {
-                return Some(finding(case, Kind::LeakSuspected, &found));
+        let cuts = Cuts { said: leak || case.said(Kind::WarmingUp), stairs: true };
+        let going_on = |rise: &Rise| !case.series.has_stopped(rise, case.now(), minute, cuts.said);
+        if let Some(found) = material(case, seconds, cuts).filter(going_on) {
+            let even = threshold(EVEN_SLOPE, leak).powf(seconds / *longest.get_or_insert(seconds));
+            let before = if leak { None } else { case.series.came_back_from(&found, case.now()) };
+            match before {
+                Some(top) => again = again.or(Some((found, top))),
+                None if found.evenness >= even => return Some(finding(case, Kind::LeakSuspected, &found)),
+                None => slowing = slowing.or(Some(found)),
             }
-            slowing = slowing.or(Some(found));
         }
         seconds /= 2.0;
     }
@@ -35,12 +41,18 @@ pub(super) fn growth(case: &Case<'_>) -> Option<Finding> {
     if let Some(found) = slowing {
         return Some(finding(case, Kind::WarmingUp, &found));
     }
+    if let Some((found, top)) = again {
+        let mut finding = finding(case, Kind::Growing, &found);
+        finding.numbers.high_bytes = Some(top as u64);
+        return Some(finding);
+    }
     // The youngest growth: all of a short history, or the end of a long one. The segment's seconds are not quite two
     // minutes.
     let shortest = SHORTEST_LEAK * minute;
     let young = [known.min(shortest), case.series.fine_seconds(case.now()).min(2.0 * minute), minute];
     let young = young.into_iter().filter(|&seconds| seconds <= known);
-    let found = young.filter_map(|seconds| material(case, seconds, case.said(Kind::Growing))).next()?;
+    let young_cuts = Cuts { said: case.said(Kind::Growing), stairs: false };
+    let found = young.filter_map(|seconds| material(case, seconds, young_cuts)).next()?;
     Some(finding(case, Kind::Growing, &case.series.since_its_begin(found, case.now(), shortest)))
 }
 
@@ -59,8 +71,8 @@ fn slow_growth(case: &Case<'_>, leak: bool) -> Option<Rise> {
     None
 }
 
-fn material(case: &Case<'_>, seconds: f64, said: bool) -> Option<Rise> {
-    case.series.rise(case.now(), seconds, said).filter(|rise| is_material(case, rise, said))
+fn material(case: &Case<'_>, seconds: f64, cuts: Cuts) -> Option<Rise> {
+    case.series.rise(case.now(), seconds, cuts).filter(|rise| is_material(case, rise, cuts.said))
 }
 
 /// Whether a rise is worth a word, and still there: minutes and hours do not know yet what has been freed since the last one.

@@ -119,9 +119,9 @@ pub(crate) struct Numbers {
     pub(crate) bytes_per_second: Option<f64>,
     /// How long it has been seen; how long the cache is kept.
     pub(crate) seconds: Option<f64>,
-    /// Least and most of the allocated bytes.
+    /// Least of the allocated bytes.
     pub(crate) low_bytes: Option<u64>,
-    /// See `low_bytes`.
+    /// Most of them; of growth, what an earlier climb like it had reached when it came back.
     pub(crate) high_bytes: Option<u64>,
     /// Blocks handed out.
     pub(crate) allocations_per_second: Option<f64>,
@@ -174,6 +174,19 @@ pub(crate) struct Outside {
     pub(crate) rss: u64,
     /// Of its heap.
     pub(crate) heap: u64,
+}
+
+impl Outside {
+    /// What is not the heap's.
+    pub(crate) fn bytes(&self) -> f64 {
+        self.rss as f64 - self.heap as f64
+    }
+}
+
+/// The earliest look of the last minutes at memory outside the heap, where that is half a minute ago or more.
+pub(crate) fn first_outside<'a>(looks: &'a [Outside], now: Time, rules: &Rules) -> Option<&'a Outside> {
+    let recent = |time: Time| now.seconds_since(time) <= rules::SHORTEST_LEAK * rules.minute;
+    looks.iter().find(|look| recent(look.time)).filter(|look| now.seconds_since(look.time) >= rules.minute / 2.0)
 }
 
 /// What a diagnosis goes by besides the process itself.
@@ -237,6 +250,13 @@ pub(crate) fn findings(process: &Process, evidence: &Evidence<'_>) -> Vec<Findin
         checks::range,
     ];
     let mut findings: Vec<Finding> = rules.iter().filter_map(|rule| rule(&case)).collect();
+    // What stands is no reason not to speak of what grows.
+    if let [outside, leak, ..] = &mut findings[..]
+        && (outside.kind, leak.kind) == (Kind::NotHeap, Kind::LeakSuspected)
+        && outside.numbers.bytes_per_second.is_none()
+    {
+        std::mem::swap(outside, leak);
+    }
     // That nothing moves, or that all does, is worth a word only where there is no other.
     if findings.len() > 1 {
         findings.retain(|finding| !finding.kind.is_calm());

@@ -37,7 +37,7 @@ impl Series {
     pub(super) fn slow_rise(&self, now: Time, seconds: f64, said: bool) -> Option<Rise> {
         let earlier = self.hours.iter().take_while(|point| now.seconds_since(point.time) > seconds);
         let highest = earlier.map(|point| point.allocated_bytes as f64).fold(0.0, f64::max);
-        rise(&self.hours, now, seconds, said).filter(|rise| rise.to.bytes > highest)
+        rise(&self.hours, now, seconds, Cuts { said, stairs: true }).filter(|rise| rise.to.bytes > highest)
     }
 
     /// Seconds for which all is known by the hour.
@@ -50,10 +50,57 @@ impl Series {
     /// What reaches beyond the seconds is judged by minutes alone: the floor of sixty seconds lies below that of one
     /// value, and a change of measure would look like a fall.
     ///
-    /// What was `said` is withdrawn later.
-    pub(super) fn rise(&self, now: Time, seconds: f64, said: bool) -> Option<Rise> {
+    /// Into what it is cut is up to `cuts`.
+    pub(super) fn rise(&self, now: Time, seconds: f64, cuts: Cuts) -> Option<Rise> {
         let fine = self.fine_seconds(now) >= seconds;
-        rise(if fine { &self.all } else { &self.minutes }, now, seconds, said)
+        rise(if fine { &self.all } else { &self.minutes }, now, seconds, cuts)
+    }
+
+    /// What an earlier climb had reached that was as high as this one and took half its time or more, and came back: what
+    /// a batch frees at its end. What happens between two points is not seen: neither its foot nor its top may be known.
+    pub(super) fn came_back_from(&self, rise: &Rise, now: Time) -> Option<f64> {
+        let begun = self.all.partition_point(|point| now.seconds_since(point.time) >= rise.from.ago);
+        let earlier = &self.all[..begun];
+        let apart = earlier.windows(2).map(|pair| pair[1].time.seconds_since(pair[0].time)).fold(0.0, f64::max);
+        let height = rise.bytes() - 2.0 * rise.per_second() * apart;
+        let bytes = |point: &Point| point.allocated_bytes as f64;
+        let came_back = |at: usize| {
+            let top = &earlier[at];
+            let foot = earlier[..at].iter().rfind(|foot| bytes(top) - bytes(foot) >= height)?;
+            let slow = 2.0 * top.time.seconds_since(foot.time) >= rise.from.ago - rise.to.ago - 2.0 * apart;
+            let back = earlier[at..].iter().any(|later| bytes(later) <= bytes(foot) + height / 4.0);
+            (slow && back).then(|| bytes(top))
+        };
+        (0..begun).filter_map(came_back).reduce(f64::max)
+    }
+
+    /// Whether a rise is over: its floor has stood for a minute longer than twice the longest time that a hundredth or so
+    /// of it took. The least of the last minute stands for all of that: what moves up and down within it is no rise.
+    ///
+    /// What was `said` is withdrawn later.
+    pub(super) fn has_stopped(&self, rise: &Rise, now: Time, minute: f64, said: bool) -> bool {
+        let points = last(&self.all, rise.seconds);
+        let mut least = f64::INFINITY;
+        let mut floors: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+        for point in points.iter().rev() {
+            least = least.min(point.allocated_bytes as f64);
+            let ago = now.seconds_since(point.time);
+            match floors.last_mut().filter(|_| ago <= minute) {
+                Some(floor) => *floor = (least, ago),
+                None => floors.push((least, ago)),
+            }
+        }
+        let step = RISING_STEP * rise.bytes() / (STRETCHES - 1) as f64;
+        let mut floors = floors.into_iter().rev();
+        let Some(mut known) = floors.next() else { return false };
+        let mut longest = 0.0_f64;
+        for floor in floors.filter(|floor| floor.0 >= 0.0) {
+            if floor.0 - known.0 >= step {
+                longest = longest.max(known.1 - floor.1);
+                known = floor;
+            }
+        }
+        threshold(known.1, said) > minute + 2.0 * longest
     }
 
     /// Seconds for which all is known by the second.
@@ -125,16 +172,26 @@ impl Rise {
     }
 }
 
+/// Where coarser cuts than into ten stretches are tried as well.
+#[derive(Clone, Copy)]
+pub(super) struct Cuts {
+    /// Growth was said the last time, and is withdrawn later.
+    pub(super) said: bool,
+    /// What never falls is a rise however wide its stairs are. Not in a minute or two, where a few are chance.
+    pub(super) stairs: bool,
+}
+
 /// Cuts the last `seconds` into stretches, and compares the least of each.
 ///
-/// What was `said` is looked for in coarser cuts as well: where blocks come about as often as a stretch is long, one
-/// stretch gets none and another two.
-fn rise(series: &[Point], end: Time, seconds: f64, said: bool) -> Option<Rise> {
+/// What was `said`, or never falls, is looked for in coarser cuts as well: where blocks come about as often as a stretch is
+/// long, or more seldom, one stretch gets none and another two.
+fn rise(series: &[Point], end: Time, seconds: f64, Cuts { said, stairs }: Cuts) -> Option<Rise> {
     let inside = series.partition_point(|point| end.seconds_since(point.time) > seconds);
     let points = &series[inside..];
     let mut cuts = (FEWEST_STRETCHES..=STRETCHES).rev().filter_map(|count| floors(points, end, seconds, count));
     let finest = rise_of(&cuts.next()?, seconds, said);
-    finest.or_else(|| cuts.filter(|_| said).find_map(|floors| rise_of(&floors, seconds, false)))
+    let coarser = said || stairs && finest.is_none() && never_falls(points);
+    finest.or_else(|| cuts.filter(|_| coarser).find_map(|floors| rise_of(&floors, seconds, false)))
 }
 
 fn rise_of(floors: &[Floor], seconds: f64, said: bool) -> Option<Rise> {
@@ -166,6 +223,13 @@ fn fall(floors: &[Floor]) -> f64 {
         most = most.max(held - three[2].bytes);
     }
     most
+}
+
+/// Whether all that was lost on the way is a twentieth of what was won, at most.
+fn never_falls(points: &[Point]) -> bool {
+    let steps = || points.windows(2).map(|pair| pair[1].allocated_bytes as f64 - pair[0].allocated_bytes as f64);
+    let lost: f64 = steps().map(|step| (-step).max(0.0)).sum();
+    20.0 * lost <= steps().sum()
 }
 
 /// The least of each stretch, as it first was; `None` where one of them has no point.

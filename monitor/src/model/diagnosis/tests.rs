@@ -1,6 +1,7 @@
 //! Every rule with a case for it, and the cases in which a simpler rule was wrong.
 
 mod blame;
+mod climbs;
 mod days;
 mod rows;
 mod watched;
@@ -197,11 +198,20 @@ fn what_was_said_is_withdrawn_later_than_it_is_said() {
 }
 
 #[test]
-fn memory_outside_the_heap_leads() {
+fn memory_outside_the_heap_leads_unless_it_stands_and_the_heap_leaks() {
     let mut process = grown(20 * MINUTES, |second| mib(20.0 + second / 20.0));
     process.totals.rss_bytes = Some(300 * MIB);
     let found = examine(&process, &Vec::new());
+    assert_eq!((found[0].kind, found[1].kind), (Kind::LeakSuspected, Kind::NotHeap));
+    let (now, heap) = (now_of(&process), process.totals.resident_bytes.unwrap());
+    let look = Outside { time: Time(now.0 - 60_000_000_000), rss: 100 * MIB, heap: heap - MIB };
+    let evidence =
+        Evidence { now, said: &Vec::new(), outside: &[look], baseline: &Baseline::default(), rules: Rules::default() };
+    let found = findings(&process, &evidence);
     assert_eq!((found[0].kind, found[1].kind), (Kind::NotHeap, Kind::LeakSuspected));
+    let mut flat = grown(20 * MINUTES, |_| mib(20.0));
+    flat.totals.rss_bytes = Some(300 * MIB);
+    assert_eq!(kind(&flat), Some(Kind::NotHeap));
     // Much of a small process is not heap: that is no news.
     process.totals.rss_bytes = process.totals.resident_bytes.map(|bytes| bytes + 60 * MIB);
     assert_eq!(kind(&process), Some(Kind::LeakSuspected));
