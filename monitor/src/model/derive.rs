@@ -5,6 +5,7 @@ mod threads;
 
 use super::history::ClassSeries;
 use super::history::{self, EVERY_HOUR, EVERY_MINUTE, EVERY_SECOND, Slot};
+use super::limits::Growth;
 use super::rates::{self, Sample};
 use super::time::Time;
 use super::{
@@ -82,7 +83,7 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         history: None,
         diagnosis: None,
         last_minute: None,
-        limits: about.cgroup.map(|(limit, used)| Limits::at_growth(limit, used, None)),
+        limits: about.cgroup.map(|(limit, used)| Limits::at_growth(limit, used, &Growth::default())),
         decay_seconds: None,
         class_history: None,
         log: Vec::new(),

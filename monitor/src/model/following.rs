@@ -5,10 +5,11 @@ use super::chain::{self, Chain};
 use super::derive::Detail;
 use super::diagnosis::rules::Rules;
 use super::diagnosis::{self, Baseline, Evidence, Outside, Said};
+use super::limits::Growth;
 use super::lines::Line;
 use super::log::Log;
 use super::threads::RATE_AGE;
-use super::{Limits, Process, Thread, ThreadState, Time, limits};
+use super::{Limits, Process, Thread, ThreadState, Time};
 use std::collections::{HashMap, VecDeque};
 
 /// Looks older than this, in seconds, say nothing about the present rate.
@@ -77,8 +78,9 @@ impl Following {
         } else {
             self.note(process, now, detail);
         }
-        let (growth, limits) = (limits::growth(process), &mut process.limits);
-        *limits = limits.map(|known| Limits::at_growth(known.cgroup_limit_bytes, known.cgroup_used_bytes, growth));
+        let growth = Growth::of(process, self.growth_outside(process, judged));
+        process.limits =
+            process.limits.map(|known| Limits::at_growth(known.cgroup_limit_bytes, known.cgroup_used_bytes, &growth));
         self.log.take(process, now);
         process.log = self.log.entries();
     }
@@ -100,6 +102,13 @@ impl Following {
                 self.outside.remove(0);
             }
         }
+    }
+
+    /// Bytes a second by which the memory outside the heap has grown, where it was watched for half a minute or more.
+    fn growth_outside(&self, process: &Process, now: Time) -> Option<f64> {
+        let present = Outside { time: now, rss: process.totals.rss_bytes?, heap: process.totals.resident_bytes? };
+        let first = diagnosis::first_outside(&self.outside, now, &self.rules)?;
+        Some((present.bytes() - first.bytes()) / now.seconds_since(first.time))
     }
 
     fn diagnose(&mut self, process: &mut Process, now: Time) {

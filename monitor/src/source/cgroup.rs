@@ -12,17 +12,17 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// The lowest limit above a process and what its group uses, in bytes; nothing where there is none.
+    /// The limit above a process that leaves the least room, and what its group uses, in bytes; nothing where there is none.
     pub(crate) fn of(&mut self, proc: &Proc) -> Option<(u64, u64)> {
         const EVERY: Duration = Duration::from_secs(2);
         if self.due.is_none_or(|due| Instant::now() >= due) {
             self.due = Some(Instant::now() + EVERY);
             let (unified, memory) = proc.cgroups();
             let in_unified =
-                unified.and_then(|path| lowest(Path::new("/sys/fs/cgroup"), &path, "memory.max", "memory.current"));
+                unified.and_then(|path| tightest(Path::new("/sys/fs/cgroup"), &path, "memory.max", "memory.current"));
             let in_memory = || {
                 let root = Path::new("/sys/fs/cgroup/memory");
-                lowest(root, &memory?, "memory.limit_in_bytes", "memory.usage_in_bytes")
+                tightest(root, &memory?, "memory.limit_in_bytes", "memory.usage_in_bytes")
             };
             self.known = in_unified.or_else(in_memory);
         }
@@ -30,24 +30,26 @@ impl Cgroup {
     }
 }
 
-/// The lowest limit on the way from the group at `path` up to `root`, with the use of the group that has it.
-fn lowest(root: &Path, path: &str, limit: &str, usage: &str) -> Option<(u64, u64)> {
+/// Of the limits on the way from the group at `path` up to `root` the one that leaves the least room, with the use of the
+/// group that has it: a parent whose other children have filled it is in the way before the group's own lower limit.
+fn tightest(root: &Path, path: &str, limit: &str, usage: &str) -> Option<(u64, u64)> {
     // What the old hierarchy has where nothing is limited: the largest number of whole pages.
     const UNLIMITED: u64 = 1 << 62;
     let mut group: PathBuf = root.join(path.trim_start_matches('/'));
-    let mut lowest: Option<(u64, u64)> = None;
+    let mut tightest: Option<(u64, u64)> = None;
+    let room = |(limit, used): (u64, u64)| limit.saturating_sub(used);
     while group.starts_with(root) {
         let read = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
         if let (Some(limit), Some(used)) = (read(limit).filter(|&limit| limit < UNLIMITED), read(usage))
-            && lowest.is_none_or(|(known, _)| limit < known)
+            && tightest.is_none_or(|known| room((limit, used)) < room(known))
         {
-            lowest = Some((limit, used));
+            tightest = Some((limit, used));
         }
         if !group.pop() {
             break;
         }
     }
-    lowest
+    tightest
 }
 
 #[cfg(test)]
@@ -55,22 +57,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_on_the_way_up_counts() {
+    fn the_limit_on_the_way_up_that_leaves_the_least_room_counts() {
         let root = std::env::temp_dir().join(format!("statsmon-cgroup-{}", std::process::id()));
         let group = root.join("a/b");
         std::fs::create_dir_all(&group).unwrap();
         let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();
         write("a/b/memory.max", "max\n");
         write("a/b/memory.current", "10\n");
-        assert_eq!(lowest(&root, "/a/b", "memory.max", "memory.current"), None);
+        assert_eq!(tightest(&root, "/a/b", "memory.max", "memory.current"), None);
         write("a/memory.max", "1000\n");
         write("a/memory.current", "300\n");
-        assert_eq!(lowest(&root, "/a/b", "memory.max", "memory.current"), Some((1000, 300)));
+        assert_eq!(tightest(&root, "/a/b", "memory.max", "memory.current"), Some((1000, 300)));
         write("a/b/memory.max", "5000\n");
-        assert_eq!(lowest(&root, "/a/b", "memory.max", "memory.current"), Some((1000, 300)));
+        assert_eq!(tightest(&root, "/a/b", "memory.max", "memory.current"), Some((1000, 300)));
         write("a/b/memory.max", "9223372036854771712\n");
-        assert_eq!(lowest(&root, "a/b", "memory.max", "memory.current"), Some((1000, 300)));
-        assert_eq!(lowest(&root, "/../../etc", "memory.max", "memory.current"), None);
+        assert_eq!(tightest(&root, "a/b", "memory.max", "memory.current"), Some((1000, 300)));
+        // Lower than its parent's, but with more room.
+        write("a/b/memory.max", "900\n");
+        assert_eq!(tightest(&root, "/a/b", "memory.max", "memory.current"), Some((1000, 300)));
+        write("a/b/memory.current", "290\n");
+        assert_eq!(tightest(&root, "/a/b", "memory.max", "memory.current"), Some((900, 290)));
+        assert_eq!(tightest(&root, "/../../etc", "memory.max", "memory.current"), None);
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -123,7 +123,9 @@ fn write_totals(process: &Process, out: &mut impl Write) -> io::Result<()> {
     table.row(vec!["reallocations".into(), plain(totals.reallocations), String::new()]);
     table.row(vec!["remote frees".into(), plain(totals.remote_frees), String::new()]);
     if let Some(limits) = &process.limits {
-        let room = limits.seconds_to_limit.map_or(String::new(), |left| format!(", in {} at this growth", span(left)));
+        let room = limits
+            .seconds_to_limit
+            .map_or(String::new(), |left| format!(", met in {} {}", span(left), limits.whose_growth()));
         let used = format!("{} used{room}", bytes(limits.cgroup_used_bytes));
         table.row(vec!["cgroup limit".into(), bytes(limits.cgroup_limit_bytes), used]);
     }

@@ -196,7 +196,8 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
         rows.push(row(55, 29, "resident", text, Style::new()));
     }
     if let Some(limits) = &process.limits {
-        let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}", span(left)));
+        let whose = if limits.heap_growth_alone { " (heap's growth)" } else { "" };
+        let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}{whose}", span(left)));
         let (limit, used) = (limits.cgroup_limit_bytes, limits.cgroup_used_bytes);
         let soon = limits.seconds_to_limit.is_some_and(|left| left < 3600.0);
         let (mark, style) = if soon { ("! ", theme.bad()) } else { ("", Style::new()) };

@@ -102,6 +102,7 @@ pub(super) fn process() -> Process {
             cgroup_limit_bytes: 4096 * MIB,
             cgroup_used_bytes: 2900 * MIB,
             seconds_to_limit: Some(996.0),
+            heap_growth_alone: false,
         }),
         decay_seconds: Some(1.0),
         class_history: Some(class_history()),
