@@ -24,12 +24,14 @@ use std::time::Duration;
 /// The first line says what the heap suffers from, and the second where it comes from:
 ///
 ///   LEAK SUSPECTED  the floor rises, evenly, for five minutes or more
-///   WARMING UP      it rises ever more slowly; GROWING: not for long enough to tell
+///   WARMING UP      it rises ever more slowly
+///   GROWING         it rises, not for long enough to tell
 ///   FRAGMENTATION   free blocks are pinned between live ones
 ///   ROUNDING        blocks are larger than what was asked for
-///   CACHE           free memory is kept for reuse, and says when it returns
+///   CACHE           free memory is kept; when it goes back is said
 ///   CHURN           as much is freed every second as the heap holds
-///   THREAD CHURN, STRANDED  threads come and go; ended ones left memory behind
+///   THREAD CHURN    threads come and go
+///   STRANDED        ended threads left memory behind
 ///   NOT THE HEAP    the memory, or its growth, lies elsewhere
 ///   STABLE, VARYING none of these
 ///
@@ -52,7 +54,8 @@ Examples:
   statsmon                        all preloaded processes
   statsmon redis-server           one of them
   statsmon 4711 4712              two, side by side
-  statsmon --json 4711 > before   a snapshot; later: statsmon 4711 --against before
+  statsmon --json 4711 > before   a snapshot,
+  statsmon 4711 --against before  and what has changed since
   statsmon --format openmetrics   for Prometheus
   statsmon man | man -l -         the manual; of run: statsmon man run
   statsmon completions bash       completions for a shell
@@ -132,25 +135,6 @@ pub(crate) enum Page {
     Run,
 }
 
-/// Prints the manual's page about everything, or about a subcommand.
-pub(crate) fn print_manual(page: Option<Page>) -> io::Result<()> {
-    print(&manual(page)?)
-}
-
-fn manual(page: Option<Page>) -> io::Result<Vec<u8>> {
-    let command = match page {
-        // It names a page for every subcommand that is not hidden.
-        None => ["man", "completions"]
-            .into_iter()
-            .fold(Cli::command(), |whole, name| whole.mut_subcommand(name, |subcommand| subcommand.hide(true)))
-            .disable_help_subcommand(true),
-        Some(Page::Run) => RunArgs::augment_args(clap::Command::new("statsmon-run")),
-    };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text)?;
-    Ok(text)
-}
-
 /// Prints completions.
 pub(crate) fn print_completions(shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
@@ -158,7 +142,8 @@ pub(crate) fn print_completions(shell: Shell) -> io::Result<()> {
     print(&script)
 }
 
-fn print(bytes: &[u8]) -> io::Result<()> {
+/// Prints to stdout. That nobody reads it is no error.
+pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -359,18 +344,6 @@ mod tests {
             assert_eq!(run.command, ["ls", "--json", "-n"]);
         }
         assert!(Cli::try_parse_from(["statsmon", "run"]).is_err());
-    }
-
-    #[test]
-    fn the_manual_names_no_page_that_cannot_be_printed() {
-        let text = String::from_utf8(manual(None).unwrap()).unwrap().replace("\\-", "-");
-        let named = text.split("statsmon-").skip(1).filter_map(|rest| rest.split_once("(1)").map(|(name, _)| name));
-        let named: Vec<&str> = named.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric())).collect();
-        let printable: Vec<String> = Page::value_variants()
-            .iter()
-            .filter_map(|page| Some(page.to_possible_value()?.get_name().into()))
-            .collect();
-        assert_eq!(named, printable, "{text}");
     }
 
     #[test]

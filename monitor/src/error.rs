@@ -80,7 +80,10 @@ impl fmt::Display for Error {
             Self::Io { what, cause } => write!(out, "{what}: {cause}"),
             Self::Usage(message) => out.write_str(message),
             Self::Unreadable { pid, cause } => {
-                write!(out, "process {pid}: its statistics cannot be read: {cause}; if this lasts, restart the program")
+                write!(
+                    out,
+                    "process {pid}: its statistics cannot be read: {cause}; if it runs and this lasts, restart it"
+                )
             }
             Self::NoSuchPid(pid) => {
                 write!(out, "no process {pid}; `statsmon --once` lists those that can be shown")

@@ -7,12 +7,14 @@
 //! view    text, JSON, CSV, screen   (of the model alone)
 //! print   snapshots on stdout
 //! run     starts a program with the library
+//! manual  the manual pages
 //! error   what went wrong, what to do, exit codes
 //! ```
 #![deny(unsafe_code)]
 
 mod cli;
 mod error;
+mod manual;
 mod model;
 mod print;
 mod run;
@@ -21,7 +23,6 @@ mod view;
 
 use clap::Parser;
 use cli::{Cli, Command, Plan};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -33,9 +34,9 @@ fn main() -> ExitCode {
         |result: std::io::Result<()>| result.map(|()| 0).map_err(|cause| error::Error::io("writing to stdout", cause));
     let outcome = match cli.command {
         Some(Command::Run(run)) => run::run(run),
-        Some(Command::Man { page }) => printed(cli::print_manual(page)),
+        Some(Command::Man { page }) => printed(manual::page(page).and_then(|text| cli::print(&text))),
         Some(Command::Completions { shell }) => printed(cli::print_completions(shell)),
-        None => match cli.look.plan(std::io::stdout().is_terminal()) {
+        None => match cli.look.plan(view::tui::is_possible()) {
             Plan::Screen { selection, interval, against, terminal } => {
                 view::tui::run(view::tui::Options { selection, interval, against, terminal })
             }

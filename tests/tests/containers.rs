@@ -77,6 +77,29 @@ fn a_containers_end_is_seen_while_it_is_watched() {
     drop(running);
 }
 
+/// In a time namespace of its own a process reads another start of itself than everybody else does.
+#[test]
+fn a_process_with_a_time_of_its_own_is_live_and_not_unpublished() {
+    if missing_privilege() {
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let inside = "export LD_PRELOAD=\"$1\" && exec \"$0\" pause";
+    command.args(["--time", "--boottime", "1000", "--fork", "--kill-child", "--", "sh", "-c", inside]);
+    let mut running = command.arg(program("worker.c")).arg(tests::library()).begin();
+    assert_eq!(running.line(), "ready");
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    let inside: u32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    let seen = snapshot(inside);
+    assert_eq!(seen.text("/state"), "live");
+    assert!(seen.total("allocations") > 0, "{}", seen.0["totals"]);
+    let finished = Command::new(statsmon()).args(["--once", "--json"]).finish();
+    let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let listed = document["processes"].as_array().unwrap().iter().filter(|process| process["pid"] == inside);
+    assert_eq!(listed.map(|process| process["state"].as_str().unwrap()).collect::<Vec<_>>(), ["live"]);
+    let_go(running);
+}
+
 /// Whoever is root inside may lay out the names as they like; statsmon never follows them out.
 #[test]
 fn a_container_cannot_lead_statsmon_out_of_its_root() {

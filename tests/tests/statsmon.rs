@@ -105,6 +105,14 @@ fn usage_errors_are_2() {
 }
 
 #[test]
+fn what_does_not_end_is_no_snapshot_to_compare_with() {
+    let cat = waiting("cat");
+    let finished = ask(&["--once", &cat.pid().to_string(), "--against", "/dev/zero"]);
+    refuses(&finished, 1);
+    assert!(finished.err().contains("/dev/zero: it is too long"), "{}", finished.err());
+}
+
+#[test]
 fn no_such_process_is_3() {
     refuses(&ask(&["--once", &nobody()]), 3);
     refuses(&ask(&["--json", "4194303"]), 3);
@@ -356,7 +364,8 @@ fn a_damaged_segment_never_breaks_the_monitor() {
     // Cut off under the reader.
     for length in [100_000, 4096, 100, 0] {
         segment.set_len(length).unwrap();
-        look(&["--once", &pid.to_string()]);
+        let finished = look(&["--once", &pid.to_string()]);
+        assert!(!finished.err().contains("os error"), "{length} bytes: {}", finished.err());
     }
     running.signal(libc::SIGKILL);
     running.finish();

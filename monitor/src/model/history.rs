@@ -82,8 +82,12 @@ impl ClassHistory {
 
     /// The minute at whose end most was allocated: its place among the times.
     pub(crate) fn highest(&self) -> Option<usize> {
-        let sum = |at: usize| self.classes.iter().map(|series| series.allocated_bytes[at]).fold(0, u64::saturating_add);
-        (0..self.times.len()).max_by_key(|&at| sum(at))
+        (0..self.times.len()).max_by_key(|&at| self.sum(at))
+    }
+
+    /// Bytes of all lines at the end of that minute.
+    pub(crate) fn sum(&self, at: usize) -> u64 {
+        self.classes.iter().map(|series| series.allocated_bytes[at]).fold(0, u64::saturating_add)
     }
 
     /// The last minute that had ended by `time`: its place among the times.

@@ -11,7 +11,7 @@ use crate::view::tui;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, IsTerminal};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ pub(crate) fn run(
     interval: Duration,
     terminal: TerminalArgs,
 ) -> Result<u8, Error> {
-    if !std::io::stdout().is_terminal() {
+    if !tui::is_possible() {
         return Err(failure("--watch needs a terminal for its screen; elsewhere use --report"));
     }
     let (log, path) = create_log(&program.name())?;

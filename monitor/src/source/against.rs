@@ -3,8 +3,12 @@
 use crate::error::Error;
 use crate::model::Process;
 use crate::model::compare::Side;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Bytes of the longest file that is read: more than a snapshot of thousands of threads takes, or an hour of smaller ones.
+const LONGEST: u64 = 256 << 20;
 
 /// What a file holds.
 #[derive(Debug)]
@@ -14,10 +18,16 @@ pub(crate) struct Against {
 }
 
 impl Against {
-    /// Reads the file.
+    /// Reads the file, which may be a pipe. What does not end is refused.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let reading = |cause| Error::io(format!("reading {}", path.display()), cause);
-        Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path).map_err(reading)? })
+        let mut text = String::new();
+        let read =
+            File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)).map_err(reading)?;
+        if read as u64 > LONGEST {
+            return Err(reading(io::Error::other("it is too long to be a snapshot")));
+        }
+        Ok(Self { path: path.to_owned(), text })
     }
 
     /// What it says of this process; else of the last of its name, else of the last there is.

@@ -135,6 +135,12 @@ impl Proc {
         std::fs::metadata(format!("/proc/{}/ns/pid", self.pid)).ok().map(|about| about.ino())
     }
 
+    /// Whether it counts time since boot otherwise than we do: it is in a time namespace of its own.
+    pub(crate) fn has_other_time(&self) -> bool {
+        let inode = |pid: &str| std::fs::metadata(format!("/proc/{pid}/ns/time")).ok().map(|about| about.ino());
+        matches!((inode(&self.pid.to_string()), inode("self")), (Some(its), Some(ours)) if its != ours)
+    }
+
     /// Names of its threads, by their IDs here, and the processes they have started. `limit` threads at most: reading
     /// one takes about 20 microseconds.
     pub(crate) fn tasks(&self, limit: usize) -> (BTreeMap<u32, String>, Vec<u32>) {

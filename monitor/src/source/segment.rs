@@ -67,6 +67,10 @@ impl Segment {
     pub(crate) fn open(name: &str) -> io::Result<Self> {
         let file = open_object(name)?;
         let about = file.metadata()?;
+        // Nothing can be mapped of an empty one. That it is cut short is told when it is read.
+        if about.len() == 0 {
+            return Self::new(file, None);
+        }
         let mapping = Mapping::open(name)?;
         // The name may have changed hands between the two calls.
         if ObjectId::of(&open_object(name)?.metadata()?) != ObjectId::of(&about) {

@@ -171,12 +171,12 @@ pub(super) fn churn(case: &Case<'_>) -> Option<Finding> {
 /// Threads end all the time: a few that end together, once, are none of that.
 pub(super) fn thread_churn(case: &Case<'_>) -> Option<Finding> {
     let threads = case.process.threads.as_ref()?;
-    let ends = threads.ends_per_second?;
     let enough = threads.ended_lately >= threshold(THREAD_ENDS * RATE_AGE, case.said(Kind::ThreadChurn));
     enough.then(|| Finding {
         kind: Kind::ThreadChurn,
         since: None,
-        numbers: Numbers { thread_ends_per_second: Some(ends), ..Numbers::default() },
+        // Over as long as it is judged by: the present rate may be that of an instant.
+        numbers: Numbers { thread_ends_per_second: Some(threads.ended_lately / RATE_AGE), ..Numbers::default() },
         classes: Vec::new(),
         threads: Vec::new(),
     })

@@ -170,11 +170,12 @@ impl Attached {
 }
 
 /// Whether a segment is this process's: same PID, namespace and start, and not planted by another user. Where it does not
-/// tell the start, a left-over one may be of an earlier process with that PID.
+/// tell the start, a left-over one may be of an earlier process with that PID. In a time namespace of its own (`unshare -T`) a
+/// process reads another start than we do: there it counts that the segment is in use.
 fn belongs(identity: &Header<'_>, segment: &Segment, proc: &Proc) -> bool {
     let same_start = match identity.start_ticks {
         0 => !segment.is_orphaned(),
-        ticks => ticks == proc.start_ticks,
+        ticks => ticks == proc.start_ticks || !segment.is_orphaned() && proc.has_other_time(),
     };
     let same_namespace =
         identity.pid_namespace == 0 || proc.pid_namespace().is_none_or(|namespace| namespace == identity.pid_namespace);

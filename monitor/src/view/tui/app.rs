@@ -314,6 +314,8 @@ impl App {
                     self.mark = Some((time, Chain::of(&process.totals)));
                 }
                 if let Some(exec) = new_exec(&process, self.live.process(process.id)) {
+                    // Another heap: what the one before it had is nothing to count from.
+                    self.mark = Some((time, Chain::of(&process.totals)));
                     self.notice = Some(log::words(&exec.event));
                 }
                 self.live.take_opened(time, process);

@@ -68,9 +68,13 @@ pub(super) fn rows(app: &App) -> Vec<Row> {
     table::arrange(rows.collect(), &COLUMNS, app.tables.get(TableId::Classes), key)
 }
 
-/// The minute of the history at whose end most was allocated.
+/// The minute of the history at whose end most was allocated; none where more is now.
 fn peak(process: &Process) -> Option<usize> {
-    process.class_history.as_ref()?.highest()
+    let history = process.class_history.as_ref()?;
+    let small = process.size_classes.iter().flatten().map(|class| class.allocated_bytes);
+    let large = process.large.iter().flat_map(|large| &large.classes).map(|bucket| bucket.allocated_bytes);
+    let now = small.chain(large).fold(0, u64::saturating_add);
+    history.highest().filter(|&at| history.sum(at) > now)
 }
 
 fn at_peak(process: &Process, class: &SizeClass, at: usize) -> Row {
@@ -117,7 +121,7 @@ pub(super) fn draw_above(buffer: &mut Buffer, area: Rect, app: &App, theme: &The
     let time = app.shown().and_then(|process| process.class_history.as_ref()?.times.get(peak(process)?).copied());
     let text = match time {
         Some(time) => format!("AT THE PEAK: the minute that ended at {}; p shows the present", clock(time)),
-        None => "AT THE PEAK: no minute has ended yet; this is the present".to_owned(),
+        None => "AT THE PEAK: that is now; no minute has ended with more".to_owned(),
     };
     if area.height > 0 {
         put(buffer, (area.x, area.y), area.width, &text, false, theme.banner(), theme);

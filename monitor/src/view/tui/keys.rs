@@ -179,6 +179,12 @@ pub(super) fn in_context(context: Context) -> impl Iterator<Item = &'static Bind
     BINDINGS.iter().filter(move |binding| binding.contexts & context as u16 != 0)
 }
 
+/// Every key of the views with its meaning, for the manual. What a key does in several places differently is told for each.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let told = |binding: &&Binding| binding.contexts & VIEWS != 0 && !binding.shown.is_empty();
+    BINDINGS.iter().filter(told).map(|binding| (binding.shown, binding.help))
+}
+
 /// The last line's hints: keys and a word, neighbours with the same word together.
 pub(super) fn hints(context: Context) -> Vec<(String, &'static str)> {
     let mut hints: Vec<(String, &'static str)> = Vec::new();

@@ -55,12 +55,23 @@ use app::{App, Event, Program, Request, Start};
 use feed::{Message, Order};
 use signal_hook::consts::{SIGCHLD, SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 use terminal::Screen;
 use theme::Theme;
+
+/// Whether stdout is a terminal that can be drawn on.
+pub(crate) fn is_possible() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Every key with its meaning, for the manual.
+pub(crate) fn all_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    keys::all()
+}
 
 /// What to show, and how often.
 pub(crate) struct Options {

@@ -22,6 +22,7 @@ pub(super) struct Row {
     threads: Option<u64>,
     misuses: Option<u64>,
     command: String,
+    name: String,
     diagnosis: &'static str,
 }
 
@@ -40,7 +41,7 @@ const fn words(title: &'static str, width: u16, from_width: u16, value: fn(&Row)
 const STATE_FROM: u16 = 48;
 
 /// The columns.
-pub(super) static COLUMNS: [Column<Row>; 12] = [
+pub(super) static COLUMNS: [Column<Row>; 13] = [
     Column { descending: false, ..number("PID", 7, 0, |row| Value::Id(Some(u64::from(row.pid)))) },
     Column { below_width: STATE_FROM, ..words("S", 1, 0, |row| Value::Text(initial(row.state))) },
     words("STATE", 9, STATE_FROM, |row| Value::Text(state_in_words(row.state).to_owned())),
@@ -53,6 +54,8 @@ pub(super) static COLUMNS: [Column<Row>; 12] = [
     Column { mode: Mode::Rates, ..number("THR", 4, 76, |row| Value::Count(row.threads)) },
     Column { mode: Mode::Rates, ..number("MISUSE", 7, 76, |row| Value::Count(row.misuses)) },
     words("COMMAND", 8, 0, |row| Value::Text(row.command.clone())),
+    // Never shown, but found: what `statsmon NAME` goes by.
+    words("NAME", 8, u16::MAX, |row| Value::Text(row.name.clone())),
 ];
 
 /// A state as the screen has it.
@@ -101,6 +104,7 @@ fn row(process: &Process) -> Row {
             },
             _ => process.command.clone(),
         },
+        name: process.name.clone(),
         diagnosis: verdict::word(process),
     }
 }

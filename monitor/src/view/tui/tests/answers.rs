@@ -1,10 +1,11 @@
 //! What keys and events do.
 
 use super::{fixture, pictures};
-use crate::model::{Identity, Process, State};
+use crate::model::{Chain, Identity, Process, State, log};
 use crate::view::tui::app::*;
 use crate::view::tui::keys::Context;
 use crate::view::tui::tables::{self, TableId};
+use crate::view::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 
@@ -196,6 +197,17 @@ fn a_filter_takes_every_letter_and_esc_drops_it() {
 }
 
 #[test]
+fn a_filter_finds_the_name_that_a_process_is_asked_for_by() {
+    let mut app = App::new((80, 24), SECOND, Start::List);
+    let mut processes = fixture::processes();
+    processes[0].name = "worker-3".into();
+    app.update(Event::List { time: fixture::NOW, processes, problems: vec![] });
+    write(&mut app, "/worker-3");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(app.place_in_table(), Some((1, 1)));
+}
+
+#[test]
 fn what_is_pasted_is_text_for_the_filter_and_no_keys() {
     let mut app = listed((80, 24));
     assert_eq!(app.update(Event::Paste("q /s M".into())), None);
@@ -231,6 +243,29 @@ fn a_mark_is_where_changes_are_counted_from() {
     assert!(app.notice.is_some());
     press(&mut app, KeyCode::Tab);
     assert!(app.notice.is_none());
+}
+
+#[test]
+fn an_exec_is_the_next_mark() {
+    let mut app = opened((80, 24));
+    let then = app.mark.unwrap().0;
+    let mut process = fixture::process();
+    let event = log::Event::Exec { before: "sh".into(), name: "orderd".into() };
+    process.log.push(log::Entry { time: fixture::NOW, event });
+    app.update(Event::Opened { time: fixture::NOW, process: Box::new(process.clone()) });
+    assert!(then < fixture::NOW && app.mark == Some((fixture::NOW, Chain::of(&process.totals))));
+}
+
+#[test]
+fn the_peak_of_a_heap_that_grows_is_the_present() {
+    let mut app = opened((80, 24));
+    write(&mut app, "2p");
+    let drawn = |app: &App| pictures::draw(app, &Theme::new(false, false)).to_string();
+    assert!(drawn(&app).contains("AT THE PEAK: the minute that ended"), "{}", drawn(&app));
+    let mut process = fixture::process();
+    process.size_classes.as_mut().unwrap()[0].allocated_bytes = 1 << 50;
+    app.update(Event::Opened { time: fixture::NOW, process: Box::new(process) });
+    assert!(drawn(&app).contains("AT THE PEAK: that is now"), "{}", drawn(&app));
 }
 
 #[test]
