@@ -65,6 +65,13 @@ fn children_of_threads_that_fork_together_go_on_with_their_parents_counters() {
 }
 
 #[test]
+fn threads_that_fork_while_the_background_thread_gives_back_all_go_on() {
+    let mut command = Command::new(program("purgedforks.c"));
+    command.args(["8", "200"]).env("STATSALLOC_BACKGROUND", "1").env("STATSALLOC_DECAY_MS", "1");
+    assert_eq!(command.preload().finish().success().out(), "9600 forks\n");
+}
+
+#[test]
 fn a_child_counts_what_a_thread_did_that_came_and_went_while_its_parent_forked() {
     Command::new(program("besidefork.c")).arg("60").preload().finish().success();
 }
