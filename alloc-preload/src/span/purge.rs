@@ -86,8 +86,8 @@ pub(crate) fn purge_older(before: u64, limit: usize) -> bool {
     more
 }
 
-/// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about. At most a piece, or twice as
-/// many units: who frees much does that, and not who frees little beside it.
+/// After a run of so many units has been freed: purges the oldest ones until no more than enough lie about. At most a
+/// piece, or twice as many units: who frees much does that, and not who frees little beside it.
 pub(crate) fn relieve(units: usize, decay_ns: Option<u64>) {
     let Some(decay) = decay_ns.filter(|_| units >= LARGE) else { return };
     let mut left = PIECE.max(2 * units);
