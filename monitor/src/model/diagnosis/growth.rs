@@ -62,9 +62,14 @@ fn slow_growth(case: &Case<'_>, leak: bool) -> Option<Rise> {
     let whole = case.series.coarse_seconds(case.now());
     let mut seconds = whole;
     while seconds >= SHORTEST_SLOW_LEAK * hour {
-        let found = case.series.slow_rise(case.now(), seconds, leak).filter(|rise| is_material(case, rise, leak));
-        if let Some(found) = found.filter(|rise| rise.evenness >= threshold(EVEN_SLOPE, leak).powf(seconds / whole)) {
-            return Some(found);
+        let even = threshold(EVEN_SLOPE, leak).powf(seconds / whole);
+        let found = case.series.slow_rise(case.now(), seconds, leak).filter(|rise| {
+            is_material(case, rise, leak)
+                && rise.evenness >= even
+                && !case.series.has_stopped_slowly(rise, case.now(), hour, leak)
+        });
+        if found.is_some() {
+            return found;
         }
         seconds /= 2.0;
     }

@@ -74,33 +74,14 @@ impl Series {
         (0..begun).filter_map(came_back).reduce(f64::max)
     }
 
-    /// Whether a rise is over: its floor has stood for a minute longer than twice the longest time that a hundredth or so
-    /// of it took. The least of the last minute stands for all of that: what moves up and down within it is no rise.
-    ///
-    /// What was `said` is withdrawn later.
+    /// Whether a rise is over, by the minutes and seconds; see [`has_stopped`].
     pub(super) fn has_stopped(&self, rise: &Rise, now: Time, minute: f64, said: bool) -> bool {
-        let points = last(&self.all, rise.seconds);
-        let mut least = f64::INFINITY;
-        let mut floors: Vec<(f64, f64)> = Vec::with_capacity(points.len());
-        for point in points.iter().rev() {
-            least = least.min(point.allocated_bytes as f64);
-            let ago = now.seconds_since(point.time);
-            match floors.last_mut().filter(|_| ago <= minute) {
-                Some(floor) => *floor = (least, ago),
-                None => floors.push((least, ago)),
-            }
-        }
-        let step = RISING_STEP * rise.bytes() / (STRETCHES - 1) as f64;
-        let mut floors = floors.into_iter().rev();
-        let Some(mut known) = floors.next() else { return false };
-        let mut longest = 0.0_f64;
-        for floor in floors.filter(|floor| floor.0 >= 0.0) {
-            if floor.0 - known.0 >= step {
-                longest = longest.max(known.1 - floor.1);
-                known = floor;
-            }
-        }
-        threshold(known.1, said) > minute + 2.0 * longest
+        has_stopped(last(&self.all, rise.seconds), rise, now, minute, said)
+    }
+
+    /// The same by the hours.
+    pub(super) fn has_stopped_slowly(&self, rise: &Rise, now: Time, hour: f64, said: bool) -> bool {
+        has_stopped(last(&self.hours, rise.seconds), rise, now, hour, said)
     }
 
     /// Seconds for which all is known by the second.
@@ -223,6 +204,34 @@ fn fall(floors: &[Floor]) -> f64 {
         most = most.max(held - three[2].bytes);
     }
     most
+}
+
+/// Whether a rise is over: its floor has stood for longer than twice the longest time that a hundredth of the rise took,
+/// and `grain` seconds. The least of the last `grain` stands for all of that: what moves up and down within it is no rise.
+///
+/// What was `said` is withdrawn later.
+fn has_stopped(points: &[Point], rise: &Rise, now: Time, grain: f64, said: bool) -> bool {
+    let mut least = f64::INFINITY;
+    let mut floors: Vec<Floor> = Vec::with_capacity(points.len());
+    for point in points.iter().rev() {
+        least = least.min(point.allocated_bytes as f64);
+        let floor = Floor { bytes: least, ago: now.seconds_since(point.time) };
+        match floors.last_mut().filter(|_| floor.ago <= grain) {
+            Some(youngest) => *youngest = floor,
+            None => floors.push(floor),
+        }
+    }
+    let hundredth = RISING_STEP * rise.bytes() / (STRETCHES - 1) as f64;
+    let mut oldest_first = floors.into_iter().rev();
+    let Some(mut held) = oldest_first.next() else { return false };
+    let mut longest = 0.0_f64;
+    for floor in oldest_first {
+        if floor.bytes - held.bytes >= hundredth {
+            longest = longest.max(held.ago - floor.ago);
+            held = floor;
+        }
+    }
+    threshold(held.ago, said) > grain + 2.0 * longest
 }
 
 /// Whether all that was lost on the way is a twentieth of what was won, at most.

@@ -27,6 +27,20 @@ fn a_leak_that_takes_days_is_seen_though_hours_show_nothing() {
 }
 
 #[test]
+fn a_leak_of_days_that_is_over_is_called_so_for_hours_and_not_for_a_third_of_its_time() {
+    let mut said = Said::new();
+    let mut told = Vec::new();
+    for age in 40..80 {
+        let process = aged(age, |hour| mib(10_000.0 + 200.0 * hour.min(48.0)));
+        let found = examine(&process, &said);
+        said = found.iter().map(|finding| (finding.kind, finding.since)).collect();
+        told.extend(found.iter().filter(|finding| finding.kind == Kind::LeakSuspected).map(|_| age));
+    }
+    assert!(told.contains(&48) && *told.last().unwrap() <= 53, "{told:?}");
+    assert!(told.windows(2).all(|pair| pair[1] == pair[0] + 1), "{told:?}");
+}
+
+#[test]
 fn what_comes_and_goes_with_the_day_is_no_leak() {
     let day = |hour: f64| (hour / 24.0 * std::f64::consts::TAU).cos();
     for age in 24..120 {
