@@ -141,9 +141,14 @@ pub(crate) fn central() -> Locked {
     locked
 }
 
-/// Whether the parent was forked while another of its threads changed the central state. Only for a child, once.
+/// Whether the parent was forked while another of its threads changed the central state. Only for a child.
 pub(crate) fn was_cut_off() -> bool {
-    CHANGING.load(Ordering::Relaxed) || REPAIRED.swap(false, Ordering::Relaxed)
+    CHANGING.load(Ordering::Relaxed) || REPAIRED.load(Ordering::Relaxed)
+}
+
+/// The child has been told, and its children are not to be.
+pub(crate) fn is_in_order() {
+    REPAIRED.store(false, Ordering::Relaxed);
 }
 
 // The heaps' area: the wiped page, the hot records (wiped as well), the heaps.

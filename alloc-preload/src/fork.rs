@@ -37,6 +37,10 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 static BY_HAND: AtomicBool = AtomicBool::new(false);
 /// Whose fork the copy of the counters is for: the thread's pointer; 0 between forks.
 static COPIES: AtomicUsize = AtomicUsize::new(0);
+/// Who is making a child a process of its own: the thread's pointer; 0 for nobody.
+static RECOVERS: AtomicUsize = AtomicUsize::new(0);
+/// A child was forked by another of its parent's threads in the midst of that.
+static TORN: AtomicBool = AtomicBool::new(false);
 /// What lies in the segment's place.
 static PLACE: AtomicU32 = AtomicU32::new(OWN);
 
@@ -111,10 +115,15 @@ unsafe extern "C" fn parent() {
 }
 
 unsafe extern "C" fn child() {
+    let is_torn = is_torn();
     let Some(segment) = boot::segment() else { return };
     if BY_HAND.load(Ordering::Relaxed) {
         // SAFETY: the child's first act.
         unsafe { central::wipe_now() };
+    }
+    if is_torn {
+        PLACE.store(if segment.leave() { SCRATCH } else { NOTHING }, Ordering::Relaxed);
+        return;
     }
     // A child that has left its parent's segment already may have counted something since.
     if !wiped().ready.get() && PLACE.load(Ordering::Relaxed) == OWN {
@@ -125,6 +134,16 @@ unsafe extern "C" fn child() {
         }
         PLACE.store(if segment.leave() { SCRATCH } else { NOTHING }, Ordering::Relaxed);
     }
+}
+
+/// Whether the parent, a child itself, was just being made a process of its own, by another thread: of what that has done
+/// nothing can be relied on but the ledger and the units' records. A signal handler's child goes on with it.
+fn is_torn() -> bool {
+    let by = RECOVERS.load(Ordering::Relaxed);
+    if by != 0 && by != this_thread() {
+        TORN.store(true, Ordering::Relaxed);
+    }
+    TORN.load(Ordering::Relaxed)
 }
 
 /// Makes the child a process of its own. `own` is the calling thread's hot record, zeroed, or the sentinel: that of a
@@ -140,10 +159,17 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     IS_CHILD.store(true, Ordering::Relaxed);
     // Of a fork that another thread of the parent's was at.
     COPIES.store(0, Ordering::Relaxed);
-    let own_id = id_of(own);
+    let is_torn = is_torn();
+    RECOVERS.store(this_thread(), Ordering::Relaxed);
+    // The lists of the thread's heap may be in pieces: its slabs are abandoned with all others.
+    let own_id = id_of(own).filter(|_| !is_torn);
     let cut_off = central::was_cut_off();
     // SAFETY: the caller's.
     let snapshot = unsafe { SNAPSHOT.sums() };
+    if is_torn && let Some(segment) = boot::segment() {
+        (snapshot.taken, snapshot.exact) = (false, false);
+        PLACE.store(if segment.leave() { SCRATCH } else { NOTHING }, Ordering::Relaxed);
+    }
     if PLACE.load(Ordering::Relaxed) == OWN {
         // A raw fork, or `clone`, whose child may end by leaving its last thread. Ours would go on, and the process with it.
         background::start_no_more();
@@ -152,7 +178,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         match PLACE.load(Ordering::Relaxed) {
             // A raw fork: the parent's segment is still there, and the parent goes on counting in it.
             OWN if !snapshot.taken => snapshot.take(segment),
-            SCRATCH => snapshot.add(segment, core::iter::once(0).chain(own_id)),
+            SCRATCH if !is_torn => snapshot.add(segment, core::iter::once(0).chain(own_id)),
             _ => {}
         }
     }
@@ -166,6 +192,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     if boot::publish(PARENT.load(Ordering::Relaxed), own_id.unwrap_or(SHARED_ROW as u32) as usize).is_none() {
         let left = boot::segment().is_some_and(|segment| segment.leave());
         PLACE.store(if left { SCRATCH } else { NOTHING }, Ordering::Relaxed);
+        RECOVERS.store(0, Ordering::Relaxed);
         return None;
     }
     // Between the sums and the fork another thread may have begun to use the heap. Asked under the central lock, so not before the
@@ -194,6 +221,7 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     } else if !exact {
         central().spans.recount();
     }
+    central::is_in_order();
     if !exact {
         if let Some(id) = own_id {
             // The ledger knows which blocks were in bins or pending.
@@ -216,9 +244,11 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     }
     if exact {
         abandon_warm(row);
-        if let Some(id) = own_id {
+        match own_id {
             // SAFETY: the heap the thread had before the fork.
-            unsafe { central::heap(id) }.count_kept();
+            Some(id) => unsafe { central::heap(id) }.count_kept(),
+            // What warm heaps kept was never counted in this row.
+            None => row.kept.set(0),
         }
     } else if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
@@ -236,6 +266,9 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
         globals().threads_started.set(1);
     }
     retire_others(own_id);
+    // In this order: a child that is forked in between finds all done.
+    TORN.store(false, Ordering::Relaxed);
+    RECOVERS.store(0, Ordering::Relaxed);
     wiped().ready.set();
     let waiting = central().spans.oldest_since().is_some();
     if waiting {

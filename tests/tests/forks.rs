@@ -72,6 +72,27 @@ fn threads_that_fork_while_the_background_thread_gives_back_all_go_on() {
 }
 
 #[test]
+fn a_child_forked_while_another_thread_takes_up_its_parents_heap_has_a_whole_one() {
+    for beside in ["0", "1"] {
+        let finished = Command::new(program("tornforks.c")).args(["150", beside]).preload().finish().success();
+        assert_eq!((finished.out().as_str(), finished.err().as_str()), ("150 rounds\n", ""));
+    }
+}
+
+#[test]
+fn a_child_of_a_child_knows_what_is_cached_though_its_parent_had_to_look() {
+    let mut command = Command::new(program("cutgenerations.c"));
+    let finished = command.arg("100").env("STATSALLOC_DECAY_MS", "0").preload().finish().success();
+    assert_eq!((finished.out().as_str(), finished.err().as_str()), ("100 children\n", ""));
+}
+
+#[test]
+fn a_child_in_which_nobody_has_the_first_threads_heap_counts_no_less_than_nothing() {
+    let finished = Command::new(program("warmchild.c")).preload().finish().success();
+    assert_eq!((finished.out().as_str(), finished.err().as_str()), ("the child ended with 0\n", ""));
+}
+
+#[test]
 fn a_child_counts_what_a_thread_did_that_came_and_went_while_its_parent_forked() {
     Command::new(program("besidefork.c")).arg("60").preload().finish().success();
 }

@@ -131,7 +131,13 @@ impl Slab {
 
     /// Bytes of the pages that carving has touched.
     pub(crate) fn touched_bytes(&self) -> usize {
-        self.carved_bytes().next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
+        self.bytes_under(self.carved.get())
+    }
+
+    /// Bytes of the pages that the first so many blocks lie on.
+    fn bytes_under(&self, blocks: u32) -> usize {
+        let bytes = blocks as usize * self.block_size.get() as usize;
+        bytes.next_multiple_of(PAGE).min(self.units.get() as usize * UNIT)
     }
 
     /// As many of its pages, for [`huge`].
@@ -205,11 +211,13 @@ impl Slab {
         }
         // SAFETY: just filled.
         unsafe { bin.set_count(top) };
+        if first + count == self.capacity.get() {
+            let to = self.bytes_under(self.capacity.get()) / PAGE;
+            // Before it says so: a child that is forked in between counts too much rather than less than nothing.
+            huge::Part { slab: self.unit(), from: self.gone_pages(), to, is_filled: true }.fill();
+        }
         self.carved.set(first + count);
         self.used.set(self.used.get() + count);
-        if self.is_carved() {
-            self.part(self.gone_pages(), self.touched_bytes() / PAGE).fill();
-        }
         count
     }
 
