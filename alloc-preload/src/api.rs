@@ -205,6 +205,47 @@ export! {
         boot::remove();
         os::exit_group(status)
     }
+
+    /// `daemon(3)`. glibc's parent ends by an `_exit` that does not come here: its segment would stay, as after a crash.
+    fn daemon(keep_directory: c_int, keep_files: c_int) -> c_int {
+        // SAFETY: plain calls, as glibc makes them.
+        unsafe {
+            match libc::fork() {
+                -1 => return -1,
+                0 => {}
+                _ => _exit(0),
+            }
+            if libc::setsid() == -1 {
+                return -1;
+            }
+            if keep_directory == 0 {
+                libc::chdir(c"/".as_ptr());
+            }
+            if keep_files != 0 {
+                return 0;
+            }
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            let mut status: libc::stat = core::mem::zeroed();
+            if null == -1 || libc::fstat(null, &raw mut status) != 0 {
+                if null != -1 {
+                    libc::close(null);
+                }
+                return -1;
+            }
+            if status.st_mode & libc::S_IFMT != libc::S_IFCHR || status.st_rdev != libc::makedev(1, 3) {
+                libc::close(null);
+                set_errno(libc::ENODEV);
+                return -1;
+            }
+            for standard in 0..=2 {
+                libc::dup2(null, standard);
+            }
+            if null > 2 {
+                libc::close(null);
+            }
+            0
+        }
+    }
 }
 
 /// `dlopen(3)`. Who looks names up in a library is to find this heap there. The caller's place tells the dynamic linker where

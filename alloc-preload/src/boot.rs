@@ -9,6 +9,7 @@ use crate::lock::Lock;
 use crate::names;
 use crate::options::{self, Huge, Options, options};
 use crate::os;
+use crate::print::Line;
 use crate::segment::{self, Ranges, Segment};
 use crate::stats::{self, globals};
 use crate::thread;
@@ -57,12 +58,7 @@ fn boot() -> Option<()> {
     let _guard = BOOTING.lock();
     match STATE.load(Ordering::Acquire) {
         OPEN => return Some(()),
-        CLOSED => {
-            // SAFETY: under the boot lock.
-            unsafe { options::choose(Options::read()) };
-            harden::start();
-            STATE.store(WAITING, Ordering::Relaxed);
-        }
+        CLOSED => choose(),
         _ => {}
     }
     if !WINDOW.is_open() {
@@ -84,6 +80,22 @@ fn boot() -> Option<()> {
     Some(())
 }
 
+/// Under the boot lock, once.
+fn choose() {
+    // SAFETY: under the boot lock.
+    unsafe { options::choose(Options::read()) };
+    harden::start();
+    STATE.store(WAITING, Ordering::Relaxed);
+}
+
+/// Reads the options, if that has not been done.
+fn choose_options() {
+    let _guard = BOOTING.lock();
+    if STATE.load(Ordering::Acquire) == CLOSED {
+        choose();
+    }
+}
+
 /// Makes the segment of this process, with memory behind `row`. Only while no other thread uses the heap.
 pub(crate) fn publish(forked_from: u32, row: usize) -> Option<()> {
     let ranges = Ranges { window: WINDOW.range(), tables: WINDOW.tables() };
@@ -103,6 +115,10 @@ extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *
     // A process with another `malloc` does without this one.
     names::look_for_another();
     if names::process_has_another() {
+        choose_options();
+        if options().verbose {
+            Line::new().text("statsalloc: statsmon cannot see this process: it has a malloc of its own").print();
+        }
         return;
     }
     // SAFETY: the kernel's `clock_gettime` by its own name.
@@ -113,8 +129,11 @@ extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *
     unsafe { __cxa_at_quick_exit(destruct, core::ptr::null_mut()) };
 }
 
-/// At `exit` and `quick_exit`.
+/// At `exit` and `quick_exit`. Nobody will look at what waits in quarantine after that.
 extern "C" fn destruct() {
+    if STATE.load(Ordering::Acquire) == OPEN && harden::is_on() {
+        thread::with_heap(|_, heap| heap.release_quarantine());
+    }
     remove();
 }
 

@@ -17,6 +17,7 @@ mod zone;
 
 use crate::clock;
 use crate::options::Huge;
+use crate::os;
 use crate::stats::globals;
 use crate::window::{UNIT_PAGES, UnitIndex, WINDOW, owner};
 use bins::Bins;
@@ -219,15 +220,9 @@ impl Spans {
         let (length, touched, stamp) = (record.units.get() as usize, record.touched.get(), record.stamp.get());
         let behind = self.unlink(first);
         let skip = if wanted.high && kind == Kind::Clean { length - units } else { skip_to(first, align) };
-        let mut left = touched;
-        let mut piece = |units: usize| {
-            let share = left.min((units * UNIT) as u64);
-            left -= share;
-            share
-        };
-        let before = piece(skip);
-        let taken = piece(units);
-        let after = piece(length - skip - units);
+        let before = share_of(touched, length, skip);
+        let taken = share_of(touched, length, skip + units) - before;
+        let after = touched - before - taken;
         if skip > 0 {
             self.link_behind(behind, first, skip, kind, before, stamp);
         }
@@ -294,6 +289,9 @@ impl Spans {
     /// Lengthens a used run in place by `more` units, if all of these are free: of either kind.
     pub(crate) fn extend(&mut self, unit: UnitIndex, units: usize, more: usize) -> Option<()> {
         let next = unit.0 + units as u32;
+        if WINDOW.is_chunked() {
+            self.occupy_behind(next, more)?;
+        }
         let mut found = 0;
         while found < more {
             let at = next as usize + found;
@@ -316,7 +314,7 @@ impl Spans {
             let (touched, stamp) = (neighbour.touched.get(), neighbour.stamp.get());
             let taken = length.min(end - at);
             let bytes = u64::from(taken) * UNIT as u64;
-            let share = touched.min(bytes);
+            let share = share_of(touched, length as usize, taken as usize);
             let behind = self.unlink(at);
             if length > taken {
                 self.link_behind(behind, end, (length - taken) as usize, kind, touched - share, stamp);
@@ -353,6 +351,14 @@ impl Spans {
 fn is_huge(first: u32, page: usize) -> bool {
     let unit = first + (page / UNIT_PAGES) as u32;
     chunk_of(unit).huge.load(Ordering::Relaxed)
+}
+
+/// So much of the `touched` bytes of a run is taken to lie in its first `units`: where they lie is not written down, and runs that
+/// were joined had each their own. Were all thought to lie in front, whoever takes the front would be given more than was ever
+/// touched there, and the rest would be counted anew when it is used.
+fn share_of(touched: u64, length: usize, units: usize) -> u64 {
+    let pages = touched / os::PAGE as u64 * units as u64;
+    pages.checked_div(length as u64).unwrap_or(0) * os::PAGE as u64
 }
 
 /// Units from `first` to the next whose address is a multiple of `align` units.

@@ -31,6 +31,9 @@ int main(int count, char **arguments) {
     } else if (strcmp(how, "thread_exit") == 0) {
         must(pthread_create(&thread, NULL, leave, arguments) == 0);
         pthread_join(thread, NULL);
+    } else if (strcmp(how, "daemon") == 0) {
+        /* Its parent ends in it, and whoever waits for that has the pipe's end when the daemon has gone as well. */
+        must(daemon(1, 1) == 0);
     } else if (strcmp(how, "kill") == 0) {
         raise(SIGKILL);
     } else if (strcmp(how, "syscall") == 0) {

@@ -117,6 +117,11 @@ int main(int count, char **arguments) {
         in_a_thread(block);
         block[17] = 'x'; /* behind the link of the list it may be on */
         pass_time(40);
+    } else if (strcmp(what, "write-before-exit") == 0) {
+        char *block = filled(40);
+        free(block);
+        block[17] = 'x';
+        exit(0);
     } else if (strcmp(what, "write-late") == 0) {
         pthread_t thread;
         must(signal(SIGABRT, be_told) != SIG_ERR && pthread_key_create(&key, write_late) == 0);

@@ -33,8 +33,14 @@ fn a_byte_beyond_the_end_is_noticed_at_the_free_or_realloc() {
 }
 
 #[test]
-fn a_write_after_free_is_noticed_when_the_block_leaves_quarantine_or_is_handed_out() {
-    for (what, call) in [("write-after-free", "free"), ("write-in-bin", "malloc"), ("write-after-free-elsewhere", "")] {
+fn a_write_after_free_is_noticed_when_the_block_leaves_quarantine_or_is_handed_out_or_the_program_ends() {
+    let cases = [
+        ("write-after-free", "free"),
+        ("write-in-bin", "malloc"),
+        ("write-after-free-elsewhere", ""),
+        ("write-before-exit", ""),
+    ];
+    for (what, call) in cases {
         noticed(what, &format!("statsalloc: write after free: {call}"), "a freed 48-byte block, written to since");
     }
 }

@@ -78,6 +78,30 @@ fn rates_come_from_the_history_at_the_first_look() {
     running.finish().success();
 }
 
+/// It comes to a clock every 4,096th call only; that is no rest.
+#[test]
+fn a_program_that_calls_seldom_has_its_rate_at_the_first_look() {
+    let mut running = Command::new(program("seldom.c")).preload().begin();
+    running.line();
+    let look = || snapshot(running.pid());
+    let seconds = |seen: &tests::Snapshot| seen.0["uptime_seconds"].as_f64().unwrap();
+    let first = std::iter::repeat_with(look).find(|seen| seconds(seen) >= 10.0).expect("it grows older");
+    let mut rates = Vec::new();
+    let mut last = first;
+    while rates.len() < 8 {
+        let seen = look();
+        if seconds(&seen) - seconds(&last) >= 0.7 {
+            rates.push(seen.0["rates"]["allocations_per_second"].as_f64().unwrap());
+            last = seen;
+        }
+    }
+    let true_rate = last.total("allocations") as f64 / seconds(&last);
+    let near = rates.iter().all(|rate| (0.4 * true_rate..2.5 * true_rate).contains(rate));
+    assert!(near, "{true_rate} calls a second, but {rates:?}");
+    running.signal(libc::SIGKILL);
+    running.finish();
+}
+
 #[test]
 fn what_is_said_of_a_killed_program_does_not_age() {
     if missing_privilege() {

@@ -42,6 +42,9 @@ fn a_programs_own_operators_get_every_form() {
 #[test]
 fn a_programs_own_malloc_serves_reallocarray_and_new_and_nothing_is_published() {
     passes_either_way("ownmalloc.cc");
+    let mut command = Command::new(program("ownmalloc.cc"));
+    let told = command.env("STATSALLOC_VERBOSE", "1").preload().finish().success().err();
+    assert_eq!(told, "statsalloc: statsmon cannot see this process: it has a malloc of its own\n");
 }
 
 #[test]

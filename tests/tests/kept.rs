@@ -112,6 +112,26 @@ fn a_large_block_is_not_kept_from_growing_by_what_other_threads_keep() {
 
 /// Of 20,000 runs, a look at each of which takes four instructions or more; what is done now and then takes 15,000.
 #[test]
+fn what_is_cached_does_not_grow_as_large_blocks_are_used_again() {
+    let cached = |size: &str, cycles: &str| {
+        let mut command = Command::new(program("cycles.c"));
+        command.args([size, "500", cycles]).env("STATSALLOC_DECAY_MS", "never");
+        let mut running = command.preload().begin();
+        running.line();
+        let seen = snapshot(running.pid());
+        let (cached, resident) = (seen.total("cached_bytes"), seen.total("resident_bytes"));
+        assert!(cached <= resident, "{cached} bytes cached of {resident} after {cycles} cycles of {size}");
+        running.go();
+        running.finish().success();
+        cached
+    };
+    for size in ["33000", "70000", "100000"] {
+        let (once, often) = (cached(size, "1"), cached(size, "8"));
+        assert!(often <= once + once / 8, "{once} bytes cached, and {often} after eight cycles of {size}");
+    }
+}
+
+#[test]
 fn what_is_left_of_a_free_run_finds_its_place_without_a_look_at_all_that_became_free_later() {
     let finished =
         Command::new(program("scattered.c")).env("STATSALLOC_DECAY_MS", "60000").preload().finish().success();

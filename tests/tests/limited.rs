@@ -108,6 +108,25 @@ fn a_heap_limited_to_1_gib_hands_out_seven_tenths_of_what_the_c_library_does() {
 }
 
 /// Large blocks lose what is mapped behind them while other threads resize and free them, and get it back.
+/// There is no room for a second block beside a large one.
+#[test]
+fn a_growing_block_is_refused_no_size_below_seven_tenths_of_what_the_c_library_gives_it() {
+    for limit in [300, 1000] {
+        for percent in [110, 150, 200] {
+            let [theirs, ours] = [false, true].map(|preload| {
+                let mut command = Command::new(program("grows.c"));
+                command.arg(percent.to_string()).limit(libc::RLIMIT_AS, limit * MIB);
+                if preload {
+                    command.preload();
+                }
+                command.finish().success().out().trim().parse::<u64>().expect("a number of bytes")
+            });
+            let refused = ours / 100 * percent;
+            assert!(10 * refused >= 7 * theirs, "{refused} bytes under {limit} MiB, where there are {theirs}");
+        }
+    }
+}
+
 #[test]
 fn large_blocks_keep_their_contents_while_address_space_runs_out() {
     for (limit, threads) in [(128, "0"), (256, "4"), (384, "8")] {

@@ -254,7 +254,7 @@ fn every_end_removes_the_object() {
     }
     let keeper = keeper(Shm::Private);
     let program = program("ends.c");
-    for how in ["return", "exit", "_exit", "_Exit", "quick_exit", "pthread_exit", "thread_exit"] {
+    for how in ["return", "exit", "_exit", "_Exit", "quick_exit", "pthread_exit", "thread_exit", "daemon"] {
         Command::new(&program).arg(how).beside(keeper.pid()).preload().finish().success();
         assert_eq!(objects_of(keeper.pid()), [] as [&str; 0], "{how}");
     }

@@ -1,7 +1,8 @@
 //! The rings: what the heap looked like at the end of each second, minute and hour. The program's own threads write
 //! them, in passing: the slot of the period that is running is rewritten every now and then. When a program goes idle after a
 //! burst, the slot holds a figure of the midst of that, since nothing comes by afterwards. What does when the program goes
-//! on finds things as they have been all the while, and writes this over it.
+//! on finds the bytes as they have been all the while, and writes these over it. The calls it leaves alone: who calls seldom
+//! comes by as late, and has not rested.
 
 use super::{LineSum, Segment, Sums, collect, populate};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
@@ -56,13 +57,13 @@ fn write(segment: Segment, now_ns: u64, rested: bool) {
         }
     });
     for (minute, slot) in minutes.into_iter().zip(minute_slots) {
-        finish(slot, minute.unwrap_or(0), &sums);
+        finish(slot, minute.unwrap_or(0), &sums, minute != Some(second / 60));
     }
-    for second in [last, Some(second)].into_iter().flatten() {
-        finish(totals_slot(segment, 0, SECONDS, second), second, &sums);
+    for period in [last, Some(second)].into_iter().flatten() {
+        finish(totals_slot(segment, 0, SECONDS, period), period, &sums, period != second);
     }
-    for hour in hours.into_iter().flatten() {
-        finish(totals_slot(segment, SECONDS + MINUTES, HOURS, hour), hour, &sums);
+    for period in hours.into_iter().flatten() {
+        finish(totals_slot(segment, SECONDS + MINUTES, HOURS, period), period, &sums, period != hour);
     }
     // Also where there was no memory for a slot: a reader sees that the rings lack something.
     segment.globals().last_second.raise_shared(second + 1);
@@ -88,7 +89,9 @@ fn begin(slot: &TotalsSlot) {
     fence(Ordering::Release);
 }
 
-fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums) {
+/// Of a period that is over the calls stay what they were: those of now would look as if they had been made before the time in
+/// which they were.
+fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums, is_over: bool) {
     let Some(slot) = slot else { return };
     begin(slot);
     let set = |field: &Counter, value: u64| field.set(value);
@@ -96,6 +99,10 @@ fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums) {
     set(&slot.allocated, sums.allocated);
     set(&slot.pinned, sums.pinned);
     set(&slot.cached, sums.cached);
+    if is_over && slot.allocations.get() != 0 {
+        slot.stamp.set(period + 1);
+        return;
+    }
     set(&slot.allocations, sums.allocations);
     set(&slot.frees, sums.frees);
     set(&slot.cumulative_requested, sums.cumulative_requested);

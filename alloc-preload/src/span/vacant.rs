@@ -54,6 +54,53 @@ impl Spans {
         Some(())
     }
 
+    /// Maps what is vacant of the `more` units from `next` on, where all of them are free, or beyond the window's end: a block that
+    /// grows in its place needs no room for a second one meanwhile.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn occupy_behind(&mut self, next: u32, more: usize) -> Option<()> {
+        if self.occupy_next(next, more).is_some() {
+            return Some(());
+        }
+        if WINDOW.is_over_limit() {
+            return None;
+        }
+        self.purge_all();
+        let mut needed = more + CHUNK_UNITS;
+        while let Some(vacated) = self.vacate_one(1, needed) {
+            needed -= vacated;
+            if needed == 0 {
+                break;
+            }
+        }
+        self.occupy_next(next, more)
+    }
+
+    fn occupy_next(&mut self, next: u32, more: usize) -> Option<()> {
+        let mut found = 0;
+        while found < more {
+            let at = next + found as u32;
+            if at >= WINDOW.end().0 {
+                self.add_vacant(more - found)?;
+                continue;
+            }
+            let length = run(at).units.get() as usize;
+            match run(at).kind.get() {
+                Kind::Dirty | Kind::Clean => found += length,
+                Kind::Vacant => {
+                    self.occupy_start(at, length.min(more - found), Huge::Never)?;
+                    if run(at).kind.get() == Kind::Vacant {
+                        return None;
+                    }
+                    // What was clean before it is one run with it now.
+                    found = 0;
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
     /// Adds a vacant run of at least `units` at the window's end.
     fn add_vacant(&mut self, units: usize) -> Option<()> {
         let grown = window::grow(units.div_ceil(CHUNK_UNITS)).ok()?;

@@ -337,6 +337,22 @@ fn of_a_dead_process_it_is_said_where_its_growth_came_from() {
 }
 
 #[test]
+fn a_misuse_stands_in_the_list_unless_something_else_is_wrong() {
+    let mut process = busy().process(about(State::Live), 12);
+    let word = |process: &Process, kind: Option<Kind>| {
+        let diagnosis = kind.map(|kind| Diagnosis { finding: finding(kind), also: None });
+        verdict::word(&Process { diagnosis, ..process.clone() })
+    };
+    assert_eq!(word(&process, Some(Kind::Stable)), "misuse!");
+    assert_eq!(word(&process, None), "misuse!");
+    assert_eq!(word(&process, Some(Kind::LeakSuspected)), "leak?");
+    process.state = State::Crashed;
+    assert_eq!(word(&process, Some(Kind::LeakSuspected)), "misuse!");
+    process.misuse.as_mut().unwrap().last.retain(|event| event.kind == "foreign");
+    assert_eq!(word(&process, Some(Kind::LeakSuspected)), "leak?");
+}
+
+#[test]
 fn every_diagnosis_has_its_words() {
     let kinds = [
         Kind::NotHeap,

@@ -41,8 +41,13 @@ pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
     })
 }
 
-/// The diagnosis in a word, for a column.
+/// The diagnosis in a word, for a column. A misuse stands before what is no trouble, and for how a process has crashed.
 pub(crate) fn word(process: &Process) -> &'static str {
+    let kind = process.diagnosis.as_ref().map(|diagnosis| diagnosis.finding.kind);
+    let is_told = process.state == State::Crashed || matches!(kind, None | Some(Kind::Stable | Kind::Varying));
+    if is_told && process.misuse.as_ref().and_then(gravest).is_some() {
+        return "misuse!";
+    }
     match process.diagnosis.as_ref().map(|diagnosis| diagnosis.finding.kind) {
         Some(Kind::LeakSuspected) => "leak?",
         Some(Kind::NotHeap) => "not heap",

@@ -117,7 +117,7 @@ pub(super) fn key(row: &Row) -> u128 {
 /// How a row is drawn.
 pub(super) fn look(row: &Row) -> Look {
     match (row.state, row.diagnosis) {
-        (State::Live, "leak?") => Look::Strong,
+        (State::Live, "leak?" | "misuse!") => Look::Strong,
         (State::Live, _) => Look::Plain,
         _ => Look::Faint,
     }
