@@ -90,10 +90,12 @@ pub(crate) struct LookArgs {
     #[arg(long)]
     label_pid: bool,
     /// Print this many snapshots
-    #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long = "count", value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Time between two snapshots, or two looks of the screen [default: 1]; alone, it prints until interrupted
     #[arg(short = 'd', long = "delay", value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(allow_negative_numbers = true)]
     delay: Option<Duration>,
     #[command(flatten)]
     terminal: TerminalArgs,

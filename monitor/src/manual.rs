@@ -37,7 +37,10 @@ pub(crate) fn page(page: Option<Page>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     match page {
         None => main_page(&mut text)?,
-        Some(Page::Run) => Man::new(RunArgs::augment_args(clap::Command::new("statsmon-run"))).render(&mut text)?,
+        Some(Page::Run) => {
+            let command = clap::Command::new("statsmon-run").bin_name("statsmon run");
+            Man::new(RunArgs::augment_args(command)).render(&mut text)?;
+        }
     }
     Ok(as_it_stands(&text))
 }

@@ -41,9 +41,7 @@ pub(crate) fn write(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()>
         let mut cells = vec![snapshot.timestamp.to_string()];
         cells.extend(identity(process));
         let figures = [fields(&process.totals)?, fields(&process.rates)?].concat();
-        cells.extend(
-            figures.into_iter().map(|(_, value)| if value.is_null() { String::new() } else { value.to_string() }),
-        );
+        cells.extend(figures.into_iter().map(|(_, value)| figure(&value)));
         cells.extend(counts(process));
         writeln!(out, "{}", cells.join(","))?;
     }
@@ -87,6 +85,15 @@ fn fields(flat: &impl serde::Serialize) -> io::Result<Vec<(String, Value)>> {
     match serde_json::to_value(flat)? {
         Value::Object(fields) => Ok(fields.into_iter().collect()),
         _ => Ok(Vec::new()),
+    }
+}
+
+/// Without an exponent, which not everybody reads.
+fn figure(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Number(number) if number.is_f64() => known(number.as_f64()),
+        other => other.to_string(),
     }
 }
 

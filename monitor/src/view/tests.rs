@@ -105,6 +105,14 @@ fn the_details_are_aligned() {
 }
 
 #[test]
+fn no_figure_of_the_csv_has_an_exponent() {
+    let mut process = busy().process(about(State::Live), 12);
+    process.totals.resident_age_seconds = Some(6.9e-8);
+    let written = written(|out| csv::write(&Snapshot::of(CREATED, vec![process]), out));
+    assert!(written.contains(",0.000000069,"), "{written}");
+}
+
+#[test]
 fn the_csv_has_as_many_cells_as_names() {
     let written = written(|out| csv::write_names(out).and_then(|()| csv::write(&snapshot(), out)));
     insta::assert_snapshot!("csv", written);
