@@ -357,6 +357,9 @@ fn is_huge(first: u32, page: usize) -> bool {
 /// were joined had each their own. Were all thought to lie in front, whoever takes the front would be given more than was ever
 /// touched there, and the rest would be counted anew when it is used.
 fn share_of(touched: u64, length: usize, units: usize) -> u64 {
+    if units == length {
+        return touched;
+    }
     let pages = touched / os::PAGE as u64 * units as u64;
     pages.checked_div(length as u64).unwrap_or(0) * os::PAGE as u64
 }

@@ -2,7 +2,7 @@
 //! them where that costs no memory.
 
 use super::zone::{self, Zone, chunk_of};
-use super::{Kind, Spans, run, skip_to};
+use super::{Kind, Spans, run, share_of, skip_to};
 use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
@@ -69,10 +69,10 @@ impl Spans {
         for chunk in (first..end).step_by(CHUNK_UNITS) {
             zone::assign(chunk, zone);
         }
-        let mut left = touched;
-        for (from, units) in [(start, before), (first, units), (end, length - before - units)] {
-            let share = left.min((units * UNIT) as u64);
-            left -= share;
+        for (from, at, units) in
+            [(start, 0, before), (first, before, units), (end, before + units, length - before - units)]
+        {
+            let share = share_of(touched, length, at + units) - share_of(touched, length, at);
             if units > 0 {
                 self.join(from, units, kind, share, stamp);
             }

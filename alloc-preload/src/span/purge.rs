@@ -2,7 +2,7 @@
 //! too many lie about.
 
 use super::zone::zone_of;
-use super::{Kind, LARGE, NO_UNIT, Spans, mark, run};
+use super::{Kind, LARGE, NO_UNIT, Spans, mark, run, share_of};
 use crate::central::central;
 use crate::clock;
 use crate::ledger;
@@ -154,14 +154,13 @@ impl Spans {
         self.purge_last(first, usize::MAX);
     }
 
-    /// Makes the last units of a dirty run clean, at most so many of those that have memory: how many, or `None` if the kernel
-    /// refuses.
+    /// Makes the last units of a dirty run clean, at most so many: how many, or `None` if the kernel refuses.
     fn purge_last(&mut self, first: u32, most: usize) -> Option<usize> {
         let record = run(first);
         let (length, all) = (record.units.get() as usize, record.touched.get());
-        let kept = (all as usize).div_ceil(UNIT).saturating_sub(most);
+        let kept = length.saturating_sub(most);
         let units = length - kept;
-        let (part, touched) = (first + kept as u32, all.saturating_sub((kept * UNIT) as u64));
+        let (part, touched) = (first + kept as u32, all - share_of(all, length, kept));
         // SAFETY: a part of a free run, which nobody uses.
         if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
             // Denied or locked in memory: it stays dirty, at the end of the queue and as if it became free in a moment, so that
