@@ -183,10 +183,15 @@ impl Running {
 
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
-        let input = self.input.as_mut().expect("the input is still open");
-        if let Err(error) = input.write_all(bytes).and_then(|()| input.flush()) {
+        if let Err(error) = self.try_send(bytes) {
             panic!("{} takes no more input: {error}{}\nstderr: {}", self.name, self.lateness(), self.errors());
         }
+    }
+
+    /// Sends to a program that may have ended meanwhile.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let input = self.input.as_mut().expect("the input is still open");
+        input.write_all(bytes).and_then(|()| input.flush())
     }
 
     /// What it has written to stderr so far.

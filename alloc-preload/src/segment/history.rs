@@ -99,12 +99,10 @@ fn finish(slot: Option<&TotalsSlot>, period: u64, sums: &Sums, is_over: bool) {
     set(&slot.allocated, sums.allocated);
     set(&slot.pinned, sums.pinned);
     set(&slot.cached, sums.cached);
-    if is_over && slot.allocations.get() != 0 {
-        slot.stamp.set(period + 1);
-        return;
+    if !is_over || slot.allocations.get() == 0 {
+        set(&slot.allocations, sums.allocations);
+        set(&slot.frees, sums.frees);
+        set(&slot.cumulative_requested, sums.cumulative_requested);
     }
-    set(&slot.allocations, sums.allocations);
-    set(&slot.frees, sums.frees);
-    set(&slot.cumulative_requested, sums.cumulative_requested);
     slot.stamp.set(period + 1);
 }

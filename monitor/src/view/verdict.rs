@@ -48,7 +48,7 @@ pub(crate) fn word(process: &Process) -> &'static str {
     if is_told && process.misuse.as_ref().and_then(gravest).is_some() {
         return "misuse!";
     }
-    match process.diagnosis.as_ref().map(|diagnosis| diagnosis.finding.kind) {
+    match kind {
         Some(Kind::LeakSuspected) => "leak?",
         Some(Kind::NotHeap) => "not heap",
         Some(Kind::WarmingUp) => "warming",
