@@ -26,7 +26,8 @@ const NOT_INHERITED: [&str; 9] = [
 fn main() {
     println!("cargo::rerun-if-env-changed={OPT_OUT}");
     let workspace = variable("CARGO_MANIFEST_DIR").join("..");
-    for part in ["Cargo.toml", "Cargo.lock", "alloc-preload/Cargo.toml", "shm-layout/Cargo.toml"] {
+    let library = ["alloc-preload/Cargo.toml", "alloc-preload/build.rs", "alloc-preload/layout.ld"];
+    for part in ["Cargo.toml", "Cargo.lock", "shm-layout/Cargo.toml"].iter().chain(&library) {
         println!("cargo::rerun-if-changed={}", workspace.join(part).display());
     }
     for sources in ["alloc-preload/src", "shm-layout/src"] {

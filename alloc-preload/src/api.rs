@@ -121,6 +121,7 @@ export! {
 
     /// `malloc_trim(3)`: gives back all cached memory of the process and what the calling thread's heap keeps; other threads'
     /// spare slabs stay.
+    #[cold]
     fn malloc_trim(_pad: usize) -> c_int {
         let released = with_heap(|_, heap| {
             let before = crate::stats::globals().purged.get();
@@ -207,6 +208,7 @@ export! {
     }
 
     /// `daemon(3)`. glibc's parent ends by an `_exit` that does not come here: its segment would stay, as after a crash.
+    #[cold]
     fn daemon(keep_directory: c_int, keep_files: c_int) -> c_int {
         // SAFETY: plain calls, as glibc makes them.
         unsafe {

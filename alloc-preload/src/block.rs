@@ -286,6 +286,7 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
 }
 
 /// Gives back a live block that was not counted.
+#[cold]
 fn give_uncounted(heap: &Heap, pointer: *mut u8) {
     if let Ok(block) = Block::at(pointer) {
         block.give(heap);

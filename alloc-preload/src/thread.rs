@@ -361,7 +361,6 @@ pub(crate) fn in_passing<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T)
     })
 }
 
-#[cold]
 #[inline(never)]
 fn remember(now: u64) {
     if let Some(segment) = boot::segment() {
@@ -369,7 +368,6 @@ fn remember(now: u64) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn look_after(heap: &Heap, now: u64) {
     heap.tick(now);

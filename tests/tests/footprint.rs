@@ -1,7 +1,7 @@
 //! Memory that a program has freed goes back, and large blocks neither scatter nor use up the mappings.
 
 use std::process::Command;
-use tests::{Run, Running, program, snapshot};
+use tests::{Run, Running, library, program, snapshot};
 
 fn start(mode: &str) -> Running {
     let mut running = Command::new(program("footprint.c")).arg(mode).preload().begin();
@@ -274,4 +274,33 @@ fn a_block_that_is_hardly_touched_costs_a_few_bytes_of_tables_for_each_unit() {
     let finished = Command::new(program("vast.c")).preload().finish().success();
     let resident: i64 = finished.out().trim().parse().unwrap();
     assert!(resident < 40 << 10, "{resident} KiB for 64 GiB");
+}
+
+/// Where the library's section `name` begins and ends, in its own addresses.
+fn section(name: &str) -> (u64, u64) {
+    let text = Command::new("readelf").arg("-SW").arg(library()).finish().success().out();
+    let row = text.lines().find_map(|line| line.split_once(&format!(" {name} "))).unwrap_or_else(|| panic!("{text}")).1;
+    let mut numbers = row.split_whitespace().skip(1).map(|word| u64::from_str_radix(word, 16).unwrap());
+    let (start, _, bytes) = (numbers.next().unwrap(), numbers.next(), numbers.next().unwrap());
+    (start, start + bytes)
+}
+
+/// The kernel maps the sixteen pages around one that is touched: what a healthy process does not call has to lie beyond those
+/// that it needs, or 64 KiB more are resident in every process.
+#[test]
+fn what_every_process_calls_and_what_few_do_share_no_pages() {
+    let (first, end) = section(".text.seldom");
+    let windows = (end - 1) / (64 << 10) - first / (64 << 10);
+    assert!(windows >= 1, "{first:#x} to {end:#x}");
+    // The first window has read-only data in front.
+    let hot = section(".plt").1;
+    assert!(hot <= 0x30000, "functions that are called seldom have to be marked as cold: the others end at {hot:#x}");
+}
+
+#[test]
+fn a_healthy_program_calls_none_of_what_lies_behind() {
+    let (first, end) = section(".text.seldom");
+    let mut command = Command::new(program("behind.c"));
+    let ended = command.args([format!("{first:x}"), format!("{end:x}")]).preload().finish();
+    assert_eq!((ended.out(), ended.err()), ("done\n".into(), String::new()), "name it by addr2line");
 }

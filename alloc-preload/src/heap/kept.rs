@@ -184,6 +184,7 @@ impl Heap {
 
     /// From now on the row says what is kept: for a heap that a child takes up. Elsewhere it is changed by what comes and goes
     /// only, since another thread may be about to.
+    #[cold]
     pub(crate) fn count_kept(&self) {
         if let Some(row) = self.row() {
             let mut parked = 0;

@@ -159,6 +159,7 @@ impl Segment {
         result
     }
 
+    #[cold]
     fn private(place: Place, row: usize) -> Option<Self> {
         // SAFETY: as in `publish`.
         unsafe { os::reserve_again(place.base, place.bytes) }.ok()?;

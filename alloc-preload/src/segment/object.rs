@@ -40,10 +40,8 @@ impl Object {
                             return Err(Refusal::failed("cannot lock an object in /dev/shm")(errno));
                         }
                     },
-                    Err(Errno(libc::EEXIST)) => match Dead::open(path.as_c_str()) {
-                        Some(dead) => dead.unlink(path.as_c_str()),
-                        None => break,
-                    },
+                    Err(Errno(libc::EEXIST)) if remove_dead(path.as_c_str()) => (),
+                    Err(Errno(libc::EEXIST)) => break,
                     Err(errno) => return Err(Refusal::failed("cannot create an object in /dev/shm")(errno)),
                 }
             }
@@ -66,6 +64,12 @@ impl Object {
     pub(super) fn close(self) {
         os::close(self.fd);
     }
+}
+
+/// Removes the object of a process that has ended; false if it has not.
+#[cold]
+fn remove_dead(path: &CStr) -> bool {
+    Dead::open(path).map(|dead| dead.unlink(path)).is_some()
 }
 
 /// Removes the name of an object of ours. Async-signal-safe.

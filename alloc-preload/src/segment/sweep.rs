@@ -35,7 +35,9 @@ pub(super) fn sweep(pid: u32) {
         }
     }
     os::close(directory);
-    sweep.thin_out();
+    if sweep.dead > DEAD_KEPT {
+        sweep.thin_out();
+    }
 }
 
 struct Sweep {
@@ -92,9 +94,10 @@ impl Sweep {
         }
     }
 
-    /// Removes the oldest where too many are kept.
+    /// Removes the oldest, of which more than [`DEAD_KEPT`] were found.
+    #[cold]
     fn thin_out(&self) {
-        for &(found, pid, suffix) in self.oldest.iter().take(self.dead.saturating_sub(DEAD_KEPT)) {
+        for &(found, pid, suffix) in self.oldest.iter().take(self.dead - DEAD_KEPT) {
             let path = Path::of(pid, suffix);
             if found != u64::MAX
                 && let Some(dead) = Dead::open(path.as_c_str())

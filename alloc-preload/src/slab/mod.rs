@@ -226,6 +226,7 @@ impl Slab {
     ///
     /// # Safety
     /// Nobody else uses the slab.
+    #[cold]
     pub(crate) unsafe fn rebuild(&self) -> (u32, u64) {
         self.stale.set(false);
         let (mut live, mut requested) = (0, 0);

@@ -110,6 +110,8 @@ pub(crate) fn purge_unfit(units: usize) {
 
 impl Spans {
     /// Purges all dirty runs, for who needs memory and has none.
+    #[cold]
+    #[inline(never)]
     pub(super) fn purge_all(&mut self) {
         while self.purge_oldest(clock::last()) {}
     }

@@ -76,6 +76,7 @@ impl Spans {
         self.occupy_next(next, more)
     }
 
+    #[cold]
     fn occupy_next(&mut self, next: u32, more: usize) -> Option<()> {
         let mut found = 0;
         while found < more {
@@ -102,6 +103,7 @@ impl Spans {
     }
 
     /// Adds a vacant run of at least `units` at the window's end.
+    #[cold]
     fn add_vacant(&mut self, units: usize) -> Option<()> {
         let grown = window::grow(units.div_ceil(CHUNK_UNITS)).ok()?;
         globals().metadata.add_shared((grown.units * window::RECORDS) as u64);

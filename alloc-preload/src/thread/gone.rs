@@ -18,7 +18,6 @@ const LOOKS: usize = 4;
 /// The heap looked at last. Changed under the central lock.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
-#[cold]
 #[inline(never)]
 pub(super) fn retire_some() {
     // Which would take a system call.
