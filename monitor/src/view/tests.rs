@@ -345,6 +345,19 @@ fn of_a_dead_process_it_is_said_where_its_growth_came_from() {
 }
 
 #[test]
+fn a_misuse_that_the_process_has_survived_stands_above_its_figures() {
+    let mut process = busy().process(about(State::Live), 12);
+    let said = |process: &Process, also: Option<Kind>| {
+        let diagnosis = Some(Diagnosis { finding: finding(Kind::Stable), also: also.map(finding) });
+        verdict::verdict(&Process { diagnosis, ..process.clone() }).unwrap().also.unwrap_or_default()
+    };
+    assert!(said(&process, None).starts_with("misuse: double free in free(0x"), "{}", said(&process, None));
+    assert!(said(&process, Some(Kind::NotHeap)).starts_with("not the heap: "));
+    process.misuse.as_mut().unwrap().last.retain(|event| event.kind == "foreign");
+    assert_eq!(said(&process, None), "");
+}
+
+#[test]
 fn a_misuse_stands_in_the_list_unless_something_else_is_wrong() {
     let mut process = busy().process(about(State::Live), 12);
     let word = |process: &Process, kind: Option<Kind>| {

@@ -31,11 +31,12 @@ pub(crate) fn verdict(process: &Process) -> Option<Verdict> {
     let diagnosis = process.diagnosis.as_ref()?;
     let finding = &diagnosis.finding;
     let also = diagnosis.also.as_ref().map(|also| format!("{}: {}", title(also.kind).to_lowercase(), text(also)));
+    let wrong = || process.misuse.as_ref().and_then(gravest).map(|event| format!("misuse: {}", misuse(event)));
     Some(Verdict {
         title: title(finding.kind),
         text: text(finding),
         place: place(finding),
-        also,
+        also: also.or_else(wrong),
         also_place: Vec::new(),
         alarms: matches!(finding.kind, Kind::LeakSuspected | Kind::NotHeap | Kind::Fragmentation | Kind::Stranded),
     })
