@@ -3,6 +3,7 @@
 
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tests::process::DEADLINE;
 use tests::{Run, Running, missing_privilege, program, snapshot};
 
 /// The blocks that the program takes, in KiB.
@@ -97,7 +98,7 @@ fn what_is_written_down_of_slabs_that_go_back_one_by_one_goes_back_with_them() {
 
 /// Waits until `now` is at most `enough`.
 fn falls(what: &str, enough: i64, now: impl Fn() -> i64) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     while now() > enough {
         assert!(Instant::now() < deadline, "{what} stays at {}, {enough} would be enough", now());
         std::thread::sleep(Duration::from_millis(10));

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tests::artefacts::Folder;
+use tests::process::DEADLINE;
 use tests::sandbox::{Sandbox, Shm, objects_of};
 use tests::terminal::Terminal;
 use tests::{
@@ -61,7 +62,7 @@ impl Shared {
             if let Some(words) = found.find(|words| words.iter().any(|word| word.ends_with(&command))) {
                 return words[0].parse().unwrap();
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "{name} is not {state}: {list}");
+            assert!(start.elapsed() < DEADLINE, "{name} is not {state}: {list}");
         }
     }
 
@@ -71,7 +72,7 @@ impl Shared {
         // Until its parent has taken note, it is found by its PID here.
         let start = Instant::now();
         while Path::new(&format!("/proc/{pid}")).exists() {
-            assert!(start.elapsed() < Duration::from_secs(30), "{name} does not end");
+            assert!(start.elapsed() < DEADLINE, "{name} does not end");
         }
         self.awaited(name, "crashed")
     }
@@ -220,7 +221,7 @@ fn a_report_names_descendants_in_other_pid_namespaces_and_leaves_nothing() {
     let start = Instant::now();
     let ended = |name: &String| name == "statsalloc.2" || name == "statsalloc.3";
     while objects_of(running.pid()).iter().any(ended) {
-        assert!(start.elapsed() < Duration::from_secs(20), "what has ended is not read");
+        assert!(start.elapsed() < DEADLINE, "what has ended is not read");
     }
     running.send(b"\n");
     assert_eq!(running.line(), "end", "no segment is left");
@@ -268,7 +269,7 @@ fn await_opening(shell: u32, name: &str) {
         })
     };
     while !is_open() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{name} is not opened");
+        assert!(start.elapsed() < DEADLINE, "{name} is not opened");
     }
 }
 
