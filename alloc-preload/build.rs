@@ -9,9 +9,12 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=layout.ld");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete,-z,initfirst,-z,max-page-size=65536");
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    if ["gold", "mold", "wild"].iter().all(|linker| !flags.contains(&format!("fuse-ld={linker}"))) {
+    // `mold -run` tells by MOLD_PATH.
+    println!("cargo::rerun-if-env-changed=MOLD_PATH");
+    let given = |name| env::var(name).unwrap_or_default();
+    let said = ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_LINKER", "MOLD_PATH"].map(given).concat();
+    if ["gold", "mold", "wild"].iter().all(|linker| !said.contains(linker)) {
         let package = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{package}/layout.ld");
+        println!("cargo::rustc-cdylib-link-arg=-T{package}/layout.ld");
     }
 }

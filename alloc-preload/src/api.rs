@@ -43,7 +43,7 @@ macro_rules! alias {
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
-            naked_asm!("jmp {}", sym $target)
+            naked_asm!(".cfi_startproc", "jmp {}", ".cfi_endproc", sym $target)
         })*
     };
 }
@@ -256,14 +256,22 @@ export! {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> Pointer {
     naked_asm!(
+        ".cfi_startproc",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
         "push rsi",
+        ".cfi_adjust_cfa_offset 8",
         "sub rsp, 8",
+        ".cfi_adjust_cfa_offset 8",
         "call {next}",
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
         "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
         "jmp rax",
+        ".cfi_endproc",
         next = sym names::before_loading,
     )
 }
@@ -272,7 +280,7 @@ unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> Pointer {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reallocarray(pointer: Pointer, count: usize, size: usize) -> Pointer {
-    naked_asm!("mov rcx, [rsp]", "jmp {}", sym reallocarray_from)
+    naked_asm!(".cfi_startproc", "mov rcx, [rsp]", "jmp {}", ".cfi_endproc", sym reallocarray_from)
 }
 
 unsafe extern "C" fn reallocarray_from(pointer: *mut u8, count: usize, size: usize, caller: usize) -> *mut u8 {
@@ -292,7 +300,7 @@ type Reallocate = unsafe extern "C" fn(*mut u8, usize) -> *mut u8;
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(pointer: Pointer, size: usize) {
-    naked_asm!("mov rdx, [rsp]", "jmp {}", sym free_sized_from)
+    naked_asm!(".cfi_startproc", "mov rdx, [rsp]", "jmp {}", ".cfi_endproc", sym free_sized_from)
 }
 
 unsafe extern "C" fn free_sized_from(pointer: *mut u8, size: usize, caller: usize) {
@@ -303,7 +311,7 @@ unsafe extern "C" fn free_sized_from(pointer: *mut u8, size: usize, caller: usiz
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(pointer: Pointer, align: usize, size: usize) {
-    naked_asm!("mov rsi, rdx", "mov rdx, [rsp]", "jmp {}", sym free_sized_from)
+    naked_asm!(".cfi_startproc", "mov rsi, rdx", "mov rdx, [rsp]", "jmp {}", ".cfi_endproc", sym free_sized_from)
 }
 
 alias! {

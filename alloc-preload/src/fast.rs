@@ -96,7 +96,7 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
 /// and turn the jump at the end of each fast path into a call with a stack frame.
 #[unsafe(naked)]
 extern "C" fn settled(block: *mut u8) -> *mut u8 {
-    naked_asm!("jmp {}", sym settle_then)
+    naked_asm!(".cfi_startproc", "jmp {}", ".cfi_endproc", sym settle_then)
 }
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {

@@ -8,6 +8,7 @@
 //!
 //! Where the table cannot be written, or is not found, or the program has a `malloc` of its own, all stays as it is.
 
+use crate::options::lend_environment;
 use crate::os;
 use crate::print;
 use crate::window::WINDOW;
@@ -138,12 +139,17 @@ pub(crate) fn look_for_another() {
     if is_own(malloc) {
         return;
     }
+    // Its first call may look for settings there, and the C library has not been initialised yet.
+    lend_environment();
     // SAFETY: the process's functions of these names.
     unsafe {
         let block = transmute::<usize, Malloc>(malloc)(GRANULE);
         let is_ours = WINDOW.granule_of((block as usize & !(GRANULE - 1)) as *const u8).is_some();
         ANOTHER.store(!is_ours, Ordering::Relaxed);
-        transmute::<usize, Free>(free)(block);
+        // Another one's stays: not every `free` can be called before the program has begun (GCL's ends Maxima).
+        if is_ours {
+            transmute::<usize, Free>(free)(block);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ macro_rules! forward {
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
-            naked_asm!(concat!("jmp qword ptr [rip + ", $target, "@GOTPCREL]"))
+            naked_asm!(".cfi_startproc", concat!("jmp qword ptr [rip + ", $target, "@GOTPCREL]"), ".cfi_endproc")
         })*
     };
 }
@@ -52,6 +52,7 @@ macro_rules! forward_sized {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
+                ".cfi_startproc",
                 "cmp byte ptr [rip + {checked}], 0",
                 "jne 2f",
                 concat!("jmp qword ptr [rip + ", $target, "@GOTPCREL]"),
@@ -59,6 +60,7 @@ macro_rules! forward_sized {
                 "mov rdx, [rsp]",
                 concat!("mov rcx, qword ptr [rip + ", $target, "@GOTPCREL]"),
                 "jmp {sized}",
+                ".cfi_endproc",
                 checked = sym SIZES_ARE_CHECKED,
                 sized = sym delete_sized,
             )
@@ -105,7 +107,17 @@ impl Otherwise for OrThrow {
 /// Jumped to, so that a misuse is told of with the caller's place.
 #[unsafe(naked)]
 extern "C" fn free_by_name(pointer: *mut u8) {
-    naked_asm!("push rdi", "call {free}", "pop rdi", "jmp rax", free = sym free_for_all)
+    naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "call {free}",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp rax",
+        ".cfi_endproc",
+        free = sym free_for_all,
+    )
 }
 
 /// What frees the process's blocks.
@@ -127,16 +139,22 @@ extern "C" fn allocate_by_name(size: usize) -> *mut u8 {
 #[unsafe(naked)]
 extern "C" fn allocate_or_throw(size: usize) -> *mut u8 {
     naked_asm!(
+        ".cfi_startproc",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
         "call {allocate}",
         "test rax, rax",
         "jz 2f",
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "ret",
         "2:",
+        ".cfi_adjust_cfa_offset 8",
         "call {next}",
         "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
         "jmp rax",
+        ".cfi_endproc",
         allocate = sym allocate_by_name,
         next = sym next_new,
     )

@@ -3,7 +3,7 @@
 
 mod environment;
 
-pub(crate) use environment::give;
+pub(crate) use environment::{give, lend_environment};
 
 use crate::bare::BARE;
 use core::cell::UnsafeCell;

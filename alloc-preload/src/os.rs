@@ -172,6 +172,16 @@ pub(crate) unsafe fn purge(address: *mut u8, size: usize) -> Result<()> {
     unsafe { call!(SYS_madvise, address, size, libc::MADV_DONTNEED) }.map(drop)
 }
 
+/// As [`purge`], of memory that is locked, which that is refused (Linux 5.18).
+///
+/// # Safety
+/// As for `purge`.
+pub(crate) unsafe fn purge_locked(address: *mut u8, size: usize) -> Result<()> {
+    const MADV_DONTNEED_LOCKED: i32 = 24;
+    // SAFETY: the caller's.
+    unsafe { call!(SYS_madvise, address, size, MADV_DONTNEED_LOCKED) }.map(drop)
+}
+
 /// Has every access to the range fault, without a mapping of its own (Linux 6.13). Its contents are gone.
 ///
 /// # Safety

@@ -26,6 +26,7 @@ use std::time::Duration;
 ///   LEAK SUSPECTED  the floor rises, evenly, for five minutes or more
 ///   WARMING UP      it rises ever more slowly
 ///   GROWING         it rises, not for long enough to tell
+///   FILLING         blocks that were allocated before come into use
 ///   FRAGMENTATION   free blocks are pinned between live ones
 ///   ROUNDING        blocks are larger than what was asked for
 ///   CACHE           free memory is kept; when it goes back is said

@@ -1,4 +1,4 @@
-/* Frees memory that is locked, in runs of two lengths, and other memory after it; then has all given back that may be. */
+/* Frees memory that is locked, in runs of two lengths, and other memory after it; then has all given back. */
 #include "handshake.h"
 #include <malloc.h>
 #include <sys/mman.h>

@@ -48,6 +48,22 @@ fn a_programs_own_malloc_serves_reallocarray_and_new_and_nothing_is_published() 
 }
 
 #[test]
+fn a_programs_own_malloc_finds_its_settings_and_its_free_is_not_called_before_the_program_begins() {
+    for is_preloaded in [false, true] {
+        let mut command = Command::new(program("early.c"));
+        let command = if is_preloaded { command.preload() } else { &mut command };
+        assert_eq!(command.env("EARLY", "fast").finish().success().out(), "fast\n", "preloaded: {is_preloaded}");
+    }
+}
+
+#[test]
+fn profilers_find_the_way_back_to_the_program_from_every_instruction() {
+    let out = Command::new(program("unwound.cc")).preload().finish().success().out();
+    let figures: Vec<u32> = out.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    assert!(figures[0] > 500 && figures[1] == 0, "at {} of {} instructions it is not found", figures[1], figures[0]);
+}
+
+#[test]
 fn a_program_that_takes_mallocs_address_has_no_malloc_of_its_own() {
     let addressed = compiled("addressed.c", &["-fno-pie", "-no-pie"]);
     Command::new(addressed).preload().finish().success();

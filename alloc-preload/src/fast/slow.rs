@@ -34,7 +34,7 @@ pub(crate) fn allocate_silently(size: usize, align: usize) -> *mut u8 {
 /// Everything that is not resized on the fast path; as [`free_slow`].
 #[unsafe(naked)]
 pub(crate) extern "C" fn reallocate_slow(pointer: *mut u8, size: usize) -> *mut u8 {
-    naked_asm!("mov rdx, [rsp]", "jmp {}", sym reallocate_from)
+    naked_asm!(".cfi_startproc", "mov rdx, [rsp]", "jmp {}", ".cfi_endproc", sym reallocate_from)
 }
 
 unsafe extern "C" fn reallocate_from(pointer: *mut u8, size: usize, caller: usize) -> *mut u8 {
@@ -70,7 +70,7 @@ pub(crate) fn reallocate_for(pointer: *mut u8, size: usize, call: Call, caller: 
 /// program's return address on top of the stack.
 #[unsafe(naked)]
 pub(crate) extern "C" fn free_slow(pointer: *mut u8) {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym free_from)
+    naked_asm!(".cfi_startproc", "mov rsi, [rsp]", "jmp {}", ".cfi_endproc", sym free_from)
 }
 
 unsafe extern "C" fn free_from(pointer: *mut u8, caller: usize) {
@@ -105,7 +105,7 @@ pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, call: Call, caller: 
 /// Large blocks, and pointers that are no block; as [`free_slow`].
 #[unsafe(naked)]
 pub(super) extern "C" fn usable_size_slow(pointer: *mut u8) -> usize {
-    naked_asm!("mov rsi, [rsp]", "jmp {}", sym usable_size_from)
+    naked_asm!(".cfi_startproc", "mov rsi, [rsp]", "jmp {}", ".cfi_endproc", sym usable_size_from)
 }
 
 unsafe extern "C" fn usable_size_from(pointer: *mut u8, caller: usize) -> usize {

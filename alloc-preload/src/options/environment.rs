@@ -4,7 +4,7 @@ use super::{OPTIONS, Opt, Options, PREFIX};
 use crate::os;
 use crate::print::Line;
 use core::ffi::{CStr, c_char};
-use core::ptr::{addr_of, null_mut};
+use core::ptr::{addr_of, addr_of_mut, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 impl Options {
@@ -58,8 +58,19 @@ pub(crate) unsafe fn give(environment: *const *const c_char) {
     GIVEN.store(environment.cast_mut(), Ordering::Relaxed);
 }
 
+/// Has the C library know the environment before it has been initialised: for code that is not ours. It will be given the same.
+#[cold]
+pub(crate) fn lend_environment() {
+    // SAFETY: libc's variable; the library's constructor comes before all other code of the process.
+    unsafe {
+        if (*addr_of!(environ)).is_null() {
+            *addr_of_mut!(environ) = GIVEN.load(Ordering::Relaxed).cast_const();
+        }
+    }
+}
+
 unsafe extern "C" {
-    static environ: *const *const c_char;
+    static mut environ: *const *const c_char;
 }
 
 /// # Safety

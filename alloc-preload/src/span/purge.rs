@@ -6,7 +6,8 @@ use super::{Kind, LARGE, NO_UNIT, Spans, mark, run, share_of};
 use crate::central::central;
 use crate::clock;
 use crate::ledger;
-use crate::os::{self, PAGE};
+use crate::os::{self, Errno, PAGE};
+use crate::segment;
 use crate::stats::globals;
 use crate::window::{SHARERS, UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::UNIT;
@@ -113,7 +114,9 @@ impl Spans {
     #[cold]
     #[inline(never)]
     pub(super) fn purge_all(&mut self) {
-        while self.purge_oldest(clock::last()) {}
+        // What the kernel refuses is as if it became free in a moment: by a later time it would have its turn again, and again.
+        let before = clock::last();
+        while self.purge_oldest(before) {}
     }
 
     /// Purges a piece of the oldest run, if that became free before `before`. True if there is more to do.
@@ -163,9 +166,8 @@ impl Spans {
         let kept = length.saturating_sub(most);
         let units = length - kept;
         let (part, touched) = (first + kept as u32, all - share_of(all, length, kept));
-        // SAFETY: a part of a free run, which nobody uses.
-        if unsafe { os::purge(WINDOW.address(UnitIndex(part)), units * UNIT) }.is_err() {
-            // Denied or locked in memory: it stays dirty, at the end of the queue and as if it became free in a moment, so that
+        if give_back(UnitIndex(part), units * UNIT).is_err() {
+            // It stays dirty, at the end of the queue and as if it became free in a moment, so that
             // the others have their turn.
             self.unlink(first);
             self.link(first, length, Kind::Dirty, all, clock::read() + 1);
@@ -229,6 +231,18 @@ impl Spans {
             run(older).newer.set(newer)
         }
         if newer == NO_UNIT { self.newest = older } else { run(newer).older.set(older) }
+    }
+}
+
+/// Gives back memory of a free run, also where it is locked: nobody would unlock it any more. A filter of system calls may not
+/// know that advice, and end the process.
+fn give_back(first: UnitIndex, bytes: usize) -> os::Result<()> {
+    let address = WINDOW.address(first);
+    // SAFETY: a part of a free run, which nobody uses.
+    match unsafe { os::purge(address, bytes) } {
+        // SAFETY: as above.
+        Err(Errno(libc::EINVAL)) if !segment::is_filtered() => unsafe { os::purge_locked(address, bytes) },
+        given => given,
     }
 }
 

@@ -96,8 +96,8 @@ impl Following {
         }
         self.baseline.take(process, now, detail);
         let due = self.outside.last().is_none_or(|last| is_past(last.time, OUTSIDE_APART * self.rules.minute));
-        if let (Some(rss), Some(heap), true) = (process.totals.rss_bytes, process.totals.resident_bytes, due) {
-            self.outside.push(Outside { time: now, rss, heap });
+        if let Some(look) = Outside::of(process, now).filter(|_| due) {
+            self.outside.push(look);
             if self.outside.len() > OUTSIDE_KEPT {
                 self.outside.remove(0);
             }
@@ -106,7 +106,7 @@ impl Following {
 
     /// Bytes a second by which the memory outside the heap has grown, where it was watched for half a minute or more.
     fn growth_outside(&self, process: &Process, now: Time) -> Option<f64> {
-        let present = Outside { time: now, rss: process.totals.rss_bytes?, heap: process.totals.resident_bytes? };
+        let present = Outside::of(process, now)?;
         let first = diagnosis::first_outside(&self.outside, now, &self.rules)?;
         Some((present.bytes() - first.bytes()) / now.seconds_since(first.time))
     }

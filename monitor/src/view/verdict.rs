@@ -67,6 +67,7 @@ pub(crate) fn title(kind: Kind) -> &'static str {
         Kind::LeakSuspected => "LEAK SUSPECTED",
         Kind::WarmingUp => "WARMING UP",
         Kind::Growing => "GROWING",
+        Kind::Filling => "FILLING",
         Kind::Fragmentation => "FRAGMENTATION",
         Kind::Rounding => "ROUNDING",
         Kind::Cache => "CACHE",
@@ -127,6 +128,7 @@ fn text(finding: &Finding) -> String {
             };
             format!("+{} for {time}; {more}", rate(numbers.bytes_per_second))
         }
+        Kind::Filling => format!("+{} resident, in blocks allocated before", rate(numbers.bytes_per_second)),
         Kind::Fragmentation => format!("{amount} pinned, {} of the heap: free between live", share(numbers.share)),
         Kind::Rounding => format!("{amount}, {} of allocated, was not asked for", share(numbers.share)),
         Kind::Cache => format!("{amount} free but kept, {} of the heap", share(numbers.share)),
@@ -162,6 +164,7 @@ fn place(finding: &Finding) -> Vec<String> {
     let mut parts = Vec::new();
     let of = match finding.kind {
         Kind::LeakSuspected | Kind::WarmingUp | Kind::Growing => " of growth",
+        Kind::Filling => " of allocated",
         _ => "",
     };
     let comma = if finding.classes.len() == 1 { "," } else { "" };

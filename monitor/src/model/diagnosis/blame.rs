@@ -4,8 +4,9 @@ use super::rules::{BLAMED_SHARE, MOST_BLAMED};
 use super::{Case, ClassShare, ThreadShare};
 use crate::model::derive::Detail;
 use crate::model::lines::{Line, Part};
-use crate::model::{Process, Thread, Threads, Time};
+use crate::model::{ClassHistory, Process, Thread, Threads, Time};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 /// Figures by size and thread at earlier looks.
 #[derive(Default)]
@@ -64,11 +65,6 @@ impl Baseline {
         let earliest = looks.next()?;
         Some(looks.take_while(|look| look.0 <= time).last().unwrap_or(earliest))
     }
-
-    /// The last look before `time`.
-    fn before(&self, time: Time) -> Option<&Look> {
-        self.looks.iter().rev().find(|look| look.time <= time)
-    }
 }
 
 /// Allocated bytes of every size in use.
@@ -80,23 +76,65 @@ pub(super) fn allocated(process: &Process) -> Vec<(Line, u64)> {
     classes.chain(buckets).filter(|(_, bytes)| *bytes != 0).collect()
 }
 
-/// By how much each size has grown since then, or since the earliest time at which that is known: what was there before is no
-/// growth. Where no such time is known, since the start, if that is mostly the `whole` growth; else nothing.
-pub(super) fn change_by_line(case: &Case<'_>, since: Time, whole: f64) -> Vec<(Line, u64)> {
-    let look = case.evidence.baseline.before(since);
-    let history = case.process.class_history.as_ref().filter(|history| !history.times.is_empty());
-    let minute = history.map(|history| (history, history.at(since).unwrap_or(0)));
-    let before = |line: Line| -> u64 {
-        if let Some(look) = look {
-            return look.allocated.iter().find(|(known, _)| *known == line).map_or(0, |(_, bytes)| *bytes);
-        }
-        minute.and_then(|(history, at)| history.of(line)?.allocated_bytes.get(at).copied()).unwrap_or(0)
+/// One end of a rise: its floor, and the stretch that has it.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) begin: Time,
+    pub(super) end: Time,
+    /// Allocated bytes.
+    pub(super) bytes: f64,
+}
+
+/// So much of a rise may lie above its last floor at present, for the present to stand for that.
+const ABOVE_FLOOR: f64 = 0.2;
+
+/// By how much each size has grown from one end of a rise to the other: what was there before is no growth, nor is what only
+/// comes and goes. Where the first end is not known, since the start, if that is mostly the `whole` growth; else nothing.
+pub(super) fn change_by_line(case: &Case<'_>, from: End, to: End, whole: f64) -> Vec<(Line, u64)> {
+    let now = allocated(case.process);
+    let settled = case.material.allocated <= to.bytes + ABOVE_FLOOR * whole;
+    let after = if settled { None } else { sizes_at(case, to) }.filter(|sizes| sum(sizes) <= sum(&now)).unwrap_or(now);
+    let earliest = || {
+        let history = case.process.class_history.as_ref().filter(|history| !history.times.is_empty())?;
+        Some(sizes_of(history, 0))
     };
-    let lines = allocated(case.process).into_iter();
-    let change: Vec<_> = lines.map(|(line, bytes)| (line, bytes.saturating_sub(before(line)))).collect();
-    let all = change.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
-    let is_known = look.is_some() || minute.is_some() || all <= whole * START_TOLERANCE;
-    if is_known { change } else { Vec::new() }
+    let known = sizes_at(case, from).or_else(earliest);
+    let is_known = known.is_some() || sum(&after) <= whole * START_TOLERANCE;
+    let before: BTreeMap<Line, u64> = known.into_iter().flatten().collect();
+    let change =
+        after.into_iter().map(|(line, bytes)| (line, bytes.saturating_sub(before.get(&line).copied().unwrap_or(0))));
+    if is_known { change.collect() } else { Vec::new() }
+}
+
+/// The sizes at one end of a rise: of the looks and minutes in its stretch, the last ones before it, and the next ones behind
+/// it where it has none, those that held as much as the floor, or nearly. A wave's top is no floor.
+fn sizes_at(case: &Case<'_>, at: End) -> Option<Vec<(Line, u64)>> {
+    let looks = &case.evidence.baseline.looks;
+    let behind = looks.partition_point(|look| look.time <= at.end);
+    let inside = looks.partition_point(|look| look.time < at.begin);
+    let looks = near(inside, behind, looks.len()).map(|place| looks[place].allocated.clone());
+    let minutes = case.process.class_history.iter().flat_map(|history| {
+        let behind = history.at(at.end).map_or(0, |last| last + 1);
+        let inside = history.times.partition_point(|time| *time < at.begin);
+        near(inside, behind, history.times.len()).map(|place| sizes_of(history, place))
+    });
+    let off = |sizes: &[(Line, u64)]| (sum(sizes) - at.bytes).abs();
+    looks.chain(minutes).min_by(|one, other| off(one).total_cmp(&off(other)))
+}
+
+/// The places from the first one `inside` a stretch to those `behind` it, with the last one before it, and the next one behind
+/// it where it has none; none where all are behind it.
+fn near(inside: usize, behind: usize, all: usize) -> Range<usize> {
+    let next = usize::from(behind > 0 && inside == behind);
+    inside.saturating_sub(1)..if behind == 0 { 0 } else { (behind + next).min(all) }
+}
+
+fn sizes_of(history: &ClassHistory, at: usize) -> Vec<(Line, u64)> {
+    history.classes.iter().filter_map(|series| Some((series.line, *series.allocated_bytes.get(at)?))).collect()
+}
+
+fn sum(sizes: &[(Line, u64)]) -> f64 {
+    sizes.iter().map(|(_, bytes)| *bytes as f64).sum()
 }
 
 /// The fewest sizes that make up most of the whole.

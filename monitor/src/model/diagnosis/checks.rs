@@ -2,7 +2,7 @@
 
 use super::blame::Over;
 use super::rules::*;
-use super::{Case, Finding, Kind, Numbers, blame, first_outside, series};
+use super::{Case, Finding, Kind, Numbers, Outside, blame, first_outside, series};
 use crate::model::lines::Line;
 use crate::model::threads::RATE_AGE;
 use crate::model::{Point, Time};
@@ -50,6 +50,34 @@ fn outside_growth(case: &Case<'_>, said: bool) -> Option<(f64, f64)> {
     let material = threshold(case.material.growth(), said).max(threshold(0.05 * rss, said));
     let outside = grown - by_heap.max(0.0);
     (grown >= material && outside >= threshold(NOT_HEAP_GROWTH_SHARE, said) * grown).then_some((outside, seconds))
+}
+
+/// The heap's memory grows, and what it holds does not: blocks that were allocated before are being touched.
+pub(super) fn filling(case: &Case<'_>) -> Option<Finding> {
+    let said = case.said(Kind::Filling);
+    let first = first_outside(case.evidence.outside, case.now(), &case.evidence.rules)?;
+    let seconds = case.now().seconds_since(first.time);
+    let present = Outside::of(case.process, case.now())?;
+    let grown = present.heap as f64 - first.heap as f64;
+    let filled = grown - (present.held as f64 - first.held as f64).max(0.0);
+    if grown < case.material.filling(said) || filled < threshold(NOT_HEAP_GROWTH_SHARE, said) * grown {
+        return None;
+    }
+    let blamed = blame::fewest(blame::allocated(case.process));
+    let threads = blame::threads(case, &blamed, Over::All);
+    Some(Finding {
+        kind: Kind::Filling,
+        since: None,
+        numbers: Numbers {
+            bytes: Some(filled as u64),
+            share: Some(filled / case.material.heap.max(1.0)),
+            bytes_per_second: Some(filled / seconds),
+            seconds: Some(seconds),
+            ..Numbers::default()
+        },
+        classes: blamed,
+        threads,
+    })
 }
 
 /// Free blocks between live ones take much of the heap, all the time.

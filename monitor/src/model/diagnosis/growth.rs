@@ -88,8 +88,11 @@ fn is_material(case: &Case<'_>, rise: &Rise, said: bool) -> bool {
 fn finding(case: &Case<'_>, kind: Kind, rise: &Rise) -> Finding {
     let ago = |seconds: f64| Time(case.now().0.saturating_sub((seconds * NANOS as f64) as u64));
     let since = ago(rise.seconds);
-    // The growth is counted from the floor of the first stretch.
-    let change = blame::change_by_line(case, ago(rise.seconds * (1.0 - 1.0 / STRETCHES as f64)), rise.bytes());
+    // The growth is counted from the floor of the first stretch to that of the last.
+    let stretch = rise.seconds / STRETCHES as f64;
+    let from = blame::End { begin: since, end: ago(rise.seconds - stretch), bytes: rise.from.bytes };
+    let to = blame::End { begin: ago(stretch), end: case.now(), bytes: rise.to.bytes };
+    let change = blame::change_by_line(case, from, to, rise.bytes());
     let classes = blame::fewest(change);
     let threads = blame::threads(case, &classes, blame::Over::Since(since));
     Finding {

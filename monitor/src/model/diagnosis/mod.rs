@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     WarmingUp,
     /// The floor rises, but not for long enough to say more.
     Growing,
+    /// What was allocated before comes into use: its memory becomes resident.
+    Filling,
     /// Free blocks lie pinned between live ones.
     Fragmentation,
     /// Blocks are larger than what was asked for.
@@ -57,6 +59,7 @@ impl Kind {
             Self::LeakSuspected => "leak_suspected",
             Self::WarmingUp => "warming_up",
             Self::Growing => "growing",
+            Self::Filling => "filling",
             Self::Fragmentation => "fragmentation",
             Self::Rounding => "rounding",
             Self::Cache => "cache",
@@ -165,7 +168,7 @@ pub(crate) struct ThreadShare {
 /// What was said the last time, and since when it holds.
 pub(crate) type Said = Vec<(Kind, Option<Time>)>;
 
-/// RSS and resident heap at one time.
+/// RSS, resident heap, and what that has to hold, at one time.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Outside {
     /// When.
@@ -174,9 +177,23 @@ pub(crate) struct Outside {
     pub(crate) rss: u64,
     /// Of its heap.
     pub(crate) heap: u64,
+    /// Allocated, pinned and cached bytes.
+    pub(crate) held: u64,
 }
 
 impl Outside {
+    /// A process as it is `now`, where its memory is known.
+    pub(crate) fn of(process: &Process, now: Time) -> Option<Self> {
+        let totals = &process.totals;
+        let held = [totals.allocated_bytes, totals.pinned_bytes, totals.cached_bytes].into_iter().flatten();
+        Some(Self {
+            time: now,
+            rss: totals.rss_bytes?,
+            heap: totals.resident_bytes?,
+            held: held.fold(0, u64::saturating_add),
+        })
+    }
+
     /// What is not the heap's.
     pub(crate) fn bytes(&self) -> f64 {
         self.rss as f64 - self.heap as f64
@@ -238,9 +255,10 @@ pub(crate) fn findings(process: &Process, evidence: &Evidence<'_>) -> Vec<Findin
     let counted = free.fold(allocated, |sum, bytes| sum + bytes as f64);
     let heap = totals.resident_bytes.map_or(counted, |bytes| bytes as f64);
     let case = Case { process, evidence, series, material: Material { heap, allocated } };
-    let rules: [fn(&Case<'_>) -> Option<Finding>; 9] = [
+    let rules: [fn(&Case<'_>) -> Option<Finding>; 10] = [
         checks::not_heap,
         growth::growth,
+        checks::filling,
         checks::fragmentation,
         checks::rounding,
         checks::cache,
@@ -254,6 +272,7 @@ pub(crate) fn findings(process: &Process, evidence: &Evidence<'_>) -> Vec<Findin
     if let [outside, leak, ..] = &mut findings[..]
         && (outside.kind, leak.kind) == (Kind::NotHeap, Kind::LeakSuspected)
         && outside.numbers.bytes_per_second.is_none()
+        && heap >= rules::LEADING_SHARE * totals.rss_bytes.unwrap_or(0) as f64
     {
         std::mem::swap(outside, leak);
     }

@@ -18,6 +18,8 @@ pub(super) const NOT_HEAP_SHARE: f64 = 0.50;
 pub(super) const NOT_HEAP_BYTES: f64 = 64.0 * MIB;
 /// or this share of the RSS's growth.
 pub(super) const NOT_HEAP_GROWTH_SHARE: f64 = 0.80;
+/// A leak leads before memory outside the heap that was not seen to grow, from this share of the RSS in the heap.
+pub(super) const LEADING_SHARE: f64 = 0.05;
 /// Pinned bytes, cached bytes: this share of the resident heap. Rounding: this share of the allocated bytes.
 pub(super) const FRAGMENTED_SHARE: f64 = 0.25;
 /// Churn: net change over bytes freed at most this, and so many allocations a second.
@@ -76,6 +78,11 @@ impl Material {
     /// From which growth on.
     pub(super) fn growth(&self) -> f64 {
         GROWTH_BYTES.max(GROWTH_SHARE * self.allocated)
+    }
+
+    /// The same of resident memory, as it stands for what was `said`.
+    pub(super) fn filling(&self, said: bool) -> f64 {
+        threshold(GROWTH_BYTES.max(GROWTH_SHARE * self.heap), said)
     }
 }
 

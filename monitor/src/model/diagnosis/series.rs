@@ -124,9 +124,9 @@ pub(super) fn last(series: &[Point], seconds: f64) -> &[Point] {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rise {
     /// The first stretch's floor,
-    from: Floor,
+    pub(super) from: Floor,
     /// and the last one's.
-    to: Floor,
+    pub(super) to: Floor,
     /// The slope of the last third over that of the first; infinite where it began flat.
     pub(super) evenness: f64,
     /// The time looked at, in seconds.
@@ -135,8 +135,8 @@ pub(super) struct Rise {
 
 /// The least of a stretch.
 #[derive(Clone, Copy, PartialEq, Debug)]
-struct Floor {
-    bytes: f64,
+pub(super) struct Floor {
+    pub(super) bytes: f64,
     /// Seconds since then.
     ago: f64,
 }

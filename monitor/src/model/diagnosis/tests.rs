@@ -204,7 +204,7 @@ fn memory_outside_the_heap_leads_unless_it_stands_and_the_heap_leaks() {
     let found = examine(&process, &Vec::new());
     assert_eq!((found[0].kind, found[1].kind), (Kind::LeakSuspected, Kind::NotHeap));
     let (now, heap) = (now_of(&process), process.totals.resident_bytes.unwrap());
-    let look = Outside { time: Time(now.0 - 60_000_000_000), rss: 100 * MIB, heap: heap - MIB };
+    let look = Outside { time: Time(now.0 - 60_000_000_000), rss: 100 * MIB, heap: heap - MIB, held: heap - MIB };
     let evidence =
         Evidence { now, said: &Vec::new(), outside: &[look], baseline: &Baseline::default(), rules: Rules::default() };
     let found = findings(&process, &evidence);
@@ -222,7 +222,12 @@ fn growth_outside_the_heap_is_seen_by_those_who_watch() {
     let mut process = grown(20 * MINUTES, |_| mib(100.0));
     process.totals.rss_bytes = Some(150 * MIB);
     let now = now_of(&process);
-    let look = |seconds: u64, rss: u64| Outside { time: Time(now.0 - seconds * 1_000_000_000), rss, heap: 104 * MIB };
+    let look = |seconds: u64, rss: u64| Outside {
+        time: Time(now.0 - seconds * 1_000_000_000),
+        rss,
+        heap: 104 * MIB,
+        held: 102 * MIB,
+    };
     let evidence = Evidence {
         now,
         said: &Vec::new(),
@@ -335,4 +340,35 @@ fn history_backwards(mut process: Process) {
     history.seconds.reverse();
     history.minutes.reverse();
     examine(&process, &Vec::new());
+}
+
+#[test]
+fn a_heap_of_next_to_nothing_does_not_lead_before_memory_outside_it() {
+    let mut process = grown(20 * MINUTES, |second| mib(2.0 + second / 100.0));
+    process.totals.rss_bytes = Some(1000 * MIB);
+    let found = examine(&process, &Vec::new());
+    assert_eq!((found[0].kind, found[1].kind), (Kind::NotHeap, Kind::LeakSuspected));
+}
+
+#[test]
+fn blocks_that_come_into_use_are_seen_by_those_who_watch() {
+    let mut process = grown(20 * MINUTES, |_| mib(1000.0));
+    process.totals.resident_bytes = Some(400 * MIB);
+    process.totals.rss_bytes = Some(404 * MIB);
+    let now = now_of(&process);
+    let looked = |process: &Process, heap: u64| {
+        let look = Outside { time: Time(now.0 - 60_000_000_000), rss: heap + 4 * MIB, heap, held: 1002 * MIB };
+        let baseline = Baseline::default();
+        let evidence =
+            Evidence { now, said: &Vec::new(), outside: &[look], baseline: &baseline, rules: Rules::default() };
+        findings(process, &evidence).swap_remove(0)
+    };
+    let found = looked(&process, 340 * MIB);
+    assert_eq!((found.kind, found.numbers.bytes_per_second), (Kind::Filling, Some(MIB as f64)));
+    assert_eq!(looked(&process, 390 * MIB).kind, Kind::Stable);
+    // What new blocks bring in is none of it.
+    let mut growing = grown(20 * MINUTES, |second| mib(1000.0 + (second - 1140.0).max(0.0)));
+    growing.totals.resident_bytes = Some(400 * MIB);
+    growing.totals.rss_bytes = Some(404 * MIB);
+    assert_ne!(looked(&growing, 340 * MIB).kind, Kind::Filling);
 }

@@ -76,3 +76,33 @@ fn what_was_there_at_the_start_has_not_grown() {
     process.class_history = Some(ClassHistory { times: times.clone(), classes });
     assert_eq!(blamed(&process), [Line::class(48)]);
 }
+
+#[test]
+fn what_comes_and_goes_is_not_to_blame_for_a_leak() {
+    // 10 MiB a minute leak in class 208; a wave of class 4096 is at its height at every look but those of the minutes' ends.
+    let at = |minute: u64, wave: u64| {
+        let mut process = grown(minute * MINUTES, |second| mib(20.0 + second / 6.0));
+        process.totals.allocated_bytes = Some((20 + 10 * minute + wave) * MIB);
+        for class in process.size_classes.iter_mut().flatten() {
+            class.allocated_bytes = match class.block_size {
+                208 => (20 + 10 * minute) * MIB,
+                4096 => wave * MIB,
+                _ => 0,
+            };
+        }
+        process.large.as_mut().unwrap().classes.clear();
+        process
+    };
+    let mut process = at(20, 400);
+    let times: Vec<Time> = process.history.as_ref().unwrap().minutes.iter().map(|point| point.time).collect();
+    let series = |size: u64, bytes: &dyn Fn(u64) -> u64| ClassSeries {
+        line: Line::class(size),
+        allocated_bytes: (1..=times.len() as u64).map(bytes).collect(),
+        pinned_bytes: vec![0; times.len()],
+    };
+    let classes = vec![series(208, &|minute| (20 + 10 * minute) * MIB), series(4096, &|_| 0)];
+    process.class_history = Some(ClassHistory { times: times.clone(), classes });
+    let found = examine(&process, &Vec::new()).swap_remove(0);
+    assert_eq!(found.kind, Kind::LeakSuspected);
+    assert_eq!(found.classes.iter().map(|class| class.line).collect::<Vec<_>>(), [Line::class(208)]);
+}
