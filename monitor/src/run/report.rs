@@ -9,6 +9,7 @@ use crate::source::raise_descriptor_limit;
 use crate::view::report::{self, Ending};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open, waitpid};
+use signal_hook::low_level::signal_name;
 use std::io::{self, BufWriter, Write};
 use std::process::Command;
 use std::time::Instant;
@@ -73,7 +74,10 @@ fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => "ended".into(),
         (Some(code), _) => format!("ended with status {code}"),
-        (_, Some(signal)) => format!("was ended by signal {signal}"),
+        (_, Some(signal)) => match signal_name(signal) {
+            Some(name) => format!("was ended by signal {signal} ({name})"),
+            None => format!("was ended by signal {signal}"),
+        },
         _ => "ended".into(),
     }
 }

@@ -3,7 +3,8 @@
 use super::{csv, json, openmetrics, report, text, verdict};
 use crate::model::diagnosis::{ClassShare, Finding, Kind, Numbers, ThreadShare};
 use crate::model::fake::{CREATED, about, busy, taken_over};
-use crate::model::{Diagnosis, Identity, Line, Process, Snapshot, State, compare, derive};
+use crate::model::limits::Growth;
+use crate::model::{Diagnosis, Identity, Limits, Line, Process, Snapshot, State, compare, derive};
 use serde_json::Value;
 use std::io;
 
@@ -345,6 +346,25 @@ fn of_a_dead_process_it_is_said_where_its_growth_came_from() {
 }
 
 #[test]
+fn one_that_was_about_to_meet_its_limit_has_most_likely_run_out_of_memory() {
+    let mut process = busy().process(about(State::Crashed), 12);
+    process.misuse.as_mut().unwrap().last.clear();
+    let mut said = |used: u64, growth: f64| {
+        let growth = Growth { heap: Some(growth), outside: None };
+        process.limits = Some(Limits::at_growth(300 << 20, used << 20, &growth));
+        (
+            verdict::verdict(&process).unwrap().text,
+            written(|out| text::write_details(&Snapshot::of(CREATED, vec![process.clone()]), out)),
+        )
+    };
+    let (near, whole) = said(288, 0.0);
+    assert_eq!(near, "out of memory? its cgroup had used 96 % of 300 MiB when last seen");
+    assert!(whole.contains("288 MiB used\n") && !whole.contains("met in"), "{whole}");
+    assert!(said(200, 50e6).0.starts_with("out of memory?"));
+    assert!(said(200, 1e6).0.starts_with("killed, crashed"));
+}
+
+#[test]
 fn a_misuse_that_the_process_has_survived_stands_above_its_figures() {
     let mut process = busy().process(about(State::Live), 12);
     let said = |process: &Process, also: Option<Kind>| {
@@ -380,6 +400,7 @@ fn every_diagnosis_has_its_words() {
         Kind::LeakSuspected,
         Kind::WarmingUp,
         Kind::Growing,
+        Kind::Filling,
         Kind::Fragmentation,
         Kind::Rounding,
         Kind::Cache,

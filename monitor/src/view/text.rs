@@ -125,6 +125,7 @@ fn write_totals(process: &Process, out: &mut impl Write) -> io::Result<()> {
     if let Some(limits) = &process.limits {
         let room = limits
             .seconds_to_limit
+            .filter(|_| !process.state.is_past())
             .map_or(String::new(), |left| format!(", met in {} {}", span(left), limits.whose_growth()));
         let used = format!("{} used{room}", bytes(limits.cgroup_used_bytes));
         table.row(vec!["cgroup limit".into(), bytes(limits.cgroup_limit_bytes), used]);

@@ -246,7 +246,8 @@ fn crash(process: &Process) -> Verdict {
         title: "CRASHED",
         text: match cause {
             Some(event) => format!("likely cause: {}", misuse(event)),
-            None => "killed, crashed or replaced by exec: it ended without a word".to_owned(),
+            None => at_its_limit(process)
+                .unwrap_or_else(|| "killed, crashed or replaced by exec: it ended without a word".to_owned()),
         },
         place: vec![match cause {
             Some(event) => format!("at {}, thread {}", clock(event.time), event.tid),
@@ -256,6 +257,17 @@ fn crash(process: &Process) -> Verdict {
         also_place: if cause.is_none() { last_place(process) } else { Vec::new() },
         alarms: true,
     }
+}
+
+/// Of one that was seen to be about to meet the limit of its control group: what has most likely ended it.
+fn at_its_limit(process: &Process) -> Option<String> {
+    /// This share of the limit was used, or it would have been met within so many seconds.
+    const NEAR: (f64, f64) = (0.95, 5.0);
+    let limits = process.limits.as_ref()?;
+    let share = limits.cgroup_used_bytes as f64 / limits.cgroup_limit_bytes.max(1) as f64;
+    let is_near = share >= NEAR.0 || limits.seconds_to_limit.is_some_and(|left| left < NEAR.1);
+    let limit = bytes(limits.cgroup_limit_bytes);
+    is_near.then(|| format!("out of memory? its cgroup had used {:.0} % of {limit} when last seen", share * 100.0))
 }
 
 /// A misuse in one line.

@@ -170,11 +170,10 @@ impl<'a> Reader<'a> {
     /// The recorded callers of foreign frees, oldest first; one that was being written is left out until the next look.
     pub fn foreign_callers(&self) -> impl Iterator<Item = ForeignCaller<'a>> + use<'a> {
         let reader = *self;
-        let newest = (0..FOREIGNERS).filter_map(|slot| reader.foreign_number(slot)).max().unwrap_or(0);
-        (0..FOREIGNERS as u64)
-            .rev()
-            .filter_map(move |age| newest.checked_sub(age).filter(|&number| number != 0))
-            .filter_map(move |number| reader.foreign_caller(number))
+        // Numbers are not without gaps: one that found its slot being written was given up for another.
+        let mut numbers: [u64; FOREIGNERS] = core::array::from_fn(|slot| reader.foreign_number(slot).unwrap_or(0));
+        numbers.sort_unstable();
+        numbers.into_iter().filter(|&number| number != 0).filter_map(move |number| reader.foreign_caller(number))
     }
 
     /// Whose a slot was, all the time from before the first copy of it was taken until it was begun to take the second.

@@ -197,9 +197,10 @@ fn words<'a>(app: &App, process: &Process, theme: &Theme) -> Vec<(u8, u8, Row<'a
     }
     if let Some(limits) = &process.limits {
         let whose = if limits.heap_growth_alone { " (heap's growth)" } else { "" };
-        let left = limits.seconds_to_limit.map_or(String::new(), |left| format!("; met in {}{whose}", span(left)));
+        let ahead = limits.seconds_to_limit.filter(|_| !process.state.is_past());
+        let left = ahead.map_or(String::new(), |left| format!("; met in {}{whose}", span(left)));
         let (limit, used) = (limits.cgroup_limit_bytes, limits.cgroup_used_bytes);
-        let soon = limits.seconds_to_limit.is_some_and(|left| left < 3600.0);
+        let soon = ahead.is_some_and(|left| left < 3600.0);
         let (mark, style) = if soon { ("! ", theme.bad()) } else { ("", Style::new()) };
         let text = format!("{mark}cgroup {}, {} used{left}", bytes(limit), bytes(used));
         rows.push(row(48, 31, "limit", text, style));
