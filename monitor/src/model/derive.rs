@@ -44,6 +44,8 @@ pub(crate) struct About {
 pub(crate) struct Memory {
     /// Of the whole process.
     pub(crate) rss: Option<u64>,
+    /// Of that, mapped files and shared memory.
+    pub(crate) rss_files: Option<u64>,
     /// Its highest.
     pub(crate) peak_rss: Option<u64>,
     /// Of the whole process.
@@ -56,6 +58,7 @@ pub(crate) struct Memory {
 pub(crate) fn without_segment(about: About, now: Time) -> Process {
     let totals = Totals {
         rss_bytes: about.memory.rss,
+        rss_file_bytes: about.memory.rss_files,
         peak_rss_bytes: about.memory.peak_rss,
         swap_bytes: about.memory.swap,
         ..Totals::default()
@@ -222,6 +225,7 @@ fn totals(
         resident_bytes: resident,
         resident_age_seconds: memory.resident.map(|(_, age)| age),
         rss_bytes: memory.rss,
+        rss_file_bytes: memory.rss_files,
         swap_bytes: memory.swap,
         active_bytes: Some(allocated.saturating_add(pinned)),
         committed_bytes: Some(globals.committed),

@@ -202,6 +202,9 @@ pub(crate) struct Totals {
     pub(crate) resident_age_seconds: Option<f64>,
     /// Resident bytes of the whole process.
     pub(crate) rss_bytes: Option<u64>,
+    /// Of these, mapped files and shared memory. The diagnosis says it where it matters.
+    #[serde(skip)]
+    pub(crate) rss_file_bytes: Option<u64>,
     /// Swapped-out bytes of the whole process.
     pub(crate) swap_bytes: Option<u64>,
     /// Allocated and pinned bytes.

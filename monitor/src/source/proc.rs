@@ -88,6 +88,7 @@ impl Proc {
             executable: self.process.exe().ok().map(|path| path.to_string_lossy().into_owned()),
             memory: Memory {
                 rss: resident_pages.map(|pages| pages.saturating_mul(rustix::param::page_size() as u64)),
+                rss_files: kib(status.rssfile).zip(kib(status.rssshmem)).map(|(files, shared)| files + shared),
                 peak_rss: kib(status.vmhwm),
                 swap: kib(status.vmswap),
                 resident: None,

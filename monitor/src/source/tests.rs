@@ -287,6 +287,7 @@ fn a_segment_of_this_process_gets_what_proc_knows() {
     let process = &look.snapshot.processes[0];
     assert_eq!((process.state, process.namespace_pid), (State::Live, Some(own.pid)));
     assert!(process.totals.rss_bytes.unwrap() > 0 && process.uptime_seconds.unwrap() >= 0.0);
+    assert!(process.totals.rss_file_bytes.unwrap() > 0, "its program and libraries");
     assert!(process.totals.resident_bytes.is_some() && process.totals.resident_age_seconds.is_some());
 }
 

@@ -311,6 +311,7 @@ fn finding(kind: Kind) -> Finding {
             live_blocks: (kind == Kind::Fragmentation).then_some(12),
             carved_blocks: Some(480),
             slabs: Some(31),
+            file_bytes: Some(200 << 20),
         },
         classes: vec![
             ClassShare { line: Line::class(4096), share: 0.6, bytes: 600 },

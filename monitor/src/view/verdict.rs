@@ -159,7 +159,11 @@ fn place(finding: &Finding) -> Vec<String> {
         }];
     }
     if finding.kind == Kind::NotHeap {
-        return vec!["maps, stacks, files, other allocators: see /proc/PID/smaps".to_owned()];
+        let (files, others) = match numbers.file_bytes {
+            Some(files) => (format!("{} in files; else ", bytes(files)), "maps, stacks, other allocators"),
+            None => (String::new(), "maps, stacks, files, other allocators"),
+        };
+        return vec![format!("{files}{others}: see /proc/PID/smaps")];
     }
     let mut parts = Vec::new();
     let of = match finding.kind {

@@ -32,6 +32,7 @@ pub(super) fn not_heap(case: &Case<'_>) -> Option<Finding> {
             share: Some(outside / rss.max(1.0)),
             bytes_per_second: per_second,
             seconds,
+            file_bytes: totals.rss_file_bytes,
             ..Numbers::default()
         },
         classes: Vec::new(),

@@ -136,6 +136,8 @@ pub(crate) struct Numbers {
     pub(crate) carved_blocks: Option<u64>,
     /// in so many slabs.
     pub(crate) slabs: Option<u64>,
+    /// Resident bytes of mapped files and shared memory.
+    pub(crate) file_bytes: Option<u64>,
 }
 
 /// A size and its part in a finding.

@@ -36,6 +36,7 @@ pub(super) fn process() -> Process {
             resident_bytes: Some(2239 * MIB),
             resident_age_seconds: Some(1.0),
             rss_bytes: Some(2466 * MIB),
+            rss_file_bytes: Some(190 * MIB),
             swap_bytes: Some(0),
             active_bytes: Some(allocated + 211 * MIB),
             committed_bytes: Some(2300 * MIB),
