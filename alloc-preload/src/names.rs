@@ -52,7 +52,6 @@ const NAMES: [&CStr; 27] = [
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// The `dlopen` to go on to, before which the names are changed.
-#[cold]
 pub(crate) extern "C" fn before_loading() -> usize {
     let mut next = NEXT.load(Ordering::Acquire);
     if next == 0 {

@@ -3,6 +3,7 @@
 #include "handshake.h"
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -44,6 +45,18 @@ static size_t size(void) {
     }
 }
 
+enum { PASSED = 500 };
+
+/* Frees what it is given, and leaves as much. */
+static void *exchange(void *given) {
+    void **blocks = given;
+    for (int i = 0; i < PASSED; i++) {
+        free(blocks[i]);
+        must((blocks[i] = malloc(1 + (size_t)i)) != NULL);
+    }
+    return NULL;
+}
+
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -82,6 +95,13 @@ int main(int count, char **arguments) {
                 break;
             }
             must(*block == NULL || malloc_usable_size(*block) > 0);
+        }
+        pthread_t threads[2];
+        for (int i = 0; i < 2; i++) {
+            must(pthread_create(&threads[i], NULL, exchange, &blocks[i * PASSED]) == 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            must(pthread_join(threads[i], NULL) == 0);
         }
         for (int i = 0; i < BLOCKS && draw(4) == 0; i++) {
             free(blocks[i]);

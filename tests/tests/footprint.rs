@@ -286,7 +286,7 @@ fn section(name: &str) -> (u64, u64) {
 }
 
 /// The kernel maps the sixteen pages around one that is touched: what a healthy process does not call has to lie beyond those
-/// that it needs, or 64 KiB more are resident in every process.
+/// that it needs, or all of it is resident in every process.
 #[test]
 fn what_every_process_calls_and_what_few_do_share_no_pages() {
     let (first, end) = section(".text.seldom");

@@ -87,7 +87,6 @@ impl Heap {
     }
 
     /// As `receive`, off the fast path.
-    #[cold]
     #[inline(never)]
     fn receive_left(&self, left: *mut u8) {
         let _shelter = Shelter::enter();
