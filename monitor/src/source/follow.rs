@@ -182,11 +182,15 @@ impl Family {
     fn wait(&self, events: &OwnedFd, stopped: &impl AsFd) -> bool {
         // A header is written within a moment of the object's making, and nothing tells when.
         const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
+        // Nor when one ends whose process is not found here.
+        const LATER: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         let watched = [events.as_fd(), stopped.as_fd()];
         let handles = self.living.values().filter_map(|member| Some(member.here.handle.as_ref()?.as_fd()));
         let mut polled: Vec<PollFd<'_>> =
             watched.into_iter().chain(handles).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        match poll(&mut polled, Some(&SOON).filter(|_| !self.coming.is_empty())) {
+        let is_unseen = || self.living.values().any(|member| member.here.handle.is_none());
+        let patience = if !self.coming.is_empty() { Some(&SOON) } else { is_unseen().then_some(&LATER) };
+        match poll(&mut polled, patience) {
             Ok(_) => polled[1].revents().is_empty(),
             Err(error) => error == Errno::INTR,
         }
@@ -320,11 +324,12 @@ impl Family {
         let mut polled: Vec<PollFd<'_>> =
             handles.iter().map(|(_, handle)| PollFd::new(*handle, PollFlags::IN)).collect();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0) {
-            return;
-        }
-        let ended = handles.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
-        let ended: Vec<Who> = ended.map(|((who, _), _)| *who).collect();
+        let is_any_ready = poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0);
+        let ended = handles.iter().zip(&polled).filter(|(_, polled)| is_any_ready && !polled.revents().is_empty());
+        let mut ended: Vec<Who> = ended.map(|((who, _), _)| *who).collect();
+        // One that had ended may have looked alive, because a sweeper had its lock for a moment.
+        let unseen = self.living.iter().filter(|(_, member)| member.here.handle.is_none());
+        ended.extend(unseen.filter(|(_, member)| member.segment.is_orphaned()).map(|(who, _)| *who));
         for who in ended {
             self.conclude(who);
         }
