@@ -149,6 +149,8 @@ struct Member {
     is_child: bool,
     segment: Segment,
     here: Here,
+    /// Nobody had the lock: a sweeper that has it a moment later does not make it live.
+    was_orphaned: bool,
 }
 
 /// A process as it is found here.
@@ -262,7 +264,7 @@ impl Family {
                 self.known.insert((entry.pid, start_ticks));
                 let here = here.unwrap_or_else(|| self.find(entry.pid));
                 let is_child = origin.is_some_and(|origin| origin.parent == self.root);
-                self.adopt(who, Member { entry, is_child, segment, here });
+                self.adopt(who, Member { entry, is_child, segment, here, was_orphaned: false });
             }
             Some(false) => {}
             None => drop(self.missed.insert(entry.pid)),
@@ -309,7 +311,7 @@ impl Family {
         // It may have done so before it was known whose it is.
         member.notice_exec();
         // One elsewhere may live and yet not be found here.
-        let ended = member.here.handle.is_none() && (who.namespace.is_none() || member.segment.is_orphaned());
+        let ended = member.here.handle.is_none() && (who.namespace.is_none() || member.is_orphaned());
         // The same process with an older segment has become this program.
         self.living.insert(who, member);
         if ended {
@@ -328,8 +330,8 @@ impl Family {
         let ended = handles.iter().zip(&polled).filter(|(_, polled)| is_any_ready && !polled.revents().is_empty());
         let mut ended: Vec<Who> = ended.map(|((who, _), _)| *who).collect();
         // One that had ended may have looked alive, because a sweeper had its lock for a moment.
-        let unseen = self.living.iter().filter(|(_, member)| member.here.handle.is_none());
-        ended.extend(unseen.filter(|(_, member)| member.segment.is_orphaned()).map(|(who, _)| *who));
+        let unseen = self.living.iter_mut().filter(|(_, member)| member.here.handle.is_none());
+        ended.extend(unseen.filter_map(|(who, member)| member.is_orphaned().then_some(*who)));
         for who in ended {
             self.conclude(who);
         }
@@ -374,6 +376,12 @@ impl Family {
 }
 
 impl Member {
+    /// Whether nobody has, or had once, the segment's lock.
+    fn is_orphaned(&mut self) -> bool {
+        self.was_orphaned |= self.segment.is_orphaned();
+        self.was_orphaned
+    }
+
     /// Takes note of the program that its process has become, if the segment is nobody's and the process lives.
     fn notice_exec(&mut self) {
         if self.here.replaced_by.is_none() && self.segment.is_orphaned() {

@@ -39,9 +39,9 @@ pub(super) fn has_ended(segment: &Segment) -> bool {
 
 /// The last state of a process; `None` where its segment was never completed.
 pub(super) fn state(who: Who, member: &Member) -> Option<Process> {
-    let Member { segment, here, .. } = member;
+    let Member { segment, here, was_orphaned, .. } = member;
     // A child that was forked past libc may have inherited the lock.
-    let orphaned = segment.is_orphaned() || here.handle.is_some() && proc::is_gone(here.pid);
+    let orphaned = *was_orphaned || segment.is_orphaned() || here.handle.is_some() && proc::is_gone(here.pid);
     let mut copies = Copies::default();
     segment.read(who.pid, &mut copies).ok()?;
     let (reader, floor) = copies.readers(who.pid).ok()?;

@@ -28,7 +28,7 @@ impl Family {
                 let here = pid.map_or_else(Here::default, |pid| self.find(pid));
                 let start_ticks = in_header.map_or(0, |origin| origin.start_ticks);
                 let who = Who { namespace: Some(namespace), pid: entry.pid, start_ticks };
-                self.adopt(who, Member { entry, is_child: false, segment, here });
+                self.adopt(who, Member { entry, is_child: false, segment, here, was_orphaned: false });
             }
             Some(false) => {}
             None => {
