@@ -19,7 +19,7 @@ use crate::central::{self, central, wiped};
 use crate::heap::Heap;
 use crate::hot::Hot;
 use crate::room;
-use crate::stats::globals;
+use crate::stats::{globals, is_alone};
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use shm_layout::counter::Counter;
@@ -35,10 +35,6 @@ const FIRST_SHARE: u64 = 16;
 const LEAST: u64 = 2 << 10;
 /// Blocks from this size on do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
-
-unsafe extern "C" {
-    static __libc_single_threaded: core::ffi::c_char;
-}
 
 /// A heap's side of the accounting, requested bytes and allocated ones. `balance = floor + room` is what the heap has
 /// added to the live bytes (negative where it frees others' blocks); `flushed` is the part of it that is in the global
@@ -60,7 +56,7 @@ pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
     // Of a large block, no call takes room.
     let rises = calls == 0 && (requested > top || allocated > top) && allocated < top + ALONE.cast_signed();
-    flush(hot, &heap.account, rises && is_alone(globals()));
+    flush(hot, &heap.account, rises && is_alone());
 }
 
 /// Before anything leaves a heap: one that climbs has its peak now.
@@ -74,7 +70,7 @@ pub(crate) fn descend(hot: &Hot, heap: &Heap) {
 #[inline(never)]
 fn flush(hot: &Hot, account: &Account, climbing: bool) {
     let globals = globals();
-    let alone = is_alone(globals);
+    let alone = is_alone();
     let (requested, allocated, _) = room::read(hot.room.get());
     let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
         let (Some(floor), Some(flushed)) = (account.floor.get(i), account.flushed.get(i)) else { return 0 };
@@ -186,35 +182,46 @@ pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 
 /// Whether blocks of that size are counted in the room. Alone, a thread has not enough for any that is large.
 fn has_room_for(allocated: usize) -> bool {
-    BARE || allocated <= ALONE as usize || (allocated < UNPACKED && !is_alone(globals()))
+    BARE || allocated <= ALONE as usize || (allocated < UNPACKED && !is_alone())
 }
 
-/// Adds a large block's bytes to the flushed totals, and leaves the rest of the heap's balance where it was.
+/// Adds a large block's bytes to the flushed totals. The heap's balance knows nothing of them.
 fn shift(hot: &Hot, heap: &Heap, change: [u64; 2]) {
-    let (globals, account) = (globals(), &heap.account);
-    let alone = is_alone(globals);
+    if is_alone() {
+        if shift_alone(hot, heap, change) {
+            settle(hot, heap);
+        }
+        return;
+    }
+    for ((total, peak), change) in totals(globals()).into_iter().zip(change) {
+        peak.raise_shared(total.add_shared(change).cast_signed().max(0).cast_unsigned());
+    }
+}
+
+/// As `shift`, for the only thread; true if the room that it has may lead beyond a peak now, and has to be settled.
+#[inline(always)]
+pub(crate) fn shift_alone(hot: &Hot, heap: &Heap, change: [u64; 2]) -> bool {
+    if BARE {
+        return false;
+    }
+    let account = &heap.account;
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
-    let totals =
-        [(&globals.flushed_requested, &globals.peak_requested), (&globals.flushed_allocated, &globals.peak_allocated)];
     let mut is_near = false;
     for (((floor, flushed), (total, peak)), change) in
-        account.floor.iter().zip(&account.flushed).zip(totals).zip(change)
+        account.floor.iter().zip(&account.flushed).zip(totals(globals())).zip(change)
     {
-        floor.set(floor.get().wrapping_add(change));
-        flushed.set(flushed.get().wrapping_add(change));
-        if alone {
-            let now = total.add_owned(change);
-            // What the room allows still.
-            let rise = floor.get().wrapping_sub(flushed.get()).wrapping_add_signed(top);
-            is_near |= now.wrapping_add(rise).cast_signed() > peak.get().cast_signed();
-        } else {
-            let now = total.add_shared(change).cast_signed().max(0).cast_unsigned();
-            peak.raise_shared(now);
-        }
+        let now = total.add_owned(change);
+        // What the room allows still.
+        let rise = floor.get().wrapping_sub(flushed.get()).wrapping_add_signed(top);
+        is_near |= now.wrapping_add(rise).cast_signed() > peak.get().cast_signed();
     }
-    if is_near {
-        settle(hot, heap);
-    }
+    is_near
+}
+
+/// The flushed totals and their peaks, requested bytes and allocated ones.
+#[inline(always)]
+fn totals(globals: &Globals) -> [(&Counter, &Counter); 2] {
+    [(&globals.flushed_requested, &globals.peak_requested), (&globals.flushed_allocated, &globals.peak_allocated)]
 }
 
 /// A heap that is left for good has no balance outside the totals.
@@ -237,11 +244,6 @@ fn clear(hot: &Hot, account: &Account, mask: u64) {
     account.recalled.set(0);
     hot.room.set(0);
     hot.room_mask.store(mask, Ordering::Relaxed);
-}
-
-fn is_alone(globals: &Globals) -> bool {
-    // SAFETY: a byte of libc's, which it clears before it starts a second thread.
-    globals.threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0
 }
 
 fn permitted(peak: u64) -> u64 {

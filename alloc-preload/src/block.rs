@@ -97,7 +97,7 @@ impl Block {
     fn give(&self, heap: &Heap) -> bool {
         match self.kind {
             Kind::Large(block) => {
-                let is_ours = large::claim(block.unit, self.tag);
+                let is_ours = large::claim(block, self.tag);
                 if is_ours {
                     block.park(heap);
                 }
@@ -337,7 +337,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                     break new;
                 }
             };
-            if !large::claim(large.unit, block.tag) {
+            if !large::claim(large, block.tag) {
                 give_uncounted(heap, new.address());
                 return Err(FREED_MEANWHILE);
             }

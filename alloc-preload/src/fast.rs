@@ -1,6 +1,7 @@
 //! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call
 //! (but `memcpy`, where `realloc` moves a block), no locked instruction, no system call, and a test holds them to that.
 
+mod resize;
 pub(crate) mod slow;
 
 use crate::account;
@@ -8,14 +9,16 @@ use crate::bin::{Bin, prefetch};
 use crate::central;
 use crate::harden;
 use crate::hot::{self, Hot};
+use crate::large;
 use crate::ledger::{self, Entry};
 use crate::slab::Slab;
 use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
+pub(crate) use resize::reallocate;
 use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
-use slow::{allocate_slow, allocate_zeroed_large, free_slow, reallocate_slow, usable_size_slow};
+use slow::{allocate_slow, allocate_zeroed_large, free_slow, usable_size_slow};
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
 ///
@@ -64,6 +67,16 @@ extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
     let hot = hot();
     match SizeClass::of(size) {
         Some(class) => pop::<true, O>(hot, hot.bin(class), size),
+        None => allocate_large::<O>(size),
+    }
+}
+
+/// Sizes of which a block may follow one of as many pages.
+#[inline(never)]
+extern "C" fn allocate_large<O: Otherwise>(size: usize) -> *mut u8 {
+    match large::same::allocate(hot(), size) {
+        Some((block, false)) => block,
+        Some((block, true)) => settled(block),
         None => O::allocate(size),
     }
 }
@@ -205,7 +218,11 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     // Another processor's: read first, it would have to be fetched twice.
     prefetch(core::ptr::from_ref(entry).cast());
-    let (tag, owner) = (entry.check(), unit.owner());
+    let owner = unit.owner();
+    if owner == owner::SPAN {
+        return free_large(pointer, hot, place);
+    }
+    let tag = entry.check();
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
     let Some((id, lines)) = hot.ready() else { return free_slow(pointer) };
@@ -228,6 +245,19 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
     }
 }
 
+/// Large blocks.
+#[inline(never)]
+extern "C" fn free_large(pointer: *mut u8, hot: &Hot, place: usize) {
+    // SAFETY: `place_of` answered with it.
+    if !large::same::free(hot, pointer, unsafe { TABLES.entry(place) }) {
+        return free_slow(pointer);
+    }
+    if hot.count_call() {
+        cold_path();
+        settle_and_look();
+    }
+}
+
 #[inline(never)]
 extern "C" fn relist(slab: &'static Slab) {
     with_heap(|_, heap| heap.relist_freed(slab));
@@ -242,118 +272,6 @@ extern "C" fn settle_and_look() {
             account::settle(hot, heap);
         }
     });
-}
-
-/// Resizes a block. Stays in place where the class remains the same.
-#[inline(always)]
-pub(crate) fn reallocate(pointer: *mut u8, size: usize) -> *mut u8 {
-    resize::<false>(pointer, size)
-}
-
-/// Blocks and sizes whose slack may need more than one byte of the ledger.
-#[inline(never)]
-extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
-    resize::<true>(pointer, size)
-}
-
-#[inline(always)]
-fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
-    if !WIDE && size > FINE_MAX {
-        return reallocate_medium(pointer, size);
-    }
-    let hot = hot();
-    let Some(place) = hot.place_of(pointer) else {
-        // Some programs allocate in no other way.
-        return match pointer.is_null() {
-            false => reallocate_slow(pointer, size),
-            true => {
-                // SAFETY: smaller sizes come here with a block only.
-                unsafe { core::hint::assert_unchecked(!WIDE || size > FINE_MAX) };
-                allocate(size)
-            }
-        };
-    };
-    // SAFETY: `place_of` answered.
-    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
-    let tag = entry.check();
-    if !WIDE && !ledger::is_narrow(tag) {
-        cold_path();
-        return reallocate_medium(pointer, size);
-    }
-    // SAFETY: the ledger is committed there.
-    let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
-    let (lines, owner) = (hot.lines(), unit.owner());
-    if !hot.takes(owner) || size > SMALL_MAX {
-        return reallocate_slow(pointer, size);
-    }
-    // SAFETY: just asked.
-    let bin = unsafe { hot.bin_of(owner) };
-    let slack = bin.block_size().wrapping_sub(size);
-    if !bin.is_slack_of_its_class(slack) {
-        return exchange(pointer, size, hot, bin);
-    }
-    let old = bin.block_size().wrapping_sub(old_slack);
-    if WIDE {
-        // SAFETY: a live block, which the caller alone uses.
-        unsafe { entry.set_live(slack) };
-    } else {
-        // Blocks of a class for such sizes have no other slack.
-        entry.note(ledger::NARROW | slack as u8);
-    }
-    // SAFETY: the thread has a heap.
-    hot::count(&unsafe { lines.row() }.reallocations, 1);
-    // SAFETY: a bin that a unit names was started.
-    let line = unsafe { bin.line() };
-    hot::count_out(line, old);
-    hot::count_in(line, size);
-    if hot.exchange_room(old, size) {
-        return settled(pointer);
-    }
-    pointer
-}
-
-/// Moves a block of the thread's own heap into one of another class, if neither bin stands in the way. The new block is
-/// taken before the old one is given, but counted behind it: no peak holds both.
-#[inline(never)]
-extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, from: &Bin) -> *mut u8 {
-    // SAFETY: a block of the window.
-    let entry = unsafe { TABLES.entry_of(pointer) };
-    // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return reallocate_slow(pointer, size) };
-    let Some(class) = SizeClass::of(size).filter(|_| size != 0) else { return reallocate_slow(pointer, size) };
-    let (lines, to) = (hot.lines(), hot.bin(class));
-    if from.is_full() {
-        return reallocate_slow(pointer, size);
-    }
-    let Some(block) = to.pop() else { return reallocate_slow(pointer, size) };
-    let block = block.as_ptr();
-    // SAFETY: what lies in a bin is a free block of the thread's own heap; this one holds `size` bytes. Of the old one
-    // all bytes are copied, not only those requested, since programs use what `malloc_usable_size` says.
-    unsafe {
-        TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
-        core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
-    }
-    if entry.check() == ledger::PENDING {
-        // Another thread has freed the old block meanwhile. The slow path says so.
-        // SAFETY: what lies in a bin is a block of the window.
-        unsafe { TABLES.entry_of(block) }.note(ledger::FREE);
-        to.push(block);
-        return reallocate_slow(pointer, size);
-    }
-    // In this order: a thread that is cancelled in between and frees the old block is told so.
-    entry.note(ledger::FREE);
-    from.push(pointer);
-    let old = from.block_size().wrapping_sub(slack);
-    // SAFETY: bins with blocks and those that a unit names were started; a ready record has a row.
-    unsafe {
-        hot::count_out(from.line(), old);
-        hot::count_in(to.line(), size);
-        hot::count(&lines.row().reallocations, 1);
-    }
-    if hot.replace(old, from, size, to) {
-        return settled(block);
-    }
-    block
 }
 
 /// Bytes the live block at `pointer` can hold; 0 for null, and after a report where there is none.

@@ -2,6 +2,7 @@
 
 mod growth;
 mod moves;
+pub(crate) mod same;
 mod zeros;
 
 use crate::account;
@@ -11,7 +12,7 @@ use crate::clock;
 use crate::harden;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
-use crate::ledger;
+use crate::ledger::{self, Entry};
 use crate::options::options;
 use crate::os::PAGE;
 use crate::span::{self, Guard, Run, Taken, Wanted, free_units, guard};
@@ -140,11 +141,20 @@ impl Large {
         }
     }
 
+    /// Its entry in the ledger.
+    ///
+    /// # Safety
+    /// The unit lies below the committed end.
+    unsafe fn entry(self) -> &'static Entry {
+        // SAFETY: the caller's.
+        unsafe { WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES) }
+    }
+
     /// Writes the ledger entry for `size` requested bytes.
     fn set_requested(self, size: usize) {
         // SAFETY: the block's first granules, which are ours.
         unsafe {
-            WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES).set_live(self.allocated() - size);
+            self.entry().set_live(self.allocated() - size);
             if harden::is_on() {
                 harden::seal(self.address(), size, self.allocated());
             }
@@ -186,8 +196,9 @@ impl Large {
     /// As [`give`](Self::give), for a block that is expected to be followed by another of its size.
     pub(crate) fn park(self, heap: &Heap) {
         self.observe();
-        if !heap.park(self.unit) {
-            self.give();
+        match heap.place_for(self.unit) {
+            Some(place) => heap.park(place, self.unit, self.fit()),
+            None => self.give(),
         }
     }
 
@@ -290,7 +301,7 @@ impl Large {
     fn lose(self) {
         self.hold();
         // SAFETY: the first granule of our block.
-        unsafe { WINDOW.entry(self.unit.0 as usize * UNIT_GRANULES) }.note(ledger::FREE);
+        unsafe { self.entry() }.note(ledger::FREE);
         // The first comes last: a child that is forked in between takes all for a run in use.
         for unit in (self.unit.0..self.unit.0 + self.run().units.get()).rev() {
             // SAFETY: units of our span, which stays in use for ever.
@@ -323,7 +334,7 @@ pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usi
 }
 
 /// Marks a large block as freed; false if somebody else was faster.
-pub(crate) fn claim(unit: UnitIndex, tag: u8) -> bool {
-    // SAFETY: the ledger of a committed unit.
-    unsafe { WINDOW.entry(unit.0 as usize * UNIT_GRANULES) }.exchange_if(tag, ledger::FREE)
+pub(crate) fn claim(block: Large, tag: u8) -> bool {
+    // SAFETY: a committed unit.
+    unsafe { block.entry() }.exchange_if(tag, ledger::FREE)
 }

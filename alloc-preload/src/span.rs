@@ -25,7 +25,7 @@ use core::cell::Cell;
 use core::sync::atomic::Ordering;
 pub(crate) use links::{free_units, untouch};
 use links::{mark, run};
-pub(crate) use parked::{LOOKS, Parked, parked_bytes, parked_units};
+pub(crate) use parked::{Fit, LOOKS, Parked, Place, parked_bytes, parked_units};
 use purge::Appetite;
 pub(crate) use purge::{purge_older, purge_unfit, relieve};
 use shm_layout::class::UNIT;
@@ -348,7 +348,7 @@ impl Spans {
 }
 
 /// Whether a guard at this page of the run that begins at `first` would keep a huge page from forming that was asked for.
-fn is_huge(first: u32, page: usize) -> bool {
+pub(crate) fn is_huge(first: u32, page: usize) -> bool {
     let unit = first + (page / UNIT_PAGES) as u32;
     chunk_of(unit).huge.load(Ordering::Relaxed)
 }

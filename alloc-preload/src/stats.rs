@@ -18,3 +18,14 @@ pub(crate) fn globals() -> &'static Globals {
 pub(crate) fn set_globals(globals: &'static Globals) {
     GLOBALS.store(core::ptr::from_ref(globals).cast_mut(), Ordering::Relaxed);
 }
+
+unsafe extern "C" {
+    static __libc_single_threaded: core::ffi::c_char;
+}
+
+/// Whether the calling thread is the only one: what several would change by locked instructions, it may change without.
+#[inline]
+pub(crate) fn is_alone() -> bool {
+    // SAFETY: a byte of libc's, which it clears before it starts a second thread.
+    globals().threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0
+}

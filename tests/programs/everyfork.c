@@ -128,13 +128,15 @@ int main(int argument_count, char **arguments) {
             free(kept[i]);
         }
     }
-    free(others[1]);
-    free(kept[19]);
-    /* One of twice the size at hand. */
+    /* One of each size at hand; of large blocks, that freed last, and with a guard. */
     void *volatile twice = malloc(2 * size);
     long larger = (long)malloc_usable_size(twice);
     free(twice);
+    free(others[1]);
+    free(kept[19]);
     count();
+    kept[19] = malloc(size);
+    free(kept[19]);
     struct totals before = count();
     long block = (long)malloc_usable_size(kept[0]);
     struct totals after = before;

@@ -86,6 +86,27 @@ fn large_blocks_count_whole_pages_in_their_buckets() {
     script.check();
 }
 
+/// Such a block has the run of the one before as it stands.
+#[test]
+fn large_blocks_one_after_the_other_count_what_each_asked_for() {
+    let mut script = Script::new();
+    script.pause();
+    let sizes = [100_000, 98_305, 102_400, 99_999, 40_000, 100_001, 36_865, 1 << 20, (1 << 20) - 4000, 98_304];
+    for (slot, size) in (0..).zip(sizes) {
+        for turn in 0..3 {
+            script.malloc(slot, size - turn).free(slot).malloc(slot, size).realloc(slot, size - 7 * turn).free(slot);
+        }
+    }
+    script.pause().malloc(20, 100_000).malloc(21, 40_000).pause().check();
+    // A new peak, by one that fits the run of another.
+    let mut script = Script::new();
+    script.malloc(0, 98_400).free(0).malloc(0, 98_400).pause();
+    script.malloc(1, 2 << 20).free(0).malloc(0, 102_400).pause().free(0).free(1).pause();
+    let seen = script.check();
+    assert_eq!(seen[1].total("peak_requested_bytes"), seen[1].total("requested_bytes"));
+    assert_eq!(seen[2].total("peak_requested_bytes"), seen[1].total("requested_bytes"));
+}
+
 #[test]
 fn blocks_of_no_bytes_are_blocks() {
     let mut script = Script::new();

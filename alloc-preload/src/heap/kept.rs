@@ -9,8 +9,8 @@ use crate::central::{self, central, decay_ns};
 use crate::clock;
 use crate::harden;
 use crate::slab::{NO_UNIT, Slab, State};
-use crate::span::{self, Taken, Wanted};
-use crate::stats::globals;
+use crate::span::{self, Fit, Place, Taken, Wanted};
+use crate::stats::{globals, is_alone};
 use crate::sync::Ordering;
 use crate::window::{UnitIndex, WINDOW};
 use core::ops::RangeInclusive;
@@ -71,16 +71,29 @@ fn all() -> impl Iterator<Item = &'static Heap> {
 }
 
 impl Heap {
-    /// Keeps the run of a large block that is no longer live; false if it has to go back at once.
-    pub(crate) fn park(&self, unit: UnitIndex) -> bool {
+    /// Where the run of a large block that is freed may be kept; `None` if it has to go back at once.
+    #[inline]
+    pub(crate) fn place_for(&self, unit: UnitIndex) -> Option<Place<'_>> {
         let may = !WINDOW.is_chunked() && !harden::is_on() && !background::is_on() && decay_ns() != Some(0);
-        if !may || !self.parked.has_place(span::parked_units(unit)) {
-            return false;
-        }
+        if may { self.parked.place_for(span::parked_units(unit)) } else { None }
+    }
+
+    /// Keeps the run of a large block that is no longer live.
+    #[inline]
+    pub(crate) fn park(&self, place: Place, unit: UnitIndex, fit: Fit) {
         // First: another thread may take it at once.
         self.keeps_more(span::parked_bytes(unit));
-        self.parked.put(unit);
-        true
+        place.put(unit, fit);
+    }
+
+    /// Takes a parked run that a block of so many pages may have as it stands. For the only thread.
+    #[inline]
+    pub(crate) fn take_same(&self, pages: usize) -> Option<UnitIndex> {
+        let unit = self.parked.take_same(pages)?;
+        if let Some(row) = self.row() {
+            row.kept.add_owned(span::parked_bytes(unit).wrapping_neg());
+        }
+        Some(unit)
     }
 
     /// Takes a parked run; `None`, with nothing kept that may do in another way, if none fits.
@@ -195,14 +208,12 @@ impl Heap {
 
     fn keeps_more(&self, bytes: u64) {
         if let Some(row) = self.row() {
-            row.kept.add_shared(bytes);
+            if is_alone() { _ = row.kept.add_owned(bytes) } else { _ = row.kept.add_shared(bytes) }
         }
     }
 
     fn keeps_less(&self, bytes: u64) {
-        if let Some(row) = self.row() {
-            row.kept.sub_shared(bytes);
-        }
+        self.keeps_more(bytes.wrapping_neg());
     }
 }
 

@@ -134,6 +134,11 @@ pub(super) fn draw() -> bool {
     FULL_AT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| after_one(full_at, now)).is_ok()
 }
 
+/// Whether there may be one now.
+pub(super) fn is_due() -> bool {
+    after_one(FULL_AT.load(Ordering::Relaxed), clock::last()).is_some()
+}
+
 /// When there may be as many as ever again after another one; `None` if there is none.
 fn after_one(full_at: u64, now: u64) -> Option<u64> {
     let full_at = full_at.max(now).saturating_add(EVERY);

@@ -21,11 +21,23 @@ pub(crate) struct Parked {
     places: [AtomicU64; RUNS],
 }
 
+/// A place where nothing stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a>(&'a AtomicU64);
+
+impl Place<'_> {
+    /// Parks a run whose block is no longer live.
+    #[inline]
+    pub(crate) fn put(self, unit: UnitIndex, fit: Fit) {
+        self.0.store(Word::of(unit, fit).0, Ordering::Release);
+    }
+}
+
 /// What stands in a place; zero for nothing.
 ///
 /// ```text
-/// 63           32 31     16 15        4 3 0
-/// first unit + 1    units   guard's page age
+/// 63            32 31        30  24 23          14 13          4 3 0
+/// first unit + 1   unguarded units  guard's page   block's pages age
 /// ```
 #[derive(Clone, Copy)]
 struct Word(u64);
@@ -34,12 +46,31 @@ struct Word(u64);
 const AGE: u64 = 0xF;
 /// With so many looks in a decay time, what has been seen as often has been there for as long.
 pub(crate) const LOOKS: u64 = 4;
-const _: () = assert!(LOOKS <= AGE && UNITS * UNIT_PAGES <= 0xFFF);
+const _: () = assert!(LOOKS <= AGE && UNITS <= 0x7F && UNITS * UNIT_PAGES <= PAGE as usize);
+/// A page's number, or a number of pages.
+const PAGE: u64 = 0x3FF;
+/// It has no guard, but is to have one when that can be afforded.
+const UNGUARDED: u64 = 1 << 31;
+
+/// What the next block needs, to have a run as it stands.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fit {
+    /// To be of so many pages; of 0, no block may.
+    pub(crate) pages: usize,
+    /// And that no guard can be afforded.
+    pub(crate) unguarded: bool,
+}
 
 impl Word {
-    fn of(unit: UnitIndex) -> Self {
+    fn of(unit: UnitIndex, fit: Fit) -> Self {
         let run = run(unit.0);
-        Self((u64::from(unit.0) + 1) << 32 | u64::from(run.units.get()) << 16 | u64::from(run.guard.get()) << 4)
+        Self::with(unit, run.units.get(), run.guard.get(), fit)
+    }
+
+    fn with(unit: UnitIndex, units: u32, guard: u32, fit: Fit) -> Self {
+        let place = (u64::from(unit.0) + 1) << 32 | u64::from(units) << 24;
+        let unguarded = if fit.unguarded { UNGUARDED } else { 0 };
+        Self(place | unguarded | u64::from(guard) << 14 | (fit.pages as u64) << 4)
     }
 
     fn unit(self) -> Option<UnitIndex> {
@@ -47,27 +78,41 @@ impl Word {
     }
 
     fn units(self) -> usize {
-        (self.0 >> 16 & 0xFFFF) as usize
+        (self.0 >> 24 & 0x7F) as usize
     }
 
     /// The page of the run that is a guard; 0 where there is none.
     fn guard(self) -> usize {
-        (self.0 >> 4 & 0xFFF) as usize
+        (self.0 >> 14 & PAGE) as usize
+    }
+
+    /// What a block needs to have the run as it stands.
+    fn fit(self) -> Fit {
+        Fit { pages: (self.0 >> 4 & PAGE) as usize, unguarded: self.0 & UNGUARDED != 0 }
     }
 }
 
 impl Parked {
-    /// Whether there is a place for a run of so many units.
-    pub(crate) fn has_place(&self, units: usize) -> bool {
+    /// A place for a run of so many units.
+    #[inline]
+    pub(crate) fn place_for(&self, units: usize) -> Option<Place<'_>> {
         let words = || self.places.iter().map(|place| Word(place.load(Ordering::Relaxed)));
-        words().any(|word| word.unit().is_none()) && words().map(Word::units).sum::<usize>() + units <= UNITS
+        let place = self.places.iter().find(|place| place.load(Ordering::Relaxed) == 0)?;
+        (words().map(Word::units).sum::<usize>() + units <= UNITS).then_some(Place(place))
     }
 
-    /// Parks a run whose block is no longer live. There is a place for it.
-    pub(crate) fn put(&self, unit: UnitIndex) {
-        if let Some(place) = self.places.iter().find(|place| place.load(Ordering::Relaxed) == 0) {
-            place.store(Word::of(unit).0, Ordering::Release);
+    /// Takes a run that a block of so many pages may have as it stands. For the only thread.
+    #[inline]
+    pub(crate) fn take_same(&self, pages: usize) -> Option<UnitIndex> {
+        let word = |place: &AtomicU64| Word(place.load(Ordering::Relaxed));
+        let place = self.places.iter().find(|place| word(place).fit().pages == pages)?;
+        let word = word(place);
+        if word.fit().unguarded && guard::is_due() {
+            return None;
         }
+        let unit = word.unit()?;
+        place.store(0, Ordering::Relaxed);
+        Some(unit)
     }
 
     /// Takes a run of just as many units, without a guard or with the one that is wanted.
@@ -146,12 +191,14 @@ mod tests {
 
     #[test]
     fn a_place_holds_every_run_that_can_be_parked() {
-        for (unit, units, guard) in
-            [(0, 2, 0), (0, 2, 2 * UNIT_PAGES - 1), (u32::MAX - 1, UNITS, UNITS * UNIT_PAGES - 1)]
+        let most = UNITS * UNIT_PAGES;
+        for (unit, units, guard, pages, unguarded) in
+            [(0, 2, 0, 9, true), (0, 2, 2 * UNIT_PAGES - 1, 0, false), (u32::MAX - 1, UNITS, most - 1, most, true)]
         {
-            let word = Word((u64::from(unit) + 1) << 32 | (units as u64) << 16 | (guard as u64) << 4);
+            let word = Word::with(UnitIndex(unit), units as u32, guard as u32, Fit { pages, unguarded });
             for word in [word, Word(word.0 | AGE)] {
-                assert_eq!((word.unit(), word.units(), word.guard()), (Some(UnitIndex(unit)), units, guard));
+                assert_eq!((word.unit(), word.units()), (Some(UnitIndex(unit)), units));
+                assert_eq!((word.guard(), word.fit().pages, word.fit().unguarded), (guard, pages, unguarded));
             }
         }
         assert_eq!(Word(0).unit(), None);
