@@ -261,8 +261,10 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
     globals().peak_allocated.set(allocated);
     if let Some(id) = own_id {
         // SAFETY: the heap the thread had before the fork.
-        account::open(own, unsafe { central::heap(id) });
-        thread::rows::begin(row);
+        let heap = unsafe { central::heap(id) };
+        heap.have_all();
+        account::open(own, heap);
+        thread::rows::begin(heap, row);
         globals().threads_started.set(1);
     }
     retire_others(own_id);

@@ -17,8 +17,7 @@ use crate::options::options;
 use crate::os::PAGE;
 use crate::span::{self, Guard, Run, Taken, Wanted, free_units, guard};
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
-use shm_layout::class::{CLASSES, PAIR, UNIT, bucket_of};
-use shm_layout::layout::ClassCounters;
+use shm_layout::class::{PAIR, UNIT};
 
 /// A large block, live or about to be.
 #[derive(Clone, Copy)]
@@ -310,14 +309,9 @@ impl Large {
     }
 }
 
-/// Counters of the bucket that a block of so many bytes falls into.
-fn line_of(heap: &Heap, allocated: usize) -> Option<&'static ClassCounters> {
-    heap.line(CLASSES + bucket_of(allocated))
-}
-
 /// Counts a large block as allocated.
 pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if let Some(line) = line_of(heap, allocated) {
+    if let Some(line) = heap.large_line(allocated) {
         hot::count(&line.capacity_in, allocated);
         hot::count_in(line, requested);
     }
@@ -326,7 +320,7 @@ pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usiz
 
 /// Counts a large block as freed.
 pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if let Some(line) = line_of(heap, allocated) {
+    if let Some(line) = heap.large_line(allocated) {
         hot::count_out(line, requested);
         hot::count(&line.capacity_out, allocated);
     }

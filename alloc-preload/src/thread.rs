@@ -208,7 +208,7 @@ fn attach() -> Option<()> {
     heap.usage().store(usage::USED, Ordering::SeqCst);
     account::open(hot, heap);
     if let Some(row) = heap.row() {
-        rows::begin(row);
+        rows::begin(heap, row);
         if is_warm {
             heap.go_on();
             hot.set_ready(false);

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { BLOCKS = 100, SIZE = 5000 };
+enum { BLOCKS = 100, SIZE = 5000, LARGE = 100000 };
 
 static void *left[BLOCKS];
 
@@ -18,6 +18,10 @@ static void *leaves(void *unused) {
         must((left[i] = malloc(SIZE)) != NULL);
         memset(left[i], i, SIZE);
     }
+    /* Counted elsewhere than small ones. */
+    void *volatile large = malloc(LARGE);
+    must(large != NULL);
+    free(large);
     return NULL;
 }
 

@@ -125,7 +125,10 @@ fn what_a_thread_left_and_did_is_not_shown_as_its_heirs() {
     let class = heir["classes"].as_array().unwrap().iter().find(|class| class["block_size"] == 5120).unwrap();
     assert_eq!(class["row_allocations"], 200, "{class}");
     let known = class["allocations"].as_i64().unwrap_or(0);
-    assert!(known <= 100 && known <= heir["allocations"].as_i64().unwrap(), "{heir}");
+    assert!(known <= 100, "{heir}");
+    // Of all classes and large blocks.
+    assert_eq!((&first["allocations"], &first["frees"]), (&101.into(), &1.into()), "{first}");
+    assert_eq!((&heir["allocations"], &heir["frees"]), (&100.into(), &100.into()), "{heir}");
 }
 
 #[test]

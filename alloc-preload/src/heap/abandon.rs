@@ -1,6 +1,6 @@
 //! Slabs without a heap: how a heap leaves them, and how they are taken over by whoever needs one or frees into one.
 
-use super::{Heap, classes, give_back, of, push_on, release, slab_at, take_off, usage};
+use super::{Heap, give_back, of, push_on, release, slab_at, take_off, usage};
 use crate::background;
 use crate::central::{Central, central};
 use crate::harden;
@@ -23,7 +23,7 @@ impl Heap {
         self.release_quarantine();
         self.empty_bins();
         self.give_parked();
-        classes().for_each(|class| self.release_spares(class));
+        self.classes().for_each(|class| self.release_spares(class));
         let mut first = 0;
         let mut is_left = true;
         while is_left {

@@ -1,6 +1,6 @@
 //! Filling and emptying bins.
 
-use super::{Heap, classes, slab_at};
+use super::{Heap, slab_at};
 use crate::bin::Bin;
 use crate::harden;
 use crate::ledger::{self, Entry};
@@ -27,6 +27,8 @@ impl Heap {
     /// Makes the class's bin ready for use.
     pub(super) fn start_bin(&self, class: SizeClass) {
         if let Some(line) = self.row().and_then(|row| row.lines.get(class.0 as usize)) {
+            // In this order: a child that is forked in between would not know of it.
+            self.have(class);
             self.bins.bin(class).start(class, line, &self.slots);
         }
     }
@@ -103,12 +105,12 @@ impl Heap {
     }
 
     pub(super) fn empty_bins(&self) {
-        classes().for_each(|class| self.empty_bin(class));
+        self.classes().for_each(|class| self.empty_bin(class));
     }
 
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
-        classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(Bin::forget);
+        self.classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(Bin::forget);
         while harden::is_on() && !self.quarantine.leave().is_null() {}
         self.forget_remote();
     }

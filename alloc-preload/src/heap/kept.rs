@@ -3,7 +3,7 @@
 //! back first, and before a slab takes memory that has none behind it, the spare ones do, so that nothing lies idle while
 //! other memory is taken.
 
-use super::{Heap, classes, of, push_on, release, slab_at, usage};
+use super::{Heap, of, push_on, release, slab_at, usage};
 use crate::background;
 use crate::central::{self, central, decay_ns};
 use crate::clock;
@@ -164,7 +164,7 @@ impl Heap {
     /// Gives back what is kept, but for one spare slab of each class.
     pub(super) fn give_kept(&self) {
         self.give_parked();
-        let mut classes = classes();
+        let mut classes = self.classes();
         while self.extra_spares.get() > 0
             && let Some(class) = classes.next()
         {

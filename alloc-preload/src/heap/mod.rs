@@ -37,7 +37,7 @@ use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
-use shm_layout::class::{CLASSES, GRANULE, SizeClass};
+use shm_layout::class::{CLASSES, GRANULE, LINES, SizeClass, bucket_of};
 use shm_layout::layout::{ClassCounters, Row};
 use sparse::Sweep;
 
@@ -52,6 +52,10 @@ pub(crate) struct Heap {
     pub(crate) account: Account,
     outgoing: Outgoing,
     row: Cell<Option<&'static Row>>,
+    /// Classes that it has, or has had: a bit for each. Zeroed memory has none.
+    classes: Cell<u64>,
+    /// Whether the row counts large blocks.
+    has_large: Cell<bool>,
     trimmed_at: Cell<u64>,
     current: [Cell<u32>; CLASSES],
     partial: [Cell<u32>; CLASSES],
@@ -72,6 +76,7 @@ pub(crate) struct Heap {
 }
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
+const _: () = assert!(CLASSES <= u64::BITS as usize);
 
 /// States of a heap.
 pub(crate) mod usage {
@@ -95,10 +100,6 @@ fn of<T>(cells: &[T; CLASSES], class: SizeClass) -> &T {
     unsafe { cells.get_unchecked(class.0 as usize) }
 }
 
-fn classes() -> impl Iterator<Item = SizeClass> {
-    (0..CLASSES as u8).map(SizeClass)
-}
-
 impl Heap {
     /// Bytes of a heap of which no class has been used often.
     pub(crate) const BYTES: usize = size_of::<Self>() - Slots::SPARE;
@@ -116,6 +117,33 @@ impl Heap {
         hot::belongs(owner, self.name())
     }
 
+    /// The classes that it has, or has had: no others have slabs here, blocks in a bin, or counts in the row.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = SizeClass> + use<> {
+        let mut left = self.classes.get();
+        core::iter::from_fn(move || {
+            let class = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (class < u64::BITS).then_some(SizeClass(class as u8))
+        })
+    }
+
+    /// From now on it has this class.
+    fn have(&self, class: SizeClass) {
+        self.classes.set(self.classes.get() | 1 << class.0);
+    }
+
+    /// From now on it has them all, as far as anybody knows: in a child, whose row counts what other threads' heaps have left.
+    pub(crate) fn have_all(&self) {
+        (0..CLASSES as u8).for_each(|class| self.have(SizeClass(class)));
+        self.has_large.set(true);
+    }
+
+    /// Numbers of the lines of the row in which anything is counted.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = usize> + use<> {
+        let buckets = if self.has_large.get() { CLASSES..LINES } else { 0..0 };
+        self.classes().map(|class| class.0 as usize).chain(buckets)
+    }
+
     /// See [`usage`].
     pub(crate) fn usage(&self) -> &AtomicU32 {
         &self.inbox.usage
@@ -124,7 +152,7 @@ impl Heap {
     /// From now on the heap counts in `row`. Bins are started when their class is first used: none before the first row.
     pub(crate) fn set_row(&self, row: &'static Row) {
         if self.row.replace(Some(row)).is_some() {
-            classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
+            self.classes().filter(|&class| self.bins.bin(class).is_started()).for_each(|class| self.start_bin(class));
         }
     }
 
@@ -305,6 +333,13 @@ impl Heap {
     }
 
     // ---- counting ------------------------------------------------------------------------------------------------
+
+    /// Counters of the bucket that a large block of so many bytes falls into.
+    #[inline]
+    pub(crate) fn large_line(&self, allocated: usize) -> Option<&'static ClassCounters> {
+        self.has_large.set(true);
+        self.line(CLASSES + bucket_of(allocated))
+    }
 
     /// Counters number `line` of the row: those of a size class, or of a bucket.
     pub(crate) fn line(&self, line: usize) -> Option<&'static ClassCounters> {

@@ -5,7 +5,7 @@
 //! Every decay time a sweep goes through a heap's partial slabs, some at each look at the clock. It marks those that it
 //! finds (see `Seen`), and what is still marked when the next one comes is cold.
 
-use super::{Heap, classes, of, slab_at};
+use super::{Heap, of, slab_at};
 use crate::harden;
 use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
@@ -102,7 +102,7 @@ impl Heap {
         if !may_thin() {
             return;
         }
-        for class in classes() {
+        for class in self.classes() {
             let mut unit = of(&self.partial, class).get();
             while unit != NO_UNIT {
                 let slab = slab_at(unit);

@@ -4,7 +4,7 @@
 //!
 //! No thread uses a warm heap, but to those that free its blocks it is one in use: they push into its inbox.
 
-use super::{Heap, classes, slab_at, usage};
+use super::{Heap, of, slab_at, usage};
 use crate::background;
 use crate::central::{self, Central, NO_HEAP_ID, UNLISTED, central, decay_ns};
 use crate::slab::{NO_UNIT, Slab};
@@ -47,7 +47,7 @@ impl Heap {
             used += slab.used.get();
             bytes += slab.carved_bytes() as u64;
         }
-        let in_bins: u32 = classes().map(|class| self.bins.bin(class).count()).sum();
+        let in_bins: u32 = self.classes().map(|class| self.bins.bin(class).count()).sum();
         if used > in_bins {
             self.left.set(bytes);
             globals().stranded.add_shared(bytes);
@@ -60,9 +60,9 @@ impl Heap {
 
     /// The slabs that have blocks in use or in bins.
     fn slabs(&self) -> impl Iterator<Item = &'static Slab> {
-        let lists = core::iter::once(&self.full).chain(&self.partial);
+        let lists = core::iter::once(&self.full).chain(self.classes().map(|class| of(&self.partial, class)));
         let listed = lists.flat_map(|list| core::iter::successors(known(list.get()), |slab| known(slab.next.get())));
-        listed.chain(self.current.iter().filter_map(|current| known(current.get())))
+        listed.chain(self.classes().filter_map(|class| known(of(&self.current, class).get())))
     }
 
     /// Goes on with a warm heap, for a new thread.

@@ -11,8 +11,6 @@ use crate::os::PAGE;
 use crate::span::{self, Fit, guard};
 use crate::stats::is_alone;
 use crate::window::WINDOW;
-use shm_layout::class::{CLASSES, bucket_of};
-use shm_layout::layout::Row;
 
 impl Large {
     /// What another block needs, to have this one's run without a change.
@@ -37,12 +35,12 @@ impl Large {
 /// settled.
 #[inline(always)]
 pub(crate) fn allocate(hot: &Hot, size: usize) -> Option<(*mut u8, bool)> {
-    let (heap, row) = only(hot)?;
+    let heap = only(hot)?;
     let allocated = pages(size)?;
     let block = Large { unit: heap.take_same(allocated / PAGE)? };
     // SAFETY: the block's first granule, which is ours.
     unsafe { block.entry().set_live(allocated - size) };
-    if let Some(line) = row.lines.get(CLASSES + bucket_of(allocated)) {
+    if let Some(line) = heap.large_line(allocated) {
         hot::count(&line.capacity_in, allocated);
         hot::count_in(line, size);
     }
@@ -54,7 +52,7 @@ pub(crate) fn allocate(hot: &Hot, size: usize) -> Option<(*mut u8, bool)> {
 /// nothing done, where it cannot be kept so, or there is no such block.
 #[inline(always)]
 pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> bool {
-    let Some((heap, row)) = only(hot).filter(|_| !hot.is_closed()) else { return false };
+    let Some(heap) = only(hot).filter(|_| !hot.is_closed()) else { return false };
     // SAFETY: the entry of a committed unit.
     let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return false };
     let block = Large { unit: WINDOW.unit_at(pointer) };
@@ -68,7 +66,7 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> bool {
     heap.park(place, block.unit, fit);
     let allocated = fit.pages * PAGE;
     let requested = allocated.wrapping_sub(slack);
-    if let Some(line) = row.lines.get(CLASSES + bucket_of(allocated)) {
+    if let Some(line) = heap.large_line(allocated) {
         hot::count_out(line, requested);
         hot::count(&line.capacity_out, allocated);
     }
@@ -76,10 +74,10 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> bool {
     true
 }
 
-/// The heap and the row of the only thread.
+/// The heap of the only thread.
 #[inline(always)]
-fn only(hot: &Hot) -> Option<(&'static Heap, &'static Row)> {
-    let (id, lines) = hot.ready().filter(|_| is_alone())?;
-    // SAFETY: a ready record has a heap, and a row.
-    Some(unsafe { (central::heap(id), lines.row()) })
+fn only(hot: &Hot) -> Option<&'static Heap> {
+    let (id, _) = hot.ready().filter(|_| is_alone())?;
+    // SAFETY: a ready record has a heap.
+    Some(unsafe { central::heap(id) })
 }

@@ -66,15 +66,15 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
     Some(Claimed { id, is_warm: false })
 }
 
-/// Publishes that a new thread continues this row.
-pub(crate) fn begin(row: &Row) {
+/// Publishes that a new thread continues this heap's row.
+pub(crate) fn begin(heap: &Heap, row: &Row) {
     let name = segment::thread_name();
     row.taken.set(row.generation.get() + 1);
     for (word, bytes) in row.name.iter().zip(name.chunks_exact(8)) {
         word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
     }
     let mut sums = [0; 6];
-    for line in &row.lines {
+    for line in heap.lines().filter_map(|line| row.lines.get(line)) {
         let [allocations, frees, requested_in, requested_out, ..] = &mut sums;
         *allocations += line.allocations.get();
         *frees += line.frees.get();
