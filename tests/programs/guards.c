@@ -1,37 +1,12 @@
 /* Guards behind large blocks. One case by name; HOW before it makes guards of another kind:
    guards [marks|pages|filtered|refused] CASE [BYTES]. */
-#include "handshake.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "advices.h"
 #include <malloc.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { PAGE = 4096, INSTALL = 102, REMOVE = 103, SLOTS = 40 };
-
-/* Has the kernel answer the advices about guards with `action`; by raw system calls, which nobody notices, or openly. */
-static void filter(unsigned action, int openly) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 4),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, INSTALL, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, REMOVE, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, action),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    if (openly) {
-        must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    } else {
-        must(syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-        must(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    }
-}
 
 static void *written(void *block) {
     must(block != NULL);
@@ -109,7 +84,7 @@ int main(int count, char **arguments) {
     const char *how = arguments[1], *what = arguments[2];
     size_t size = count == 4 ? strtoul(arguments[3], NULL, 10) : 1 << 20;
     if (strcmp(how, "pages") == 0) {
-        filter(SECCOMP_RET_ERRNO | EINVAL, 0);
+        answer_advices(INSTALL, REMOVE, SECCOMP_RET_ERRNO | EINVAL, 0);
     }
     if (strcmp(what, "fresh") == 0) {
         overrun(malloc(size));
@@ -151,9 +126,9 @@ int main(int count, char **arguments) {
     } else if (strcmp(what, "churn") == 0) {
         churn(1, 3000);
         if (strcmp(how, "filtered") == 0) {
-            filter(SECCOMP_RET_KILL_PROCESS, 1);
+            answer_advices(INSTALL, REMOVE, SECCOMP_RET_KILL_PROCESS, 1);
         } else if (strcmp(how, "refused") == 0) {
-            filter(SECCOMP_RET_ERRNO | EPERM, 0);
+            answer_advices(INSTALL, REMOVE, SECCOMP_RET_ERRNO | EPERM, 0);
         }
         churn(2, 3000);
         pid_t child = fork();

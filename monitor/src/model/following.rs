@@ -4,7 +4,7 @@
 use super::chain::{self, Chain};
 use super::derive::Detail;
 use super::diagnosis::rules::Rules;
-use super::diagnosis::{self, Baseline, Evidence, Outside, Said};
+use super::diagnosis::{self, Baseline, Evidence, Footprint, Said};
 use super::limits::Growth;
 use super::lines::Line;
 use super::log::Log;
@@ -14,9 +14,9 @@ use std::collections::{HashMap, VecDeque};
 
 /// Looks older than this, in seconds, say nothing about the present rate.
 const RATE_OLDEST: f64 = 15.0;
-/// Looks at memory outside the heap: so far apart, in the rules' minutes, and so many.
-const OUTSIDE_APART: f64 = 0.1;
-const OUTSIDE_KEPT: usize = 64;
+/// Footprints: so far apart, in the rules' minutes, and so many.
+const FOOTPRINTS_APART: f64 = 0.1;
+const FOOTPRINTS_KEPT: usize = 64;
 /// Ended threads that are remembered when others have taken their rows, and for so long, in seconds.
 const GONE_KEPT: usize = 64;
 const GONE_FOR: f64 = 300.0;
@@ -29,7 +29,7 @@ pub(crate) struct Following {
     rules: Rules,
     said: Said,
     baseline: Baseline,
-    outside: Vec<Outside>,
+    footprints: Vec<Footprint>,
     counts: VecDeque<Counts>,
     chains: VecDeque<(Time, Chain)>,
     recent: VecDeque<HashMap<Line, u64>>,
@@ -95,25 +95,30 @@ impl Following {
             self.chains.push_back((now, Chain::of(&process.totals)));
         }
         self.baseline.take(process, now, detail);
-        let due = self.outside.last().is_none_or(|last| is_past(last.time, OUTSIDE_APART * self.rules.minute));
-        if let Some(look) = Outside::of(process, now).filter(|_| due) {
-            self.outside.push(look);
-            if self.outside.len() > OUTSIDE_KEPT {
-                self.outside.remove(0);
+        let due = self.footprints.last().is_none_or(|last| is_past(last.time, FOOTPRINTS_APART * self.rules.minute));
+        if let Some(look) = Footprint::of(process, now).filter(|_| due) {
+            self.footprints.push(look);
+            if self.footprints.len() > FOOTPRINTS_KEPT {
+                self.footprints.remove(0);
             }
         }
     }
 
     /// Bytes a second by which the memory outside the heap has grown, where it was watched for half a minute or more.
     fn growth_outside(&self, process: &Process, now: Time) -> Option<f64> {
-        let present = Outside::of(process, now)?;
-        let first = diagnosis::first_outside(&self.outside, now, &self.rules)?;
+        let present = Footprint::of(process, now)?;
+        let first = diagnosis::earliest(&self.footprints, now, &self.rules)?;
         Some((present.bytes() - first.bytes()) / now.seconds_since(first.time))
     }
 
     fn diagnose(&mut self, process: &mut Process, now: Time) {
-        let evidence =
-            Evidence { now, said: &self.said, outside: &self.outside, baseline: &self.baseline, rules: self.rules };
+        let evidence = Evidence {
+            now,
+            said: &self.said,
+            footprints: &self.footprints,
+            baseline: &self.baseline,
+            rules: self.rules,
+        };
         let findings = diagnosis::findings(process, &evidence);
         if !process.state.is_past() {
             self.said = findings.iter().map(|finding| (finding.kind, finding.since)).collect();

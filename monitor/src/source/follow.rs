@@ -326,8 +326,9 @@ impl Family {
         let mut polled: Vec<PollFd<'_>> =
             handles.iter().map(|(_, handle)| PollFd::new(*handle, PollFlags::IN)).collect();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let is_any_ready = poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0);
-        let ended = handles.iter().zip(&polled).filter(|(_, polled)| is_any_ready && !polled.revents().is_empty());
+        // Where that fails, there is nothing to be seen of any of them.
+        let _ = poll(&mut polled, Some(&now));
+        let ended = handles.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
         let mut ended: Vec<Who> = ended.map(|((who, _), _)| *who).collect();
         // One that had ended may have looked alive, because a sweeper had its lock for a moment.
         let unseen = self.living.iter_mut().filter(|(_, member)| member.here.handle.is_none());

@@ -2,7 +2,7 @@
 
 use super::blame::Over;
 use super::rules::*;
-use super::{Case, Finding, Kind, Numbers, Outside, blame, first_outside, series};
+use super::{Case, Finding, Footprint, Kind, Numbers, blame, earliest, series};
 use crate::model::lines::Line;
 use crate::model::threads::RATE_AGE;
 use crate::model::{Point, Time};
@@ -43,7 +43,7 @@ pub(super) fn not_heap(case: &Case<'_>) -> Option<Finding> {
 /// Growth outside the heap over the time since the earliest look of the last minutes, and that time: where it is most
 /// of the whole growth.
 fn outside_growth(case: &Case<'_>, said: bool) -> Option<(f64, f64)> {
-    let first = first_outside(case.evidence.outside, case.now(), &case.evidence.rules)?;
+    let first = earliest(case.evidence.footprints, case.now(), &case.evidence.rules)?;
     let seconds = case.now().seconds_since(first.time);
     let totals = &case.process.totals;
     let (rss, heap) = (totals.rss_bytes? as f64, totals.resident_bytes? as f64);
@@ -56,9 +56,9 @@ fn outside_growth(case: &Case<'_>, said: bool) -> Option<(f64, f64)> {
 /// The heap's memory grows, and what it holds does not: blocks that were allocated before are being touched.
 pub(super) fn filling(case: &Case<'_>) -> Option<Finding> {
     let said = case.said(Kind::Filling);
-    let first = first_outside(case.evidence.outside, case.now(), &case.evidence.rules)?;
+    let first = earliest(case.evidence.footprints, case.now(), &case.evidence.rules)?;
     let seconds = case.now().seconds_since(first.time);
-    let present = Outside::of(case.process, case.now())?;
+    let present = Footprint::of(case.process, case.now())?;
     let grown = present.heap as f64 - first.heap as f64;
     let filled = grown - (present.held as f64 - first.held as f64).max(0.0);
     if grown < case.material.filling(said) || filled < threshold(NOT_HEAP_GROWTH_SHARE, said) * grown {

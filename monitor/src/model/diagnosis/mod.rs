@@ -172,7 +172,7 @@ pub(crate) type Said = Vec<(Kind, Option<Time>)>;
 
 /// RSS, resident heap, and what that has to hold, at one time.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Outside {
+pub(crate) struct Footprint {
     /// When.
     pub(crate) time: Time,
     /// Of the process.
@@ -183,7 +183,7 @@ pub(crate) struct Outside {
     pub(crate) held: u64,
 }
 
-impl Outside {
+impl Footprint {
     /// A process as it is `now`, where its memory is known.
     pub(crate) fn of(process: &Process, now: Time) -> Option<Self> {
         let totals = &process.totals;
@@ -202,8 +202,8 @@ impl Outside {
     }
 }
 
-/// The earliest look of the last minutes at memory outside the heap, where that is half a minute ago or more.
-pub(crate) fn first_outside<'a>(looks: &'a [Outside], now: Time, rules: &Rules) -> Option<&'a Outside> {
+/// The earliest footprint of the last minutes, where that is half a minute ago or more.
+pub(crate) fn earliest<'a>(looks: &'a [Footprint], now: Time, rules: &Rules) -> Option<&'a Footprint> {
     let recent = |time: Time| now.seconds_since(time) <= rules::SHORTEST_LEAK * rules.minute;
     looks.iter().find(|look| recent(look.time)).filter(|look| now.seconds_since(look.time) >= rules.minute / 2.0)
 }
@@ -215,8 +215,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) now: Time,
     /// What was said the last time.
     pub(crate) said: &'a Said,
-    /// Earlier looks at memory outside the heap, oldest first: the rings do not know it.
-    pub(crate) outside: &'a [Outside],
+    /// Earlier footprints, oldest first: the rings do not know it.
+    pub(crate) footprints: &'a [Footprint],
     /// Earlier figures by size and thread.
     pub(crate) baseline: &'a Baseline,
     /// How long a minute is.

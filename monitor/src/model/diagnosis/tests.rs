@@ -60,8 +60,13 @@ fn now_of(process: &Process) -> Time {
 }
 
 fn examine(process: &Process, said: &Said) -> Vec<Finding> {
-    let evidence =
-        Evidence { now: now_of(process), said, outside: &[], baseline: &Baseline::default(), rules: Rules::default() };
+    let evidence = Evidence {
+        now: now_of(process),
+        said,
+        footprints: &[],
+        baseline: &Baseline::default(),
+        rules: Rules::default(),
+    };
     findings(process, &evidence)
 }
 
@@ -204,9 +209,14 @@ fn memory_outside_the_heap_leads_unless_it_stands_and_the_heap_leaks() {
     let found = examine(&process, &Vec::new());
     assert_eq!((found[0].kind, found[1].kind), (Kind::LeakSuspected, Kind::NotHeap));
     let (now, heap) = (now_of(&process), process.totals.resident_bytes.unwrap());
-    let look = Outside { time: Time(now.0 - 60_000_000_000), rss: 100 * MIB, heap: heap - MIB, held: heap - MIB };
-    let evidence =
-        Evidence { now, said: &Vec::new(), outside: &[look], baseline: &Baseline::default(), rules: Rules::default() };
+    let look = Footprint { time: Time(now.0 - 60_000_000_000), rss: 100 * MIB, heap: heap - MIB, held: heap - MIB };
+    let evidence = Evidence {
+        now,
+        said: &Vec::new(),
+        footprints: &[look],
+        baseline: &Baseline::default(),
+        rules: Rules::default(),
+    };
     let found = findings(&process, &evidence);
     assert_eq!((found[0].kind, found[1].kind), (Kind::NotHeap, Kind::LeakSuspected));
     let mut flat = grown(20 * MINUTES, |_| mib(20.0));
@@ -222,7 +232,7 @@ fn growth_outside_the_heap_is_seen_by_those_who_watch() {
     let mut process = grown(20 * MINUTES, |_| mib(100.0));
     process.totals.rss_bytes = Some(150 * MIB);
     let now = now_of(&process);
-    let look = |seconds: u64, rss: u64| Outside {
+    let look = |seconds: u64, rss: u64| Footprint {
         time: Time(now.0 - seconds * 1_000_000_000),
         rss,
         heap: 104 * MIB,
@@ -231,7 +241,7 @@ fn growth_outside_the_heap_is_seen_by_those_who_watch() {
     let evidence = Evidence {
         now,
         said: &Vec::new(),
-        outside: &[look(100, 120 * MIB), look(50, 135 * MIB)],
+        footprints: &[look(100, 120 * MIB), look(50, 135 * MIB)],
         baseline: &Baseline::default(),
         rules: Rules::default(),
     };
@@ -357,10 +367,10 @@ fn blocks_that_come_into_use_are_seen_by_those_who_watch() {
     process.totals.rss_bytes = Some(404 * MIB);
     let now = now_of(&process);
     let looked = |process: &Process, heap: u64| {
-        let look = Outside { time: Time(now.0 - 60_000_000_000), rss: heap + 4 * MIB, heap, held: 1002 * MIB };
+        let look = Footprint { time: Time(now.0 - 60_000_000_000), rss: heap + 4 * MIB, heap, held: 1002 * MIB };
         let baseline = Baseline::default();
         let evidence =
-            Evidence { now, said: &Vec::new(), outside: &[look], baseline: &baseline, rules: Rules::default() };
+            Evidence { now, said: &Vec::new(), footprints: &[look], baseline: &baseline, rules: Rules::default() };
         findings(process, &evidence).swap_remove(0)
     };
     let found = looked(&process, 340 * MIB);

@@ -37,7 +37,7 @@ fn with_bytes(thread: Thread, bytes: u64) -> Process {
 /// Who is blamed: names, and hundredths of the whole, at least and at most.
 fn blamed(process: &Process, baseline: &Baseline) -> Vec<(String, u64, u64)> {
     let evidence =
-        Evidence { now: now_of(process), said: &Vec::new(), outside: &[], baseline, rules: Rules::default() };
+        Evidence { now: now_of(process), said: &Vec::new(), footprints: &[], baseline, rules: Rules::default() };
     let hundredths = |share: f64| (share * 100.0).round() as u64;
     let shares = findings(process, &evidence).swap_remove(0).threads;
     let named = shares.into_iter().map(|one| (one.name, hundredths(one.certain_share), hundredths(one.share)));

@@ -55,7 +55,13 @@ impl Program {
             let (process, now) = self.at(second, &known);
             let found = findings(
                 &process,
-                &Evidence { now, said: &said, outside: &[], baseline: &Baseline::default(), rules: Rules::default() },
+                &Evidence {
+                    now,
+                    said: &said,
+                    footprints: &[],
+                    baseline: &Baseline::default(),
+                    rules: Rules::default(),
+                },
             );
             said = found.iter().map(|finding| (finding.kind, finding.since)).collect();
             let kind = found.first().map(|finding| finding.kind);
