@@ -69,7 +69,7 @@ export! {
 
     /// `realloc(3)`; size 0 frees and returns null, as glibc does.
     fn realloc(pointer: Pointer, size: usize) -> Pointer {
-        fast::reallocate(pointer.cast(), size).cast()
+        fast::resize::reallocate(pointer.cast(), size).cast()
     }
 
     /// `posix_memalign(3)`

@@ -1,7 +1,7 @@
 //! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call
 //! (but `memcpy`, where `realloc` moves a block), no locked instruction, no system call, and a test holds them to that.
 
-mod resize;
+pub(crate) mod resize;
 pub(crate) mod slow;
 
 use crate::account;
@@ -16,7 +16,6 @@ use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
-pub(crate) use resize::reallocate;
 use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
 use slow::{allocate_slow, allocate_zeroed_large, free_slow, usable_size_slow};
 
