@@ -1,9 +1,11 @@
 //! Processes in mount and PID namespaces of their own, seen from outside.
 
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use tests::sandbox::Sandbox;
+use std::time::{Duration, Instant};
+use tests::process::DEADLINE;
+use tests::sandbox::{Sandbox, Shm};
 use tests::{Run, Running, missing_privilege, program, snapshot, statsmon};
 
 /// A worker in a container of the simplest kind: PID 1, with a `/proc` and a `/dev/shm` of its own; and its PID here.
@@ -166,4 +168,70 @@ fn a_containers_process_that_execs_is_one_and_live_in_the_list() {
     watching.signal(libc::SIGTERM);
     watching.finish();
     let_go(running);
+}
+
+/// The paths of a private `/dev/shm`, as process `pid` sees it, that are not known yet: one.
+fn new_object(shm: &Path, known: &mut Vec<PathBuf>) -> PathBuf {
+    let found = std::fs::read_dir(shm).unwrap().map(|entry| entry.unwrap().path());
+    let new: Vec<PathBuf> = found.filter(|path| !known.contains(path)).collect();
+    known.extend(new.iter().cloned());
+    let [path] = &new[..] else { panic!("one new object: {new:?}") };
+    path.clone()
+}
+
+/// One that is read when its process has ended already, and that a sweeper has the lock of in this moment, looks alive.
+#[test]
+fn a_containers_dead_process_that_somebody_sweeps_is_not_taken_for_alive_until_the_report() {
+    if missing_privilege() {
+        return;
+    }
+    let inside = "echo; while read -r line; do \"$0\" -c 'kill -KILL $$'; echo; done";
+    let mut command = Command::new(statsmon());
+    command.args([
+        "run",
+        "--report",
+        "--",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--",
+        "sh",
+        "-c",
+        inside,
+        "sh",
+    ]);
+    let mut running = command.with_shm(Shm::Private).begin();
+    assert_eq!(running.line(), "");
+    let shm = PathBuf::from(format!("/proc/{}/root/dev/shm", running.pid()));
+    let mut known: Vec<PathBuf> = std::fs::read_dir(&shm).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut die = |running: &mut Running| {
+        running.signal(libc::SIGSTOP);
+        running.wait_stopped();
+        running.send(b"line\n");
+        assert_eq!(running.line(), "");
+        let dead = new_object(&shm, &mut known);
+        (std::fs::File::open(&dead).unwrap(), dead)
+    };
+    let (file, swept) = die(&mut running);
+    file.lock().unwrap();
+    running.signal(libc::SIGCONT);
+    // The next one is read and removed: so the first has been looked at.
+    let (_, other) = die(&mut running);
+    running.signal(libc::SIGCONT);
+    wait_until_gone(&other);
+    assert!(swept.exists(), "what somebody sweeps is not removed");
+    drop(file);
+    wait_until_gone(&swept);
+    let text = running.finish().success().err();
+    assert_eq!(text.lines().filter(|line| line.contains("KILL")).count(), 2, "{text}");
+}
+
+#[track_caller]
+fn wait_until_gone(path: &Path) {
+    let start = Instant::now();
+    while path.exists() {
+        assert!(start.elapsed() < DEADLINE, "{} is still there", path.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

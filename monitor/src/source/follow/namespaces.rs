@@ -2,7 +2,7 @@
 
 use super::{Coming, Family, Here, Member, Who, last};
 use crate::source::locks::Locks;
-use crate::source::proc::{Origin, all_pids, origin, own_pid_namespace, pid_namespaces};
+use crate::source::proc::{Origin, Proc, all_pids, origin, own_pid_namespace, pid_namespaces};
 
 impl Family {
     /// Notes the PID namespaces that members have made, as long as these live: what appears now may be of one.
@@ -19,7 +19,9 @@ impl Family {
     pub(super) fn take_in_elsewhere(&mut self, coming: Coming, namespace: u64, in_header: Option<Origin>) {
         let Coming { entry, segment, .. } = coming;
         let locks = Locks::read();
-        let pid = locks.holder(segment.id);
+        // Whoever sweeps has the lock for a moment, too.
+        let is_its = |pid: &u32| Proc::find(*pid).is_some_and(|proc| proc.namespace_pid == entry.pid);
+        let pid = locks.holder(segment.id).filter(is_its);
         // Whoever descends from a process here has a PID here.
         let is_out_of_sight = pid.is_none() && locks.are_told() && !segment.is_orphaned();
         match self.is_ours(namespace, pid).or(is_out_of_sight.then_some(false)) {
