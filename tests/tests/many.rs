@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tests::artefacts::Folder;
 use tests::sandbox::{Sandbox, Shm};
 use tests::terminal::Terminal;
 use tests::{Run, missing, missing_privilege, program, statsmon};
@@ -22,16 +23,20 @@ fn five_hundred_processes_are_listed() {
     if missing_privilege() || missing(&["tmux", "nsenter"]) {
         return;
     }
+    // A name that no other program has, whoever else looks or is looked at beside this test.
+    let name = format!("rests{}", std::process::id());
+    let folder = Folder::new();
+    let rests = folder.copy(&program("worker.c"), &name);
     let script =
-        "i=0; while [ $i -lt 500 ]; do sleep 600 & i=$((i + 1)); done; echo ready; read -r line; kill $(jobs -p)";
+        "exec 3<&0; i=0; while [ $i -lt 500 ]; do \"$0\" pause <&3 >/dev/null & i=$((i + 1)); done; echo ready; wait";
     let mut command = Command::new("sh");
-    let mut running = command.args(["-c", script]).with_shm(Shm::Private).preload().begin();
+    let mut running = command.args(["-c", script]).arg(&rests).with_shm(Shm::Private).preload().begin();
     assert_eq!(running.line(), "ready");
     let pid = running.pid();
     let look = || {
         let document: Value = serde_json::from_str(&shown(&["--json"], Some(pid))).unwrap();
         let processes = document["processes"].as_array().unwrap();
-        processes.iter().filter(|process| process["state"] == "live" && process["name"] == "sleep").count()
+        processes.iter().filter(|process| process["state"] == "live" && process["name"] == name).count()
     };
     // The last of them may not have begun yet.
     let start = Instant::now();
@@ -42,16 +47,18 @@ fn five_hundred_processes_are_listed() {
     assert_eq!(count, 500);
     for form in ["--once", "--csv"] {
         let lines =
-            shown(&[form], Some(pid)).lines().filter(|line| line.contains("sleep") && !line.contains("while")).count();
+            shown(&[form], Some(pid)).lines().filter(|line| line.contains(&name) && !line.contains("while")).count();
         assert_eq!(lines, 500, "{form}");
     }
-    assert!(shown(&["--format=openmetrics"], Some(pid)).contains("malloc_processes{process=\"sleep\"} 500\n"));
+    assert!(
+        shown(&["--format=openmetrics"], Some(pid)).contains(&format!("malloc_processes{{process=\"{name}\"}} 500\n"))
+    );
     let monitor = format!("nsenter -t {pid} -m {} -d 0.5; echo \"code=$?\"; read -r x", statsmon().display());
     let terminal = Terminal::open(&["sh", "-c", &monitor]);
     // Other programs beside this test are listed as well, and may push these off the screen.
     terminal.wait("the list", |screen| screen.contains("processes") && screen.contains("/ filter"));
     terminal.keys(&["/"]);
-    terminal.keys(&["sleep", "Enter"]);
+    terminal.keys(&[&name, "Enter"]);
     terminal.keys(&["End"]);
     terminal.wait("the last of them and of the shell", |screen| screen.contains("501/501"));
     terminal.keys(&["q"]);
