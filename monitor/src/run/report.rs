@@ -4,9 +4,10 @@ use super::program::Program;
 use super::signals::Caught;
 use super::{FAILED, failure};
 use crate::error::Error;
+use crate::source::cgroup::OomKills;
 use crate::source::follow::{Follower, KEEP, Task};
 use crate::source::raise_descriptor_limit;
-use crate::view::report::{self, Ending};
+use crate::view::report::{self, Ending, OutOfMemory};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open, waitpid};
 use signal_hook::low_level::signal_name;
@@ -21,7 +22,7 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
     let follower =
         Follower::start(std::process::id(), Task::Report).inspect_err(|error| eprintln!("statsmon: {error}")).ok();
     command.env(KEEP.0, KEEP.1);
-    let started = Instant::now();
+    let (started, kills) = (Instant::now(), OomKills::count());
     let mut child = command.spawn().map_err(|cause| program.cannot_start(&cause))?;
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|cause| {
@@ -39,6 +40,7 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
         command: program.line(),
         how: describe(status),
         by_signal: status.signaled(),
+        out_of_memory: out_of_memory(status, OomKills::count().since(kills)),
         seconds,
         pid: child.id(),
     };
@@ -68,6 +70,16 @@ fn wait(pid: Pid) -> Result<WaitStatus, Error> {
 fn code(status: WaitStatus) -> u8 {
     let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+}
+
+/// Where the kernel has killed processes for want of memory that the program may have been one of.
+fn out_of_memory(status: WaitStatus, (in_group, on_system): (u64, u64)) -> Option<OutOfMemory> {
+    let was_killed = status.terminating_signal() == Some(Signal::KILL.as_raw());
+    match (in_group, on_system) {
+        (kills @ 1.., _) => Some(OutOfMemory::Group { kills, was_killed }),
+        (_, kills @ 1..) if was_killed => Some(OutOfMemory::System { kills }),
+        _ => None,
+    }
 }
 
 fn describe(status: WaitStatus) -> String {

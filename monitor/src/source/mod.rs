@@ -3,7 +3,7 @@
 mod about;
 pub(crate) mod against;
 mod attached;
-mod cgroup;
+pub(crate) mod cgroup;
 mod container;
 mod directory;
 pub(crate) mod follow;

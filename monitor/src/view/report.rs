@@ -13,16 +13,37 @@ pub(crate) struct Ending {
     pub(crate) how: String,
     /// Whether a signal ended it.
     pub(crate) by_signal: bool,
+    /// Whether that may have been for want of memory.
+    pub(crate) out_of_memory: Option<OutOfMemory>,
     /// After which time.
     pub(crate) seconds: f64,
     /// What its PID was.
     pub(crate) pid: u32,
 }
 
+/// Processes that the kernel killed for want of memory while the program ran.
+pub(crate) enum OutOfMemory {
+    /// In its control group.
+    Group {
+        /// How many.
+        kills: u64,
+        /// Whether the program itself was ended by that signal.
+        was_killed: bool,
+    },
+    /// Elsewhere on the system as well, if not there alone; the program itself was ended by that signal.
+    System {
+        /// How many.
+        kills: u64,
+    },
+}
+
 /// Writes the final statistics of the program, then one line per descendant. `processes` are both.
 pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &mut impl Write) -> io::Result<()> {
     let command = harmless(&ending.command);
     writeln!(out, "statsmon: {command} {} after {}", ending.how, duration(ending.seconds))?;
+    if let Some(out_of_memory) = &ending.out_of_memory {
+        writeln!(out, "  {}", killed(out_of_memory))?;
+    }
     // One of another PID namespace may have the same number there.
     let is_program = |process: &&Process| matches!(process.id, Identity::Process { pid, .. } if pid == ending.pid);
     match processes.iter().find(is_program) {
@@ -40,6 +61,21 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
             out,
             "  {missed} more of this user's came and went too fast to be read, or to tell whose they were"
         ),
+    }
+}
+
+fn killed(out_of_memory: &OutOfMemory) -> String {
+    let processes = |kills: u64| if kills == 1 { "a process".into() } else { format!("{} processes", count(kills)) };
+    match *out_of_memory {
+        OutOfMemory::Group { kills: 1, was_killed: true } => {
+            "out of memory: the kernel killed it, or another process of its control group".into()
+        }
+        OutOfMemory::Group { kills, .. } => {
+            format!("out of memory: the kernel killed {} of its control group meanwhile", processes(kills))
+        }
+        OutOfMemory::System { kills } => {
+            format!("out of memory? the kernel killed {} of this system for want of it meanwhile", processes(kills))
+        }
     }
 }
 

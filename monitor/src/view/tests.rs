@@ -126,8 +126,14 @@ fn the_csv_has_as_many_cells_as_names() {
 #[test]
 fn nothing_ever_escapes_to_the_terminal() {
     let processes = snapshot().processes;
-    let ending =
-        report::Ending { command: "a\x1b[2J".into(), how: "ended".into(), by_signal: false, seconds: 1.0, pid: 1234 };
+    let ending = report::Ending {
+        command: "a\x1b[2J".into(),
+        how: "ended".into(),
+        by_signal: false,
+        out_of_memory: None,
+        seconds: 1.0,
+        pid: 1234,
+    };
     let views = [
         written(|out| text::write_list(&snapshot(), out)),
         written(|out| text::write_details(&snapshot(), out)),
@@ -155,8 +161,14 @@ fn a_descendant_with_the_programs_number_elsewhere_is_not_taken_for_the_program(
     let mut elsewhere = busy().process(about(State::Exited), 12);
     (elsewhere.id, elsewhere.command) = (Identity::Segment { device: 3, inode: 7 }, "elsewhere".into());
     let processes = [elsewhere, busy().process(about(State::Exited), 12)];
-    let ending =
-        report::Ending { command: "less".into(), how: "ended".into(), by_signal: false, seconds: 1.0, pid: 1234 };
+    let ending = report::Ending {
+        command: "less".into(),
+        how: "ended".into(),
+        by_signal: false,
+        out_of_memory: None,
+        seconds: 1.0,
+        pid: 1234,
+    };
     let report = written(|out| report::write(&ending, &processes, 0, out));
     let descendants = report.split("descendants").nth(1).unwrap();
     assert!(
@@ -176,6 +188,7 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
         command: "less README.md".into(),
         how: "ended with status 3".into(),
         by_signal: false,
+        out_of_memory: None,
         seconds: 1.25,
         pid: 1234,
     };
@@ -184,10 +197,39 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
 }
 
 #[test]
+fn the_report_says_whether_the_kernel_killed_for_want_of_memory_and_how_sure_that_is() {
+    let line = |out_of_memory: report::OutOfMemory| {
+        let how = "was ended by signal 9 (SIGKILL)".into();
+        let out_of_memory = Some(out_of_memory);
+        let ending =
+            report::Ending { command: "less".into(), how, by_signal: true, out_of_memory, seconds: 1.0, pid: 1 };
+        let report = written(|out| report::write(&ending, &[], 0, out));
+        report.lines().nth(1).unwrap().to_owned()
+    };
+    use report::OutOfMemory::{Group, System};
+    assert_eq!(
+        line(Group { kills: 1, was_killed: true }),
+        "  out of memory: the kernel killed it, or another process of its control group"
+    );
+    assert_eq!(
+        line(Group { kills: 1, was_killed: false }),
+        "  out of memory: the kernel killed a process of its control group meanwhile"
+    );
+    assert_eq!(
+        line(Group { kills: 2, was_killed: true }),
+        "  out of memory: the kernel killed 2 processes of its control group meanwhile"
+    );
+    assert_eq!(
+        line(System { kills: 1 }),
+        "  out of memory? the kernel killed a process of this system for want of it meanwhile"
+    );
+}
+
+#[test]
 fn figures_from_before_an_exec_are_not_reported_as_the_final_ones() {
     let first_lines = |process: &Process, by_signal| {
         let (command, how) = ("env -i less".into(), "ended".into());
-        let ending = report::Ending { command, how, by_signal, seconds: 1.0, pid: 1234 };
+        let ending = report::Ending { command, how, by_signal, out_of_memory: None, seconds: 1.0, pid: 1234 };
         let mut child = process.clone();
         (child.id, child.pid) = (Identity::Process { pid: 1300, start_ticks: 0 }, 1300);
         let text = written(|out| report::write(&ending, &[process.clone(), child], 0, out));
