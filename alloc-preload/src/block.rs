@@ -84,7 +84,7 @@ impl Block {
     fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
         match self.kind {
             Kind::Small(class) => {
-                if let Some(line) = heap.line(class.0 as usize) {
+                if let Some(line) = heap.small_line(class) {
                     hot::count_out(line, self.requested);
                 }
                 account::credit(hot, heap, self.requested, size);
@@ -264,7 +264,7 @@ fn class_for(size: usize, align: usize) -> Option<SizeClass> {
 }
 
 fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
-    if let Some(line) = heap.line(class.0 as usize) {
+    if let Some(line) = heap.small_line(class) {
         hot::count_in(line, size);
     }
     account::charge(hot, heap, size, class.block_size());
@@ -314,7 +314,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
                     harden::seal(pointer, size, from.block_size());
                 }
             }
-            if let Some(line) = heap.line(from.0 as usize) {
+            if let Some(line) = heap.small_line(from) {
                 hot::count_out(line, old);
                 hot::count_in(line, size);
             }

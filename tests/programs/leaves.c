@@ -11,6 +11,8 @@
 enum { BLOCKS = 100, SIZE = 5000, LARGE = 100000 };
 
 static void *left[BLOCKS];
+/* Of the first thread's, and of a size that no other has. */
+static void *others;
 
 static void *leaves(void *unused) {
     (void)unused;
@@ -22,6 +24,8 @@ static void *leaves(void *unused) {
     void *volatile large = malloc(LARGE);
     must(large != NULL);
     free(large);
+    /* Counted in a class of which this thread's heap has no block. */
+    must((others = realloc(others, 310)) != NULL);
     return NULL;
 }
 
@@ -61,6 +65,7 @@ static void go_on_for(long ms) {
 
 int main(int count, char **arguments) {
     must(count == 2);
+    must((others = malloc(300)) != NULL);
     pause_here("ready");
     thread(leaves);
     if (strcmp(arguments[1], "child") == 0) {

@@ -341,6 +341,13 @@ impl Heap {
         self.line(CLASSES + bucket_of(allocated))
     }
 
+    /// Counters of a size class, of which the heap may have no block: others' blocks are resized in place, too.
+    #[inline]
+    pub(crate) fn small_line(&self, class: SizeClass) -> Option<&'static ClassCounters> {
+        self.have(class);
+        self.line(class.0 as usize)
+    }
+
     /// Counters number `line` of the row: those of a size class, or of a bucket.
     pub(crate) fn line(&self, line: usize) -> Option<&'static ClassCounters> {
         self.row.get().filter(|_| !BARE)?.lines.get(line)

@@ -20,7 +20,7 @@ fn begin(tid: u32) -> (u32, &'static Heap) {
     // SAFETY: just made.
     let heap = unsafe { central::heap(id) };
     heap.usage().store(usage::USED, Ordering::SeqCst);
-    rows::begin(heap.row().unwrap());
+    rows::begin(heap, heap.row().unwrap());
     if is_warm {
         heap.go_on();
     }

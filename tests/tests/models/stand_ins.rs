@@ -176,12 +176,22 @@ pub(crate) mod span {
     /// The models have no large blocks.
     pub(crate) struct Parked;
 
+    pub(crate) struct Place<'a>(&'a Parked);
+
+    pub(crate) struct Fit;
+
+    impl Place<'_> {
+        pub(crate) fn put(self, _: UnitIndex, _: Fit) {
+            unreachable!("no large blocks")
+        }
+    }
+
     impl Parked {
-        pub(crate) fn has_place(&self, _: usize) -> bool {
+        pub(crate) fn place_for(&self, _: usize) -> Option<Place<'_>> {
             unreachable!("no large blocks")
         }
 
-        pub(crate) fn put(&self, _: UnitIndex) {
+        pub(crate) fn take_same(&self, _: usize) -> Option<UnitIndex> {
             unreachable!("no large blocks")
         }
 

@@ -115,7 +115,7 @@ pub(crate) fn allocate(heap: &Heap) -> *mut u8 {
 
 /// Counts a block as the heap's thread would, without one.
 pub(crate) fn count(heap: &Heap) {
-    hot::count_in(&row_of(heap).lines[class().0 as usize], SIZE);
+    hot::count_in(heap.small_line(class()).unwrap(), SIZE);
 }
 
 /// Frees a live block. False if that was a mistake which was noticed at once.
