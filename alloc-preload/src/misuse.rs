@@ -91,7 +91,7 @@ pub(crate) fn report(event: &Event) {
     if is_silent {
         return;
     }
-    Told { event, place, module: module.as_ref() }.describe().print();
+    Told { event, place, module: module.as_ref(), is_last: action == MisuseAction::Abort }.describe().print();
     if action == MisuseAction::Abort {
         if DEFERRING.load(Ordering::Relaxed) == this_thread() {
             DUE.store(this_thread(), Ordering::Relaxed);

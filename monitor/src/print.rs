@@ -17,7 +17,7 @@ pub(crate) fn snapshots(print: Print) -> Result<u8, Error> {
     if print.against.is_some() && matches!(print.form, Form::Csv | Form::OpenMetrics) {
         return Err(Error::Usage("--against compares in text and JSON only"));
     }
-    let against = print.against.as_deref().map(Against::read).transpose()?;
+    let against = print.against.as_deref().map(|path| Against::read(path, &print.selection)).transpose()?;
     let mut watcher = Watcher::new(print.selection.clone());
     let mut printed = 0;
     let mut next = Instant::now();

@@ -134,6 +134,8 @@ fn two_processes_and_an_earlier_look_are_compared() {
     for form in ["csv", "openmetrics"] {
         assert_eq!(ask(&["--format", form, &right, "--against", path]).code(), 2);
     }
+    // Of several it would not be known which is meant.
+    assert_eq!(ask(&["--json", &left, &right, "--against", path]).code(), 2);
 }
 
 #[test]

@@ -122,6 +122,13 @@ fn foreign_pointers_are_left_alone_in_every_mode() {
 }
 
 #[test]
+fn a_foreign_pointer_that_ends_the_program_is_not_said_to_be_left_alone() {
+    let finished = misuse("foreign-map", Some("foreign=abort"));
+    assert_eq!(finished.signal(), Some(libc::SIGABRT), "{finished:?}");
+    assert!(finished.err().contains("foreign pointer") && !finished.err().contains("left alone"), "{finished:?}");
+}
+
+#[test]
 fn foreign_pointers_are_told_of_once_for_each_caller() {
     let ours = Allocator::ours();
     for (name, callers) in [("from_threads", 1), ("from_another_name_space", 1), ("mixed_with_another_name_space", 1)] {

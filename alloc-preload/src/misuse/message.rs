@@ -13,12 +13,14 @@ pub(super) struct Told<'a> {
     pub(super) place: Option<Place>,
     /// Where the caller's code is from.
     pub(super) module: Option<&'a Module>,
+    /// Whether it ends the program.
+    pub(super) is_last: bool,
 }
 
 impl Told<'_> {
     /// One line: what happened, the call, the block, where it was called from and by which thread.
     pub(super) fn describe(&self) -> Line {
-        let Self { event, place, module } = self;
+        let Self { event, place, module, is_last } = self;
         let title = match (event.kind, event.call) {
             (MisuseKind::DoubleFree, Call::Free | Call::FreeSized) => "double free",
             (MisuseKind::DoubleFree, _) => "use after free",
@@ -52,7 +54,10 @@ impl Told<'_> {
             MisuseKind::Foreign => {
                 let place = place.unwrap_or(Place::Unknown);
                 let line = place.describe(line);
-                if place.may_be_foreign() { line.text(": left alone, and not told of again") } else { line }
+                match place.may_be_foreign() && !is_last {
+                    true => line.text(": left alone, and not told of again"),
+                    false => line,
+                }
             }
             MisuseKind::WrongSize => self.block(line, " of a live").text(", by another size"),
             MisuseKind::Overrun => self.block(line, " of a live").text(", written to beyond its end"),

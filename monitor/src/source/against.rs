@@ -1,5 +1,6 @@
 //! An earlier `--json`, to compare a process with.
 
+use super::Selection;
 use crate::error::Error;
 use crate::model::Process;
 use crate::model::compare::Side;
@@ -18,8 +19,11 @@ pub(crate) struct Against {
 }
 
 impl Against {
-    /// Reads the file, which may be a pipe. What does not end is refused.
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+    /// Reads the file, which may be a pipe, to compare the one process selected. What does not end is refused.
+    pub(crate) fn read(path: &Path, selection: &Selection) -> Result<Self, Error> {
+        if !matches!(selection, Selection::Targets(targets) if targets.len() == 1) {
+            return Err(Error::Usage("--against compares one process with what it was"));
+        }
         let reading = |cause| Error::io(format!("reading {}", path.display()), cause);
         let mut text = String::new();
         let read =

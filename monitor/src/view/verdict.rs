@@ -255,6 +255,9 @@ fn crash(process: &Process) -> Verdict {
         },
         place: vec![match cause {
             Some(event) => format!("at {}, thread {}", clock(event.time), event.tid),
+            None if process.misuse.as_ref().is_some_and(|misuse| misuse.foreign_frees > 0) => {
+                "no misuse of the heap but foreign frees was seen before".to_owned()
+            }
             None => "no misuse of the heap was seen before".to_owned(),
         }],
         also: last_said(process),

@@ -237,7 +237,10 @@ fn messages(app: &App, theme: &Theme) -> Vec<(String, Style)> {
 }
 
 fn hints(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
-    let place = app.place_in_table().filter(|_| app.help.is_none() && !app.asks);
+    let place = match app.help {
+        Some(_) => help::place(app, body(app).height),
+        None => app.place_in_table().filter(|_| !app.asks),
+    };
     let place = place.map_or(String::new(), |(at, rows)| format!("{at}/{rows}"));
     put(buffer, (row.x, row.y), row.width, &place, true, theme.quiet(), theme);
     let right = row.right() - place.len() as u16;
@@ -248,7 +251,7 @@ fn hints(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
         x += 2;
     }
     for (keys, word) in keys::hints(app.context()) {
-        if word == "back" && !app.has_list {
+        if word == "back" && !app.has_list || word == "more" && place.is_empty() {
             continue;
         }
         let width = (keys.len() + word.len() + 1) as u16;

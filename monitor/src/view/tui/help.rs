@@ -23,6 +23,23 @@ const WORDS: [(&str, &str); 14] = [
     ("stranded", "bytes left by ended threads that nobody has taken over"),
 ];
 
+/// What is said of a process.
+const VERDICTS: [(&str, &str); 13] = [
+    ("NOT THE HEAP", "most of the RSS, or of its growth, lies outside the heap"),
+    ("LEAK SUSPECTED", "it has grown evenly for minutes or longer; so does a cache"),
+    ("WARMING UP", "it has grown so, but ever more slowly"),
+    ("GROWING", "it grows, but not for long, or has come back from as high"),
+    ("FILLING", "blocks allocated before are touched: only the RSS grows"),
+    ("FRAGMENTATION", "a quarter of the resident heap is pinned"),
+    ("ROUNDING", "a quarter of what is allocated was not asked for"),
+    ("CACHE", "a quarter of the resident heap is free memory, kept long"),
+    ("CHURN", "as much as the heap holds comes and goes each second"),
+    ("THREAD CHURN", "ten threads a second end"),
+    ("STRANDED", "ended threads have left a tenth of what is allocated"),
+    ("STABLE", "none of these, and nothing moves"),
+    ("VARYING", "none of these; it goes up and down"),
+];
+
 /// In the list alone: the states as a narrow one has them.
 const STATES: [(&str, &str); 3] =
     [("S: L, R", "live, replaced"), ("S: E, C", "exited, crashed"), ("S: N, U", "no access, unpublished")];
@@ -32,8 +49,16 @@ fn lines(context: Context) -> Vec<(String, &'static str)> {
     let keys = keys::in_context(context).filter(|binding| !binding.shown.is_empty());
     let keys = keys.map(|binding| (binding.shown.to_owned(), binding.help));
     let states = if context == Context::List { &STATES[..] } else { &[] };
-    let words = states.iter().chain(&WORDS).map(|&(word, meaning)| (word.to_owned(), meaning));
-    keys.chain([(String::new(), "")]).chain(words).collect()
+    let said = |&(word, meaning): &(&str, &'static str)| (word.to_owned(), meaning);
+    let empty = || [(String::new(), "")];
+    let words = states.iter().chain(&WORDS).map(said);
+    keys.chain(empty()).chain(words).chain(empty()).chain(VERDICTS.iter().map(said)).collect()
+}
+
+/// The last line that is shown in `height` rows, and how many there are; nothing where all are.
+pub(super) fn place(app: &App, height: u16) -> Option<(usize, usize)> {
+    let (below, all) = (overflow(app, height), lines(app.context_behind_help()).len());
+    (below > 0).then(|| (app.help.unwrap_or(0).min(below) + usize::from(height), all))
 }
 
 /// How many lines do not fit into `height` rows.

@@ -142,7 +142,8 @@ static BINDINGS: &[Binding] = bindings! {
     ROWS | HELP, Action::Up, [key('k')], "", "", None;
     ROWS | HELP, Action::Down, [key('j')], "", "", None;
     ROWS | HELP | FILTER, Action::PageUp, [named(KeyCode::PageUp)], "PgUp", "one page up", None;
-    ROWS | HELP | FILTER, Action::PageDown, [named(KeyCode::PageDown)], "PgDn", "one page down", None;
+    ROWS | FILTER, Action::PageDown, [named(KeyCode::PageDown)], "PgDn", "one page down", None;
+    HELP, Action::PageDown, [named(KeyCode::PageDown)], "PgDn", "one page down", Some("more");
     ROWS | HELP, Action::First, [named(KeyCode::Home), key('g')], "Home g", "first row", None;
     ROWS | HELP, Action::Last, [named(KeyCode::End), key('G')], "End G", "last row", None;
     ROWS, Action::Filter, [key('/')], "/", "only rows with a text", Some("filter");

@@ -92,7 +92,7 @@ pub(crate) fn run(options: Options) -> Result<u8, Error> {
         Selection::All => 0,
         Selection::Targets(targets) => targets.len(),
     };
-    let against = against.as_deref().map(Against::read).transpose()?;
+    let against = against.as_deref().map(|path| Against::read(path, &selection)).transpose()?;
     let (out, inbox) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
     feed::take_looks(selection, None, interval, ordered, out.clone());
