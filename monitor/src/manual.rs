@@ -29,7 +29,7 @@ const ENVIRONMENT: [(&str, &str); 13] = [
 
 const FILES: [(&str, &str); 1] = [(
     "/dev/shm/statsalloc.PID",
-    "The statistics of a process. What crashed programs left is removed by the next ones that start.",
+    "The statistics of a process. What crashed programs left stays for five minutes after it was found, sixteen of them at most.",
 )];
 
 /// The page about everything, or about a subcommand.

@@ -110,7 +110,7 @@ mod tests {
 
     fn text(event: &Event) -> String {
         let place = (event.kind == MisuseKind::Foreign).then(|| look_up(event.address, 0).0);
-        String::from_utf8(Told { event, place, module: None }.describe().bytes().to_vec()).unwrap()
+        String::from_utf8(Told { event, place, module: None, is_last: false }.describe().bytes().to_vec()).unwrap()
     }
 
     fn assert_starts(event: &Event, wanted: &str) {

@@ -325,7 +325,15 @@ impl Refusal {
     fn print(self) {
         let line = Line::new().text("statsalloc: statsmon cannot see this process: ").text(self.what);
         match self.errno {
-            Some(Errno(number)) => line.text(" (error ").number(number as u64).text(")").print(),
+            Some(Errno(number)) => {
+                let why = match number {
+                    libc::ENOSPC => "no space or no inodes left there, ",
+                    libc::EROFS => "it is read-only, ",
+                    libc::EACCES => "not permitted, ",
+                    _ => "",
+                };
+                line.text(" (").text(why).text("error ").number(number as u64).text(")").print();
+            }
             None => line.print(),
         }
     }

@@ -40,6 +40,7 @@ pub(crate) fn run(mut command: Command, program: &Program) -> Result<u8, Error> 
         command: program.line(),
         how: describe(status),
         by_signal: status.signaled(),
+        was_verbose: std::env::var_os("STATSALLOC_VERBOSE").is_some_and(|value| value == "1"),
         out_of_memory: out_of_memory(status, OomKills::count().since(kills)),
         seconds,
         pid: child.id(),

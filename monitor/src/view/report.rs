@@ -15,6 +15,8 @@ pub(crate) struct Ending {
     pub(crate) by_signal: bool,
     /// Whether that may have been for want of memory.
     pub(crate) out_of_memory: Option<OutOfMemory>,
+    /// Whether it was to say why, if it published nothing.
+    pub(crate) was_verbose: bool,
     /// After which time.
     pub(crate) seconds: f64,
     /// What its PID was.
@@ -51,6 +53,7 @@ pub(crate) fn write(ending: &Ending, processes: &[Process], missed: u64, out: &m
             write_reservation(process, ending.by_signal, out)?;
             write_program(process, out)?;
         }
+        None if ending.was_verbose => writeln!(out, "  no statistics: it published none")?,
         None => writeln!(out, "  no statistics: it published none; STATSALLOC_VERBOSE=1 makes it say why")?,
     }
     let descendants: Vec<&Process> = processes.iter().filter(|process| !is_program(process)).collect();

@@ -131,6 +131,7 @@ fn nothing_ever_escapes_to_the_terminal() {
         how: "ended".into(),
         by_signal: false,
         out_of_memory: None,
+        was_verbose: false,
         seconds: 1.0,
         pid: 1234,
     };
@@ -166,6 +167,7 @@ fn a_descendant_with_the_programs_number_elsewhere_is_not_taken_for_the_program(
         how: "ended".into(),
         by_signal: false,
         out_of_memory: None,
+        was_verbose: false,
         seconds: 1.0,
         pid: 1234,
     };
@@ -189,6 +191,7 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
         how: "ended with status 3".into(),
         by_signal: false,
         out_of_memory: None,
+        was_verbose: false,
         seconds: 1.25,
         pid: 1234,
     };
@@ -201,8 +204,15 @@ fn the_report_says_whether_the_kernel_killed_for_want_of_memory_and_how_sure_tha
     let line = |out_of_memory: report::OutOfMemory| {
         let how = "was ended by signal 9 (SIGKILL)".into();
         let out_of_memory = Some(out_of_memory);
-        let ending =
-            report::Ending { command: "less".into(), how, by_signal: true, out_of_memory, seconds: 1.0, pid: 1 };
+        let ending = report::Ending {
+            command: "less".into(),
+            how,
+            by_signal: true,
+            out_of_memory,
+            was_verbose: false,
+            seconds: 1.0,
+            pid: 1,
+        };
         let report = written(|out| report::write(&ending, &[], 0, out));
         report.lines().nth(1).unwrap().to_owned()
     };
@@ -229,7 +239,15 @@ fn the_report_says_whether_the_kernel_killed_for_want_of_memory_and_how_sure_tha
 fn figures_from_before_an_exec_are_not_reported_as_the_final_ones() {
     let first_lines = |process: &Process, by_signal| {
         let (command, how) = ("env -i less".into(), "ended".into());
-        let ending = report::Ending { command, how, by_signal, out_of_memory: None, seconds: 1.0, pid: 1234 };
+        let ending = report::Ending {
+            command,
+            how,
+            by_signal,
+            out_of_memory: None,
+            was_verbose: false,
+            seconds: 1.0,
+            pid: 1234,
+        };
         let mut child = process.clone();
         (child.id, child.pid) = (Identity::Process { pid: 1300, start_ticks: 0 }, 1300);
         let text = written(|out| report::write(&ending, &[process.clone(), child], 0, out));

@@ -128,6 +128,7 @@ fn written(snapshot: &Snapshot) {
         how: "ended".into(),
         by_signal: false,
         out_of_memory: None,
+        was_verbose: false,
         seconds: 1.0,
         pid: 1,
     };
