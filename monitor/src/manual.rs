@@ -38,8 +38,14 @@ pub(crate) fn page(page: Option<Page>) -> io::Result<Vec<u8>> {
     match page {
         None => main_page(&mut text)?,
         Some(Page::Run) => {
-            let command = clap::Command::new("statsmon-run").bin_name("statsmon run");
+            let command = clap::Command::new("statsmon-run")
+                .bin_name("statsmon run")
+                .version(env!("CARGO_PKG_VERSION"))
+                .disable_version_flag(true);
             Man::new(RunArgs::augment_args(command)).render(&mut text)?;
+            let mut of_programs =
+                ENVIRONMENT.into_iter().filter(|(name, _)| name.contains("PRELOAD") || name.starts_with("STATSALLOC"));
+            section("ENVIRONMENT", &mut of_programs, &mut text)?;
         }
     }
     Ok(as_it_stands(&text))

@@ -150,8 +150,8 @@ static BINDINGS: &[Binding] = bindings! {
     ROWS, Action::SortLeft, [key('<'), key(',')], "<", "sort by the column to the left", Some("sort");
     ROWS, Action::SortRight, [key('>'), key('.')], ">", "sort by the column to the right", Some("sort");
     ROWS, Action::Invert, [key('I')], "I", "turn the order round", None;
-    LIST | TABLE | CLASSES, Action::Rates, [key('a')], "a", "amounts, or rates", Some("rates");
-    OVERVIEW, Action::Rates, [key('a')], "a", "changes in the last minute, or per second", None;
+    LIST | TABLE | CLASSES, Action::Rates, [key('a')], "a", "amounts in the table, or rates", Some("rates");
+    OVERVIEW, Action::Rates, [key('a')], "a", "changes of the chain in the last minute, or per second", None;
     TABLE | CLASSES, Action::Unused, [key('d')], "d", "also what was never used", Some("unused");
     CLASSES, Action::Peak, [key('p')], "p", "as it was at the peak, or is now", Some("peak");
     OVERVIEW | CLASS, Action::Narrower, [key('[')], "[", "graph over less time", Some("time");
