@@ -128,7 +128,7 @@ export! {
             heap::cool(u64::MAX);
             heap.trim();
             heap.thin_all();
-            heap::give_all_parked();
+            heap::give_all_parked(heap);
             span::purge_older(clock::read(), usize::MAX);
             crate::stats::globals().purged.get() != before
         });

@@ -226,7 +226,7 @@ fn take_or_reclaim<T>(heap: &Heap, size: usize, take: impl Fn() -> Option<T>) ->
         heap.release_quarantine();
         heap::cool(u64::MAX);
         heap.trim();
-        heap::give_all_parked();
+        heap::give_all_parked(heap);
         take()
     })
 }

@@ -60,13 +60,24 @@ pub(crate) fn without_counter<T>(strict: bool, forbid: impl FnOnce() -> os::Resu
     forbid().inspect_err(|_| MEANS.store(before, Ordering::Relaxed))
 }
 
+/// Whether [`moved`] may tell something now.
+#[inline(always)]
+pub(crate) fn may_have_moved() -> bool {
+    MEANS.load(Ordering::Relaxed) != COUNTER || counter().wrapping_sub(READ_AT.load(Ordering::Relaxed)) >= STEPS
+}
+
+#[inline(always)]
+fn counter() -> u64 {
+    // SAFETY: every x86-64 processor has it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds, some milliseconds old at most; `None` if it was read a moment ago.
 pub(crate) fn moved() -> Option<u64> {
     if MEANS.load(Ordering::Relaxed) != COUNTER {
         return moved_uncounted();
     }
-    // SAFETY: every x86-64 processor has the counter.
-    let counter = unsafe { core::arch::x86_64::_rdtsc() };
+    let counter = counter();
     if counter.wrapping_sub(READ_AT.load(Ordering::Relaxed)) < STEPS {
         return None;
     }

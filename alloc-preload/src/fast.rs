@@ -248,12 +248,10 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
 #[inline(never)]
 extern "C" fn free_large(pointer: *mut u8, hot: &Hot, place: usize) {
     // SAFETY: `place_of` answered with it.
-    if !large::same::free(hot, pointer, unsafe { TABLES.entry(place) }) {
-        return free_slow(pointer);
-    }
-    if hot.count_call() {
-        cold_path();
-        settle_and_look();
+    match large::same::free(hot, pointer, unsafe { TABLES.entry(place) }) {
+        Some(false) => {}
+        Some(true) => settle_and_look(),
+        None => free_slow(pointer),
     }
 }
 

@@ -233,12 +233,6 @@ impl Hot {
         self.give_room(requested, bin.credit.get())
     }
 
-    /// Counts a free whose bytes are counted elsewhere; as `credit`.
-    #[inline(always)]
-    pub(crate) fn count_call(&self) -> bool {
-        self.is_outside(self.move_room(room::CALL))
-    }
-
     /// As `charge`, for any block whose bytes fit.
     #[inline(always)]
     pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {

@@ -56,8 +56,8 @@ pub(crate) fn lock_all(flags: c_int) -> c_int {
 #[cold]
 #[inline(never)]
 fn release() {
-    with_heap(|_, _| {
-        heap::give_all_parked();
+    with_heap(|_, heap| {
+        heap::give_all_parked(heap);
         let central = central();
         window::release(central::heaps_end(&central));
     });

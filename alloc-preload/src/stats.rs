@@ -26,6 +26,12 @@ unsafe extern "C" {
 /// Whether the calling thread is the only one: what several would change by locked instructions, it may change without.
 #[inline]
 pub(crate) fn is_alone() -> bool {
+    globals().threads_started.get() <= 1 && !is_several()
+}
+
+/// Whether the C library has ever started a second thread: from then on none takes itself for the only one.
+#[inline]
+pub(crate) fn is_several() -> bool {
     // SAFETY: a byte of libc's, which it clears before it starts a second thread.
-    globals().threads_started.get() <= 1 && unsafe { (&raw const __libc_single_threaded).read_volatile() } != 0
+    unsafe { (&raw const __libc_single_threaded).read_volatile() == 0 }
 }

@@ -17,8 +17,9 @@ const UNASKED: usize = 14;
 const MOVE_LIMIT: usize = 165;
 /// Instructions of a warm pair of calls for a small block, with its share of the loop around it.
 const PAIR_LIMIT: usize = 80;
-/// The same for a large block, in a program with one thread.
-const LARGE_PAIR_LIMIT: usize = 400;
+/// Instructions of warm calls for large blocks, in a program with one thread.
+const LARGE_MALLOC_LIMIT: usize = 160;
+const LARGE_FREE_LIMIT: usize = 250;
 
 /// Sizes of small, middle and large classes, of which little is not asked for; one byte more is in the same class.
 const SIZES: [usize; 6] = [1, 24, 100, 1000, 5100, 24_500];
@@ -90,11 +91,23 @@ fn a_warm_pair_with_its_loop_stays_within_its_instructions() {
     check_pairs(64, PAIR_LIMIT);
 }
 
-/// Neither lock nor clock, which take as long as all the rest.
+/// One free of eight looks at the clock, and may find that it is time to look after memory.
 #[test]
 fn a_large_block_that_follows_one_of_its_size_is_short_and_calls_nothing() {
-    for size in [40_000, 1_000_000, 1 << 20] {
-        check_pairs(size, LARGE_PAIR_LIMIT);
+    if missing(&["objdump"]) {
+        return;
+    }
+    let program = compiled("warm.c", &["-fno-plt", "-Wl,-z,now"]);
+    for (what, limit, looks) in [("malloc", LARGE_MALLOC_LIMIT, 0), ("free", LARGE_FREE_LIMIT, 2)] {
+        for size in [40_000, 1_000_000] {
+            let sections = sections(Command::new(&program).args([what, &size.to_string()]));
+            let (short, others): (Vec<_>, Vec<_>) =
+                sections.iter().partition(|section| section.forbidden().is_empty() && section.elsewhere == 0);
+            assert_eq!((short.len(), others.len()), (16 - looks, looks), "{what} of {size}");
+            let counts: Vec<_> = short.iter().map(|section| section.instructions.len()).collect();
+            eprintln!("{what} of {size} bytes: {counts:?} instructions");
+            assert!(counts.iter().all(|count| (20..=limit).contains(count)), "{what} of {size}: {counts:?}");
+        }
     }
 }
 

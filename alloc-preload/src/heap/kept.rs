@@ -10,7 +10,7 @@ use crate::clock;
 use crate::harden;
 use crate::slab::{NO_UNIT, Slab, State};
 use crate::span::{self, Fit, Place, Taken, Wanted};
-use crate::stats::{globals, is_alone};
+use crate::stats::{globals, is_alone, is_several};
 use crate::sync::Ordering;
 use crate::window::{UnitIndex, WINDOW};
 use core::ops::RangeInclusive;
@@ -31,14 +31,14 @@ fn allowance(threads: u64) -> u64 {
 static LOOKED: AtomicU64 = AtomicU64::new(0);
 
 /// Gives back the parked runs that have been there for a decay time, or a quarter longer: whose they are may sleep.
-pub(super) fn give_aged(now: u64, decay: u64) {
+pub(super) fn give_aged(own: &Heap, now: u64, decay: u64) {
     let last = LOOKED.load(Ordering::Relaxed);
     if now.saturating_sub(last) < decay / span::LOOKS
         || LOOKED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
     {
         return;
     }
-    for heap in all() {
+    for heap in reachable(own) {
         heap.parked.take_aged(|unit| {
             heap.keeps_less(span::parked_bytes(unit));
             give_back(unit, now.saturating_sub(decay));
@@ -59,15 +59,17 @@ fn since(looks: u64) -> u64 {
     clock::last().saturating_sub(decay_ns().unwrap_or(0) / span::LOOKS * looks.saturating_sub(1))
 }
 
-/// Gives back the parked runs of all heaps.
-pub(crate) fn give_all_parked() {
-    all().for_each(Heap::give_parked);
+/// Gives back the parked runs of all heaps that the thread of this one may reach.
+pub(crate) fn give_all_parked(own: &Heap) {
+    reachable(own).for_each(Heap::give_parked);
 }
 
-fn all() -> impl Iterator<Item = &'static Heap> {
-    let made = central().made;
+/// Heaps whose parked runs a thread may take: its own, and once the C library has started a second thread all. A thread that it
+/// does not know of may come in the middle of a call of one that takes itself for the only one.
+fn reachable(own: &Heap) -> impl Iterator<Item = &'static Heap> {
+    let (made, reaches_all) = (central().made, is_several());
     // SAFETY: made before.
-    (0..made).map(|id| unsafe { central::heap(id) })
+    (0..made).map(|id| unsafe { central::heap(id) }).filter(move |&heap| reaches_all || core::ptr::eq(heap, own))
 }
 
 impl Heap {

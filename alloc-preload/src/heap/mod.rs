@@ -56,6 +56,8 @@ pub(crate) struct Heap {
     classes: Cell<u64>,
     /// Whether the row counts large blocks.
     has_large: Cell<bool>,
+    /// Frees of large blocks off the slow path.
+    pub(crate) large_frees: Cell<u32>,
     trimmed_at: Cell<u64>,
     current: [Cell<u32>; CLASSES],
     partial: [Cell<u32>; CLASSES],

@@ -42,7 +42,7 @@ impl Heap {
         }
         let time = pace(now);
         while self.sweep() && clock::read() < now + time / 2 {}
-        kept::give_aged(now, decay);
+        kept::give_aged(self, now, decay);
         // What a warm heap held has been free for as long as its thread is gone.
         let before = now.saturating_sub(decay);
         let before = if cooled.is_some_and(|ended| ended < before) { now } else { before };

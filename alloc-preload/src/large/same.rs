@@ -1,9 +1,10 @@
 //! A large block that follows one of as many pages, in a program with one thread: it has the same run, of which everything that
-//! is written down stays as it is. So the pair of calls takes no lock and no locked instruction, and does not look at the clock.
+//! is written down stays as it is. So the pair of calls takes no lock and no locked instruction, and seldom looks at the clock.
 
 use super::{Large, pages, units_for};
 use crate::account;
 use crate::central;
+use crate::clock;
 use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
@@ -48,20 +49,24 @@ pub(crate) fn allocate(hot: &Hot, size: usize) -> Option<(*mut u8, bool)> {
     Some((block.address(), is_due))
 }
 
-/// Frees the live block that `pointer` is said to begin, whose entry this would be, and keeps its run as it stands; false, with
-/// nothing done, where it cannot be kept so, or there is no such block.
+/// So many of these frees and one of them looks at the clock: a program that uses such blocks may let much time pass between two
+/// calls.
+const LOOK: u32 = 8;
+
+/// Frees the live block that `pointer` is said to begin, whose entry this would be, and keeps its run as it stands; `None`, with
+/// nothing done, where it cannot be kept so, or there is no such block. Otherwise whether it is time to look after memory.
 #[inline(always)]
-pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> bool {
-    let Some(heap) = only(hot).filter(|_| !hot.is_closed()) else { return false };
+pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> Option<bool> {
+    let heap = only(hot).filter(|_| !hot.is_closed())?;
     // SAFETY: the entry of a committed unit.
-    let Some(slack) = (unsafe { entry.slack(entry.check()) }) else { return false };
+    let slack = unsafe { entry.slack(entry.check()) }?;
     let block = Large { unit: WINDOW.unit_at(pointer) };
     let fit = block.fit();
     // What has been touched of a block that had no memory behind it is to be looked at.
     if fit.pages == 0 || block.run().unbacked.get() {
-        return false;
+        return None;
     }
-    let Some(place) = heap.place_for(block.unit) else { return false };
+    let place = heap.place_for(block.unit)?;
     entry.note(ledger::FREE);
     heap.park(place, block.unit, fit);
     let allocated = fit.pages * PAGE;
@@ -71,7 +76,8 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> bool {
         hot::count(&line.capacity_out, allocated);
     }
     account::shift_alone(hot, heap, [(requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg()]);
-    true
+    heap.large_frees.set(heap.large_frees.get().wrapping_add(1));
+    Some(heap.large_frees.get().is_multiple_of(LOOK) && clock::may_have_moved())
 }
 
 /// The heap of the only thread.
