@@ -304,7 +304,7 @@ impl Hot {
 /// What stands before this is read, or written, before what stands behind it: where a gate that comes later is open, no fork
 /// had come yet.
 #[inline(always)]
-fn read_before() {
+pub(crate) fn read_before() {
     // SAFETY: no instruction. (A compiler's fence is about atomics, and other reads do pass it.)
     unsafe { asm!("", options(nostack, preserves_flags)) };
 }
