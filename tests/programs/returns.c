@@ -1,7 +1,8 @@
 /* Memory that is freed, and what the program does then. Usage: returns all|most NEXT [MILLISECONDS].
    Blocks of 320 MiB are taken and written; all are freed, or nine of ten in the order of their addresses. Says "ready" at
    the start, and the bytes that stay live after the frees. NEXT, after so many milliseconds: idle does nothing; one makes a
-   single call that takes a slow path; pairs and resizes make 65,536 calls, of malloc and free, or of realloc in place;
+   single call that takes a slow path; pairs and resizes make 65,536 calls, of malloc and free, or of realloc in place; large makes
+   16 pairs for a large block, like one before;
    child forks, and the child does the same anew and idles, after its PID was said; leave ends the main thread before
    another one. */
 #include "handshake.h"
@@ -46,6 +47,12 @@ static long rise_and_fall(int all) {
     return live;
 }
 
+static void large_pair(void) {
+    void *volatile block = malloc(400000);
+    must(block != NULL);
+    free(block);
+}
+
 static void *later(void *nothing) {
     free(malloc(100));
     pause_here("the main thread has ended");
@@ -61,6 +68,9 @@ int main(int count, char **arguments) {
     free(malloc(100));
     pause_here("ready");
     long live = rise_and_fall(all);
+    if (strcmp(next, "large") == 0) {
+        large_pair();
+    }
     if (pause > 0) {
         struct timespec time = {pause / 1000, pause % 1000 * 1000000};
         must(nanosleep(&time, NULL) == 0);
@@ -75,6 +85,10 @@ int main(int count, char **arguments) {
         char *block = malloc(64);
         for (int i = 0; i < 65536; i++) {
             must((block = realloc(block, 57 + i % 8)) != NULL);
+        }
+    } else if (strcmp(next, "large") == 0) {
+        for (int i = 0; i < 16; i++) {
+            large_pair();
         }
     } else if (strcmp(next, "child") == 0) {
         pid_t child = fork();

@@ -74,6 +74,12 @@ fn a_loop_that_allocates_and_frees_comes_to_a_slow_path() {
     goes_back("most", "pairs");
 }
 
+/// Much time may lie between two of them.
+#[test]
+fn a_few_large_blocks_that_come_and_go_lead_to_a_slow_path() {
+    goes_back("all", "large");
+}
+
 #[test]
 fn a_loop_that_only_resizes_comes_to_a_slow_path() {
     goes_back("most", "resizes");
