@@ -283,12 +283,6 @@ impl Window {
         UnitIndex((granule / UNIT_GRANULES) as u32)
     }
 
-    /// The unit that an address of the window lies in.
-    #[inline(always)]
-    pub(crate) fn unit_at(&self, address: *const u8) -> UnitIndex {
-        UnitIndex(((address as usize - self.base()) / UNIT) as u32)
-    }
-
     /// The unit whose slab record this is.
     pub(crate) fn unit_of(&self, slab: &Slab) -> UnitIndex {
         let offset = core::ptr::from_ref(slab) as usize - self.slabs.load(Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! Processes in mount and PID namespaces of their own, seen from outside.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 use tests::process::DEADLINE;
 use tests::sandbox::{Sandbox, Shm};
 use tests::{Run, Running, missing_privilege, program, snapshot, statsmon};
@@ -229,9 +230,12 @@ fn a_containers_dead_process_that_somebody_sweeps_is_not_taken_for_alive_until_t
 
 #[track_caller]
 fn wait_until_gone(path: &Path) {
-    let start = Instant::now();
+    let events = inotify::init(CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&events, path.parent().unwrap(), WatchFlags::DELETE).unwrap();
+    let patience = Timespec { tv_sec: DEADLINE.as_secs().cast_signed(), tv_nsec: 0 };
     while path.exists() {
-        assert!(start.elapsed() < DEADLINE, "{} is still there", path.display());
-        std::thread::sleep(Duration::from_millis(1));
+        let ready = poll(&mut [PollFd::new(&events, PollFlags::IN)], Some(&patience)).unwrap();
+        assert!(ready > 0, "{} is still there", path.display());
+        rustix::io::read(&events, &mut [0_u8; 4096]).unwrap();
     }
 }

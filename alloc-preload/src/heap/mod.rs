@@ -11,6 +11,7 @@ mod abandon;
 mod bins;
 mod give;
 mod kept;
+mod lines;
 mod remote;
 mod sparse;
 mod tick;
@@ -23,7 +24,6 @@ pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
 use crate::background;
-use crate::bare::BARE;
 use crate::bin::{Bin, Bins, Slots};
 use crate::central::{UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
@@ -37,8 +37,8 @@ use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW};
 use core::cell::Cell;
 use remote::{Inbox, Outgoing};
-use shm_layout::class::{CLASSES, GRANULE, LINES, SizeClass, bucket_of};
-use shm_layout::layout::{ClassCounters, Row};
+use shm_layout::class::{CLASSES, GRANULE, SizeClass};
+use shm_layout::layout::Row;
 use sparse::Sweep;
 
 /// A heap. Unlike the hot record it survives a fork.
@@ -117,33 +117,6 @@ impl Heap {
     /// Whether a unit with this owner is the heap's.
     pub(crate) fn owns(&self, owner: usize) -> bool {
         hot::belongs(owner, self.name())
-    }
-
-    /// The classes that it has, or has had: no others have slabs here, blocks in a bin, or counts in the row.
-    pub(crate) fn classes(&self) -> impl Iterator<Item = SizeClass> + use<> {
-        let mut left = self.classes.get();
-        core::iter::from_fn(move || {
-            let class = left.trailing_zeros();
-            left &= left.wrapping_sub(1);
-            (class < u64::BITS).then_some(SizeClass(class as u8))
-        })
-    }
-
-    /// From now on it has this class.
-    fn have(&self, class: SizeClass) {
-        self.classes.set(self.classes.get() | 1 << class.0);
-    }
-
-    /// From now on it has them all, as far as anybody knows: in a child, whose row counts what other threads' heaps have left.
-    pub(crate) fn have_all(&self) {
-        (0..CLASSES as u8).for_each(|class| self.have(SizeClass(class)));
-        self.has_large.set(true);
-    }
-
-    /// Numbers of the lines of the row in which anything is counted.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = usize> + use<> {
-        let buckets = if self.has_large.get() { CLASSES..LINES } else { 0..0 };
-        self.classes().map(|class| class.0 as usize).chain(buckets)
     }
 
     /// See [`usage`].
@@ -331,43 +304,6 @@ impl Heap {
                 next = slab.next.get();
                 self.relist(slab);
             }
-        }
-    }
-
-    // ---- counting ------------------------------------------------------------------------------------------------
-
-    /// Counters of the bucket that a large block of so many bytes falls into.
-    #[inline]
-    pub(crate) fn large_line(&self, allocated: usize) -> Option<&'static ClassCounters> {
-        self.has_large.set(true);
-        self.line(CLASSES + bucket_of(allocated))
-    }
-
-    /// Counters of a size class, of which the heap may have no block: others' blocks are resized in place, too.
-    #[inline]
-    pub(crate) fn small_line(&self, class: SizeClass) -> Option<&'static ClassCounters> {
-        self.have(class);
-        self.line(class.0 as usize)
-    }
-
-    /// Counters number `line` of the row: those of a size class, or of a bucket.
-    pub(crate) fn line(&self, line: usize) -> Option<&'static ClassCounters> {
-        self.row.get().filter(|_| !BARE)?.lines.get(line)
-    }
-
-    #[inline(never)]
-    fn count_slab_in(&self, slab: &Slab) {
-        if let Some(line) = self.line(slab.class.get() as usize) {
-            line.capacity_in.add_owned(u64::from(slab.counted()));
-            line.slabs_in.add_owned(1);
-        }
-    }
-
-    #[inline(never)]
-    fn count_slab_out(&self, slab: &Slab) {
-        if let Some(line) = self.line(slab.class.get() as usize) {
-            line.capacity_out.add_owned(u64::from(slab.counted()));
-            line.slabs_out.add_owned(1);
         }
     }
 }

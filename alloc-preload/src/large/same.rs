@@ -11,7 +11,7 @@ use crate::ledger::{self, Entry};
 use crate::os::PAGE;
 use crate::span::{self, Fit, guard};
 use crate::stats::is_alone;
-use crate::window::WINDOW;
+use crate::window::{WINDOW, Window};
 
 impl Large {
     /// What another block needs, to have this one's run without a change.
@@ -60,7 +60,7 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> Option<bool> {
     let heap = only(hot).filter(|_| !hot.is_closed())?;
     // SAFETY: the entry of a committed unit.
     let slack = unsafe { entry.slack(entry.check()) }?;
-    let block = Large { unit: WINDOW.unit_at(pointer) };
+    let block = Large { unit: Window::unit_of_granule(WINDOW.granule_of(pointer)?) };
     let fit = block.fit();
     // What has been touched of a block that had no memory behind it is to be looked at.
     if fit.pages == 0 || block.run().unbacked.get() {

@@ -23,6 +23,22 @@ pub(crate) struct Ending {
     pub(crate) pid: u32,
 }
 
+#[cfg(test)]
+impl Ending {
+    /// Process 1234, which has ended after a second as it should.
+    pub(crate) fn of(command: &str) -> Self {
+        Self {
+            command: command.into(),
+            how: "ended".into(),
+            by_signal: false,
+            out_of_memory: None,
+            was_verbose: false,
+            seconds: 1.0,
+            pid: 1234,
+        }
+    }
+}
+
 /// Processes that the kernel killed for want of memory while the program ran.
 pub(crate) enum OutOfMemory {
     /// In its control group.

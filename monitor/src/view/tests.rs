@@ -126,15 +126,7 @@ fn the_csv_has_as_many_cells_as_names() {
 #[test]
 fn nothing_ever_escapes_to_the_terminal() {
     let processes = snapshot().processes;
-    let ending = report::Ending {
-        command: "a\x1b[2J".into(),
-        how: "ended".into(),
-        by_signal: false,
-        out_of_memory: None,
-        was_verbose: false,
-        seconds: 1.0,
-        pid: 1234,
-    };
+    let ending = report::Ending::of("a\x1b[2J");
     let views = [
         written(|out| text::write_list(&snapshot(), out)),
         written(|out| text::write_details(&snapshot(), out)),
@@ -162,15 +154,7 @@ fn a_descendant_with_the_programs_number_elsewhere_is_not_taken_for_the_program(
     let mut elsewhere = busy().process(about(State::Exited), 12);
     (elsewhere.id, elsewhere.command) = (Identity::Segment { device: 3, inode: 7 }, "elsewhere".into());
     let processes = [elsewhere, busy().process(about(State::Exited), 12)];
-    let ending = report::Ending {
-        command: "less".into(),
-        how: "ended".into(),
-        by_signal: false,
-        out_of_memory: None,
-        was_verbose: false,
-        seconds: 1.0,
-        pid: 1234,
-    };
+    let ending = report::Ending::of("less");
     let report = written(|out| report::write(&ending, &processes, 0, out));
     let descendants = report.split("descendants").nth(1).unwrap();
     assert!(
@@ -186,15 +170,8 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
     (child.id, child.pid) = (Identity::Process { pid: 1300, start_ticks: 0 }, 1300);
     child.command = "child".into();
     let processes = [busy().process(about(State::Exited), 12), child];
-    let ending = report::Ending {
-        command: "less README.md".into(),
-        how: "ended with status 3".into(),
-        by_signal: false,
-        out_of_memory: None,
-        was_verbose: false,
-        seconds: 1.25,
-        pid: 1234,
-    };
+    let how = "ended with status 3".into();
+    let ending = report::Ending { how, seconds: 1.25, ..report::Ending::of("less README.md") };
     insta::assert_snapshot!("report", written(|out| report::write(&ending, &processes, 2, out)));
     insta::assert_snapshot!("report_without_statistics", written(|out| report::write(&ending, &[], 0, out)));
 }
@@ -202,17 +179,8 @@ fn the_report_names_the_program_first_and_then_its_descendants() {
 #[test]
 fn the_report_says_whether_the_kernel_killed_for_want_of_memory_and_how_sure_that_is() {
     let line = |out_of_memory: report::OutOfMemory| {
-        let how = "was ended by signal 9 (SIGKILL)".into();
         let out_of_memory = Some(out_of_memory);
-        let ending = report::Ending {
-            command: "less".into(),
-            how,
-            by_signal: true,
-            out_of_memory,
-            was_verbose: false,
-            seconds: 1.0,
-            pid: 1,
-        };
+        let ending = report::Ending { by_signal: true, out_of_memory, ..report::Ending::of("less") };
         let report = written(|out| report::write(&ending, &[], 0, out));
         report.lines().nth(1).unwrap().to_owned()
     };

@@ -123,15 +123,7 @@ fn written(snapshot: &Snapshot) {
         assert!(out.len() < 8 << 20, "{} bytes", out.len());
         String::from_utf8(out).unwrap()
     };
-    let ending = report::Ending {
-        command: "x".into(),
-        how: "ended".into(),
-        by_signal: false,
-        out_of_memory: None,
-        was_verbose: false,
-        seconds: 1.0,
-        pid: 1,
-    };
+    let ending = report::Ending { pid: 1, ..report::Ending::of("x") };
     let sides = snapshot.processes.iter().map(|process| Side::of(process, snapshot.timestamp));
     let sides: Vec<Side> = sides.collect();
     let pair = |(one, other): (&Side, &Side)| -> Comparison { compare(one, other) };

@@ -3,6 +3,8 @@
 use super::app::App;
 use super::keys::{self, Context};
 use super::theme::Theme;
+use crate::model::diagnosis::Kind;
+use crate::view::verdict::title;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -24,20 +26,20 @@ const WORDS: [(&str, &str); 14] = [
 ];
 
 /// What is said of a process.
-const VERDICTS: [(&str, &str); 13] = [
-    ("NOT THE HEAP", "most of the RSS, or of its growth, lies outside the heap"),
-    ("LEAK SUSPECTED", "it has grown evenly for minutes or longer; so does a cache"),
-    ("WARMING UP", "it has grown so, but ever more slowly"),
-    ("GROWING", "it grows, but not for long, or has come back from as high"),
-    ("FILLING", "blocks allocated before are touched: only the RSS grows"),
-    ("FRAGMENTATION", "a quarter of the resident heap is pinned"),
-    ("ROUNDING", "a quarter of what is allocated was not asked for"),
-    ("CACHE", "a quarter of the resident heap is free memory, kept long"),
-    ("CHURN", "as much as the heap holds comes and goes each second"),
-    ("THREAD CHURN", "ten threads a second end"),
-    ("STRANDED", "ended threads have left a tenth of what is allocated"),
-    ("STABLE", "none of these, and nothing moves"),
-    ("VARYING", "none of these; it goes up and down"),
+const VERDICTS: [(Kind, &str); 13] = [
+    (Kind::NotHeap, "most of the RSS, or of its growth, lies outside the heap"),
+    (Kind::LeakSuspected, "it has grown evenly for minutes or longer; so does a cache"),
+    (Kind::WarmingUp, "it has grown so, but ever more slowly"),
+    (Kind::Growing, "it grows, but not for long, or has come back from as high"),
+    (Kind::Filling, "blocks allocated before are touched: only the RSS grows"),
+    (Kind::Fragmentation, "a quarter of the resident heap is pinned"),
+    (Kind::Rounding, "a quarter of what is allocated was not asked for"),
+    (Kind::Cache, "a quarter of the resident heap is free memory, kept long"),
+    (Kind::Churn, "as much as the heap holds comes and goes each second"),
+    (Kind::ThreadChurn, "ten threads a second end"),
+    (Kind::Stranded, "ended threads have left a tenth of what is allocated"),
+    (Kind::Stable, "none of these, and nothing moves"),
+    (Kind::Varying, "none of these; it goes up and down"),
 ];
 
 /// In the list alone: the states as a narrow one has them.
@@ -52,7 +54,8 @@ fn lines(context: Context) -> Vec<(String, &'static str)> {
     let said = |&(word, meaning): &(&str, &'static str)| (word.to_owned(), meaning);
     let empty = || [(String::new(), "")];
     let words = states.iter().chain(&WORDS).map(said);
-    keys.chain(empty()).chain(words).chain(empty()).chain(VERDICTS.iter().map(said)).collect()
+    let verdicts = VERDICTS.map(|(kind, meaning)| (title(kind).to_owned(), meaning));
+    keys.chain(empty()).chain(words).chain(empty()).chain(verdicts).collect()
 }
 
 /// The last line that is shown in `height` rows, and how many there are; nothing where all are.
