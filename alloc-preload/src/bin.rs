@@ -230,7 +230,8 @@ impl Bin {
         unsafe {
             let block = (*top).get();
             prefetch(top.sub(1).cast::<*const u8>().read());
-            self.top.set(top.sub(1));
+            // In one instruction, where the compiler would keep the address in a register and store it.
+            asm!("sub qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
             Some(NonNull::new_unchecked(block))
         }
     }
@@ -243,11 +244,10 @@ impl Bin {
             cold_path();
             return false;
         }
-        // SAFETY: up to the ceiling there are slots. In one instruction, where the compiler would keep the address in a register
-        // and store it.
+        // SAFETY: up to the ceiling there are slots.
         unsafe {
             (*top.add(1)).set(block);
-            asm!("add qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
+            self.top.set(top.add(1));
         }
         true
     }
@@ -314,9 +314,11 @@ impl Bin {
 }
 
 /// A number of whose origin the compiler knows nothing. It would take a difference apart and add its terms to a counter
-/// one after the other: that takes an instruction more, and a fork may come between the counter's load and its store.
+/// one after the other: that takes an instruction more, and a fork may come between the counter's load and its store. And of
+/// the address of a bin it would add up the terms anew in every instruction: an addition less, but slower, since a
+/// processor splits what names two registers and changes memory, and forwards no store to it at once.
 #[inline(always)]
-fn opaque(mut number: usize) -> usize {
+pub(crate) fn opaque(mut number: usize) -> usize {
     // SAFETY: touches nothing.
     unsafe { asm!("/* {} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
     number

@@ -9,7 +9,7 @@
 //! room, of which any value is as good as another there; or what it has read before.
 
 use crate::bare::BARE;
-use crate::bin::{Bin, Bins};
+use crate::bin::{self, Bin, Bins};
 use crate::harden;
 use crate::ledger;
 use crate::room;
@@ -181,9 +181,10 @@ impl Hot {
 
     #[inline(always)]
     fn bin_at(&self, distance: u32) -> &'static Bin {
+        let address = bin::opaque(self.address() + distance as usize);
         // SAFETY: `attach` stored the distance of a bin, and bins are never unmapped; zero is the record's own, and hot
         // records are never unmapped either.
-        unsafe { &*((self.address() + distance as usize) as *const Bin) }
+        unsafe { &*(address as *const Bin) }
     }
 
     /// The class's bin, or the empty one.
