@@ -70,6 +70,26 @@ fn a_program_that_has_not_allocated_yet_is_listed() {
 }
 
 #[test]
+fn a_process_that_is_stopped_is_told_from_one_that_does_nothing() {
+    let cat = waiting("cat");
+    let pid = cat.pid().to_string();
+    let seen = || {
+        let json: Value = serde_json::from_str(&ask(&["--json", &pid]).success().out()).unwrap();
+        json["processes"][0]["stopped"].as_bool()
+    };
+    assert_eq!(seen(), Some(false));
+    cat.signal(libc::SIGSTOP);
+    cat.wait_stopped();
+    assert_eq!(seen(), Some(true));
+    let once = ask(&["--once", &pid]).success().out();
+    assert!(once.starts_with(&format!("{pid} live, stopped, up ")), "{once}");
+    let listed = ask(&["--once"]).out();
+    let line = listed.lines().find(|line| line.split_whitespace().next() == Some(&pid)).unwrap_or_default();
+    assert_eq!(line.split_whitespace().nth(1), Some("stopped"), "{listed}");
+    cat.signal(libc::SIGCONT);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_1() {
     let cat = waiting("cat");
     let pid = cat.pid().to_string();

@@ -25,6 +25,8 @@ pub(crate) struct About {
     pub(crate) uid: Option<u32>,
     pub(crate) namespace_pid: Option<u32>,
     pub(crate) state: State,
+    /// Whether it stands still.
+    pub(crate) stopped: Option<bool>,
     pub(crate) name: String,
     pub(crate) command: String,
     pub(crate) executable: Option<String>,
@@ -70,6 +72,7 @@ pub(crate) fn without_segment(about: About, now: Time) -> Process {
         uid: about.uid,
         namespace_pid: about.namespace_pid,
         state: about.state,
+        stopped: about.stopped.filter(|_| !about.state.is_dead()),
         name: about.name,
         command: about.command,
         executable: about.executable,

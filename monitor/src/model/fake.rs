@@ -209,6 +209,7 @@ pub(crate) fn about(state: State) -> About {
         uid: Some(1000),
         namespace_pid: Some(1234),
         state,
+        stopped: Some(false),
         name: "less".into(),
         command: "less README.md".into(),
         executable: Some("/usr/bin/less".into()),

@@ -71,6 +71,8 @@ pub(crate) struct Process {
     pub(crate) namespace_pid: Option<u32>,
     /// Whether it lives, and whether we may look.
     pub(crate) state: State,
+    /// Whether it stands still, by a signal (`SIGSTOP`) or a debugger; unknown for the dead.
+    pub(crate) stopped: Option<bool>,
     /// Short name: `comm`, else the executable's last part.
     pub(crate) name: String,
     /// Command line with blanks between the arguments; the short name where that is not known.
@@ -123,6 +125,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Whether it is known to stand still.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped == Some(true)
+    }
+
     /// Takes note that it has ended by itself: what was taken for a crash was none.
     pub(crate) fn has_exited(&mut self) {
         let states = self.log.iter_mut().filter_map(|entry| match &mut entry.event {

@@ -23,6 +23,7 @@ fn of_present(proc: &Proc, present: Present, state: State) -> About {
         uid: None,
         namespace_pid: Some(proc.namespace_pid),
         state,
+        stopped: None,
         name: String::new(),
         command: String::new(),
         executable: None,
@@ -41,6 +42,7 @@ fn of_present(proc: &Proc, present: Present, state: State) -> About {
 pub(super) fn update(about: &mut About, proc: &Proc, present: Present, resident: Option<(u64, f64)>) {
     about.ppid = Some(present.ppid);
     about.uid = Some(present.uid);
+    about.stopped = Some(present.stopped);
     about.name = present.name;
     about.command = present.command;
     about.executable = present.executable.or(about.executable.take());
@@ -65,6 +67,7 @@ pub(super) fn of_segment(reader: &Reader<'_>, (id, pid): (Identity, u32)) -> Abo
         uid: Some(identity.uid),
         namespace_pid: Some(identity.pid),
         state: State::Live,
+        stopped: None,
         command: if executable.is_empty() { "?".into() } else { executable.clone() },
         name: if name.is_empty() { "?".into() } else { name },
         executable: Some(executable).filter(|path| !path.is_empty()),

@@ -47,6 +47,8 @@ pub(crate) enum Library {
 pub(crate) struct Present {
     pub(crate) ppid: u32,
     pub(crate) uid: u32,
+    /// Whether a signal or a debugger has stopped it.
+    pub(crate) stopped: bool,
     pub(crate) name: String,
     pub(crate) command: String,
     pub(crate) executable: Option<String>,
@@ -83,6 +85,7 @@ impl Proc {
         Some(Present {
             ppid: u32::try_from(stat.ppid).unwrap_or(0),
             uid: status.euid,
+            stopped: is_stopped(&stat),
             command: self.command().unwrap_or_else(|| stat.comm.clone()),
             name: stat.comm,
             executable: self.process.exe().ok().map(|path| path.to_string_lossy().into_owned()),
@@ -96,7 +99,7 @@ impl Proc {
         })
     }
 
-    /// As [`Self::present`], at a fifth of the cost: RSS and name are new, the rest is a few seconds old.
+    /// As [`Self::present`], at a fifth of the cost: RSS, name and whether it is stopped are new, the rest is a few seconds old.
     pub(crate) fn present_in_short(&mut self) -> Option<Present> {
         const EVERY: Duration = Duration::from_secs(10);
         let stat = self.process.stat().ok().filter(|stat| !has_ended(stat))?;
@@ -105,6 +108,7 @@ impl Proc {
             Some(known) => known,
             None => (self.present()?, Instant::now() + EVERY),
         };
+        present.stopped = is_stopped(&stat);
         present.memory.rss = Some(stat.rss.saturating_mul(rustix::param::page_size() as u64));
         self.known = Some((present.clone(), due));
         Some(present)
@@ -278,6 +282,10 @@ fn status(process: &Process) -> Option<Status> {
     let mut bytes = Vec::new();
     process.open_relative("status").ok()?.read_to_end(&mut bytes).ok()?;
     Status::from_buf_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
+}
+
+fn is_stopped(stat: &Stat) -> bool {
+    matches!(stat.state, 'T' | 't')
 }
 
 /// A process whose first thread has ended looks like a zombie, but lives on in the others.

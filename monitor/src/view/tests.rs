@@ -265,6 +265,17 @@ fn openmetrics_keep_their_names_and_labels() {
 }
 
 #[test]
+fn every_metric_stands_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    let all = written(|out| openmetrics::write(&snapshot(), false, out));
+    let names: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    assert!(names.len() > 20, "{all}");
+    for name in names {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn openmetrics_of_a_dead_process_say_that_it_is_dead_and_no_more() {
     let processes = [State::Crashed, State::Exited, State::Crashed].map(|state| busy().process(about(state), 12));
     let snapshot = Snapshot::of(CREATED, processes.to_vec());

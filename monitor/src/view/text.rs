@@ -33,7 +33,7 @@ pub(crate) fn write_list(snapshot: &Snapshot, out: &mut impl Write) -> io::Resul
         let totals = &process.totals;
         table.row(vec![
             process.pid.to_string(),
-            process.state.as_str().into(),
+            if process.is_stopped() { "stopped" } else { process.state.as_str() }.into(),
             size(totals.requested_bytes),
             size(totals.allocated_bytes),
             size(totals.pinned_bytes),
@@ -63,6 +63,7 @@ pub(crate) fn write_details(snapshot: &Snapshot, out: &mut impl Write) -> io::Re
 
 fn write_process(process: &Process, out: &mut impl Write) -> io::Result<()> {
     let mut about = vec![format!("{} {}", process.pid, process.state.as_str())];
+    about.extend(process.is_stopped().then(|| "stopped".into()));
     about.extend(process.uptime_seconds.map(|seconds| format!("up {}", duration(seconds))));
     about.extend(process.uid.map(|uid| format!("uid {uid}")));
     about.extend(process.ppid.map(|ppid| format!("parent {ppid}")));

@@ -168,7 +168,7 @@ fn header(buffer: &mut Buffer, row: Rect, app: &App, theme: &Theme) {
 /// The state in words. A process that is seen no more has not said how it ended.
 fn state(app: &App, process: &Process, theme: &Theme) -> (String, Style) {
     let stale = app.is_stale() && !process.state.is_dead();
-    let word = if stale { "STALE" } else { processes::state_in_words(process.state) };
+    let word = if stale { "STALE" } else { processes::state_in_words(process.state, process.is_stopped()) };
     let style = if word == "LIVE" { theme.good() } else { theme.bad() };
     (word.to_owned(), style)
 }

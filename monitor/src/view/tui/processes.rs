@@ -14,6 +14,7 @@ pub(super) struct Row {
     id: Identity,
     pid: u32,
     state: State,
+    is_stopped: bool,
     requested: Option<u64>,
     allocated: Option<u64>,
     rss: Option<u64>,
@@ -43,8 +44,8 @@ const STATE_FROM: u16 = 48;
 /// The columns.
 pub(super) static COLUMNS: [Column<Row>; 13] = [
     Column { descending: false, ..number("PID", 7, 0, |row| Value::Id(Some(u64::from(row.pid)))) },
-    Column { below_width: STATE_FROM, ..words("S", 1, 0, |row| Value::Text(initial(row.state))) },
-    words("STATE", 9, STATE_FROM, |row| Value::Text(state_in_words(row.state).to_owned())),
+    Column { below_width: STATE_FROM, ..words("S", 1, 0, |row| Value::Text(initial(row))) },
+    words("STATE", 9, STATE_FROM, |row| Value::Text(state_in_words(row.state, row.is_stopped).to_owned())),
     words("DIAGNOSIS", 10, 0, |row| Value::Text(row.diagnosis.to_owned())),
     Column { mode: Mode::Amounts, ..number("REQUESTED", 10, 76, |row| Value::Bytes(row.requested)) },
     number("ALLOCATED", 10, 0, |row| Value::Bytes(row.allocated)),
@@ -58,9 +59,10 @@ pub(super) static COLUMNS: [Column<Row>; 13] = [
     words("NAME", 8, u16::MAX, |row| Value::Text(row.name.clone())),
 ];
 
-/// A state as the screen has it.
-pub(super) fn state_in_words(state: State) -> &'static str {
+/// A process's state as the screen has it.
+pub(super) fn state_in_words(state: State, is_stopped: bool) -> &'static str {
     match state {
+        State::Live if is_stopped => "STOPPED",
         State::Live => "LIVE",
         State::Replaced => "REPLACED",
         State::Exited => "EXITED",
@@ -71,8 +73,8 @@ pub(super) fn state_in_words(state: State) -> &'static str {
 }
 
 /// The first letter of [`state_in_words`], by which no two are confused.
-fn initial(state: State) -> String {
-    state_in_words(state).chars().take(1).collect()
+fn initial(row: &Row) -> String {
+    state_in_words(row.state, row.is_stopped).chars().take(1).collect()
 }
 
 /// The processes, arranged: the dead below the living, whatever the order.
@@ -88,6 +90,7 @@ fn row(process: &Process) -> Row {
         id: process.id,
         pid: process.pid,
         state: process.state,
+        is_stopped: process.is_stopped(),
         requested: process.totals.requested_bytes,
         allocated: process.totals.allocated_bytes,
         rss: process.totals.rss_bytes,

@@ -19,6 +19,7 @@ pub(super) fn process() -> Process {
         uid: Some(1000),
         namespace_pid: Some(4711),
         state: State::Live,
+        stopped: Some(false),
         name: "orderd".into(),
         command: "/usr/sbin/orderd --listen 0.0.0.0:8080".into(),
         executable: Some("/usr/sbin/orderd".into()),
