@@ -19,9 +19,7 @@ pub(crate) fn find() -> Result<PathBuf, Error> {
     let candidates = candidates(variable.as_deref(), own_directory.as_deref());
     let found = candidates.iter().find(|path| path.is_file()).and_then(|path| path.canonicalize().ok());
     let Some(path) = found else {
-        let looked: Vec<String> = candidates.iter().map(|path| format!("\n  {}", path.display())).collect();
-        let looked = looked.concat();
-        return Err(failure(format!("{LIBRARY} was not found; looked at{looked}\nset {VARIABLE} to its path")));
+        return Err(failure(missing(&candidates)));
     };
     match is_ours(&path) {
         Ok(true) => {}
@@ -36,6 +34,14 @@ pub(crate) fn find() -> Result<PathBuf, Error> {
         )));
     }
     Ok(path)
+}
+
+fn missing(candidates: &[PathBuf]) -> String {
+    let looked = match candidates {
+        [] => " nothing: without /proc this program does not know where it lies".to_owned(),
+        some => some.iter().map(|path| format!("\n  {}", path.display())).collect(),
+    };
+    format!("{LIBRARY} was not found; looked at{looked}\nset {VARIABLE} to its path")
 }
 
 /// How the library begins its answer to `malloc_info`. This program has it too, and is no library.
@@ -109,5 +115,13 @@ mod tests {
         let usual = candidates(None, Some(Path::new("/opt/bin")));
         assert_eq!(usual[0], Path::new("/opt/bin/libstatsalloc.so"));
         assert_eq!(usual[1], Path::new("/opt/bin/../lib/statsmon/libstatsalloc.so"));
+    }
+
+    #[test]
+    fn a_missing_library_is_told_with_the_places_even_where_there_are_none() {
+        let some = missing(&candidates(None, Some(Path::new("/opt/bin"))));
+        assert!(some.contains("looked at\n  /opt/bin/libstatsalloc.so\n"), "{some}");
+        let none = missing(&candidates(None, None));
+        assert!(none.contains("looked at nothing: without /proc"), "{none}");
     }
 }
