@@ -293,8 +293,24 @@ fn what_every_process_calls_and_what_few_do_share_no_pages() {
     let windows = (end - 1) / (64 << 10) - first / (64 << 10);
     assert!(windows >= 1, "{first:#x} to {end:#x}");
     // The first window has read-only data in front.
-    let hot = section(".plt").1;
+    let hot = section(".text.fast").1;
     assert!(hot <= 0x30000, "functions that are called seldom have to be marked as cold: the others end at {hot:#x}");
+}
+
+/// How fast they are depends on how they lie to each other. All of them: those without a name to the outside are two thirds.
+#[test]
+fn the_fast_paths_stand_side_by_side_on_a_pages_worth() {
+    let (first, end) = section(".text.fast");
+    assert!((3 << 10..=4 << 10).contains(&(end - first)), "{first:#x} to {end:#x}");
+    let symbols = Command::new("nm").args(["-D", "--defined-only"]).arg(library()).finish().success().out();
+    for name in ["malloc", "free", "calloc", "realloc", "_Znwm", "_ZdlPv"] {
+        let line = symbols
+            .lines()
+            .find(|line| line.split_whitespace().nth(2) == Some(name))
+            .unwrap_or_else(|| panic!("{symbols}"));
+        let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
+        assert!((first..end).contains(&address), "{name} at {address:#x}, not from {first:#x} to {end:#x}");
+    }
 }
 
 #[test]
