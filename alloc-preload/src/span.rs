@@ -37,6 +37,8 @@ use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 const NO_UNIT: u32 = u32::MAX;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = (512 << 10) / UNIT;
+/// Zeroed blocks of at least this many units take memory that was in use before, if there is some.
+const LARGE_TO_CLEAR: usize = (1 << 20) / UNIT;
 
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +92,8 @@ pub(crate) struct Spans {
     oldest: u32,
     newest: u32,
     used_units: usize,
+    /// The most that were in use at one time.
+    most_used: usize,
     appetite: Appetite,
     /// Chunked mode: free runs that are not mapped, and how many bytes have to be free before more become so.
     vacant: Bins,
@@ -160,6 +164,7 @@ impl Spans {
             oldest: NO_UNIT,
             newest: NO_UNIT,
             used_units: 0,
+            most_used: 0,
             appetite: Appetite::new(),
             vacant: Bins::new(),
             vacate_from: 0,
@@ -204,7 +209,9 @@ impl Spans {
     /// Cuts a run out of a free one of this kind; guards in it are still there.
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
-        let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
+        // A clean one saves the clearing; but of what is large the dirty one beside it would lie about meanwhile.
+        let clean_first = wanted.zero && units < LARGE_TO_CLEAR;
+        let orders = if clean_first { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
         let own = wanted.zone();
         let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
             Some(found) => found,
@@ -242,8 +249,13 @@ impl Spans {
         // A child may find what was noted of the run before.
         run(first).mapped.set(0);
         run(first).unclean.set(kind == Kind::Dirty);
-        self.used_units += units;
+        self.count_in_use(units);
         Some((first, kind))
+    }
+
+    fn count_in_use(&mut self, units: usize) {
+        self.used_units += units;
+        self.most_used = self.most_used.max(self.used_units);
     }
 
     /// A free run of these zones that holds what is wanted, of the first kind that has one.
@@ -328,7 +340,7 @@ impl Spans {
             at += taken;
         }
         mark(unit.0, units + more, Kind::Used);
-        self.used_units += more;
+        self.count_in_use(more);
         Some(())
     }
 

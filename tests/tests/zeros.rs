@@ -78,3 +78,11 @@ fn a_filter_from_before_the_program_is_not_tried() {
     let (resident, _) = zeros(&["forbidden", "sparse"]);
     assert!(resident > 8 << 10, "{resident} KiB for 10 MiB that are cleared");
 }
+
+#[test]
+fn blocks_of_two_sizes_in_turn_do_not_leave_each_others_memory_lying_about() {
+    let finished = Command::new(program("uneven.c")).args(["200", "50"]).preload().finish().success();
+    let resident: i64 = finished.out().trim().parse().unwrap();
+    // Half as much again as the larger, and 4 MiB that always may.
+    assert!(resident < 104 << 10, "{resident} KiB, where no more than 64 MiB are in use at one time");
+}

@@ -29,6 +29,9 @@ const HALVES: u64 = 250_000_000;
 /// more, and what was let go in vain is faulted in page by page.
 const HELPINGS: u64 = 4;
 
+/// The part of what was in use at most by which that and what lies about may be more.
+const SHARE: usize = 2;
+
 /// How much more may lie about: what was purged before its time and then wanted back tells. A program that replaces large
 /// blocks would otherwise fault their pages in again and again; one that frees a large block for good does not keep it.
 pub(super) struct Appetite {
@@ -130,12 +133,19 @@ impl Spans {
     }
 
     fn purge_surplus(&mut self, decay: u64, units: usize) -> Option<usize> {
-        let enough = if decay > 0 { CACHE + HELPINGS * self.appetite.bytes } else { 0 };
+        let enough = if decay > 0 { CACHE + self.helping(HELPINGS) } else { 0 };
         self.purge_early(enough, units)
     }
 
     fn purge_unfit(&mut self, units: usize) -> Option<usize> {
-        self.purge_early(UNFIT + self.appetite.bytes, units)
+        self.purge_early(UNFIT + self.helping(1), units)
+    }
+
+    /// So many times the appetite, in bytes, but with what is in use no more than [`SHARE`] beyond the most that ever was: blocks of
+    /// two sizes in turn would otherwise each leave the other's memory lying about.
+    fn helping(&self, times: u64) -> u64 {
+        let most = self.most_used + self.most_used / SHARE;
+        (times * self.appetite.bytes).min((most.saturating_sub(self.used_units) * UNIT) as u64)
     }
 
     /// Purges a piece of the oldest run before its time, at most `most` units, if more than `enough` bytes lie about.
