@@ -97,7 +97,8 @@ impl Large {
         }
         let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
         let page = may_guard.then_some(allocated / PAGE);
-        let wanted = Wanted { units, align, zero: demand.zero, slab: false, high: false, guard: page };
+        let zero = demand.zero && zeros::rather_clean(allocated);
+        let wanted = Wanted { units, align, zero, slab: false, high: false, guard: page };
         let parked = heap.take_parked(wanted);
         let is_parked = parked.is_some();
         let taken = parked.or_else(|| Self::take_run(wanted))?;

@@ -37,8 +37,6 @@ use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
 const NO_UNIT: u32 = u32::MAX;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
 const LARGE: usize = (512 << 10) / UNIT;
-/// Zeroed blocks of at least this many units take memory that was in use before, if there is some.
-const LARGE_TO_CLEAR: usize = (1 << 20) / UNIT;
 
 /// Kinds of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,9 +207,7 @@ impl Spans {
     /// Cuts a run out of a free one of this kind; guards in it are still there.
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
-        // A clean one saves the clearing; but of what is large the dirty one beside it would lie about meanwhile.
-        let clean_first = wanted.zero && units < LARGE_TO_CLEAR;
-        let orders = if clean_first { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
+        let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
         let own = wanted.zone();
         let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
             Some(found) => found,

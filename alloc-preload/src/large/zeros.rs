@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Smaller blocks are always cleared: that takes less time than the system calls.
 const FROM_LOG2: u32 = 17;
+/// From here on memory that was in use before comes first.
+const LARGE_TO_CLEAR: usize = 1 << 20;
 const SIZES: usize = (usize::BITS - FROM_LOG2) as usize;
 
 /// What the users of zeroed blocks of one size, up to the double, do with them.
@@ -141,6 +143,16 @@ fn may_ask() -> bool {
     MAY_ASK.load(Ordering::Relaxed) == YES
 }
 
+fn may_give_back() -> bool {
+    !harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()
+}
+
+/// Whether a zeroed block of so many bytes rather takes memory that was not in use before, which saves the clearing. Of what is
+/// large, memory that was would lie about beside it meanwhile; but where that may not be given back, all of it would be cleared.
+pub(super) fn rather_clean(allocated: usize) -> bool {
+    allocated < LARGE_TO_CLEAR || !may_give_back()
+}
+
 impl Large {
     /// Makes the first `size` bytes of a new block zero, if they do not read as zero already.
     pub(crate) fn make_zero(self, size: usize, reads_zero: bool) {
@@ -207,8 +219,7 @@ impl Large {
     /// What users of such blocks do, if the block's memory may be given back: not what seals lie in, nor what the kernel would put
     /// huge pages behind at once.
     fn habit(self) -> Option<&'static Habit> {
-        let habit = Habit::of(self.allocated())?;
-        (!harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()).then_some(habit)
+        Habit::of(self.allocated()).filter(|_| may_give_back())
     }
 
     /// Gives back so many pages from number `first` on; false if the kernel refuses.
