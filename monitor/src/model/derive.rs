@@ -25,7 +25,6 @@ pub(crate) struct About {
     pub(crate) uid: Option<u32>,
     pub(crate) namespace_pid: Option<u32>,
     pub(crate) state: State,
-    /// Whether it stands still.
     pub(crate) stopped: Option<bool>,
     pub(crate) name: String,
     pub(crate) command: String,
