@@ -125,9 +125,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Whether it is known to stand still.
+    /// Whether its heap is that of a process which stands still.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped == Some(true)
+        self.state == State::Live && self.stopped == Some(true)
     }
 
     /// Takes note that it has ended by itself: what was taken for a crash was none.

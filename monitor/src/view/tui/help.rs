@@ -44,7 +44,7 @@ const VERDICTS: [(Kind, &str); 13] = [
 
 /// In the list alone: the states as a narrow one has them.
 const STATES: [(&str, &str); 3] =
-    [("S: L, R", "live, replaced"), ("S: E, C", "exited, crashed"), ("S: N, U", "no access, unpublished")];
+    [("S: L, S, R", "live, stopped, replaced"), ("S: E, C", "exited, crashed"), ("S: N, U", "no access, unpublished")];
 
 /// The help's lines: keys or a word, and what they mean.
 fn lines(context: Context) -> Vec<(String, &'static str)> {

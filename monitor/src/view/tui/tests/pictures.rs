@@ -172,6 +172,24 @@ fn no_layer_of_a_graph_is_without_its_name() {
 }
 
 #[test]
+fn a_stopped_process_is_told_in_the_header_in_a_narrow_list_and_in_its_help() {
+    let mut stopped = super::fixture::process();
+    stopped.stopped = Some(true);
+    let mut app = opened((80, 24));
+    app.update(Event::Opened { time: super::fixture::NOW, process: Box::new(stopped.clone()) });
+    assert_eq!(look_of(draw(&app, &COLOUR).buffer(), "STOPPED"), (Modifier::BOLD, Color::Red));
+    let mut list = App::new((40, 60), Duration::from_secs(1), Start::List);
+    list.update(Event::List { time: super::fixture::NOW, processes: vec![stopped.clone()], problems: vec![] });
+    let drawn = draw(&list, &COLOUR).to_string();
+    assert!(drawn.lines().any(|line| line.contains(" 4711 S ")), "{drawn}");
+    let help = draw(&with_keys(list, &[Char('?')]), &COLOUR).to_string();
+    assert!(help.contains("S: L, S, R") && help.contains("live, stopped, replaced"), "{help}");
+    // What may not be read says so, stopped or not.
+    stopped.state = State::NoAccess;
+    assert!(!stopped.is_stopped());
+}
+
+#[test]
 fn a_crashed_target_keeps_its_last_frame_and_names_the_likely_cause() {
     let mut app = opened((80, 24));
     let mut dead = super::fixture::process();
