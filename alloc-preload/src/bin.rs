@@ -52,27 +52,36 @@ const FIRST: usize = 16;
 /// A bin that is filled again for the so many-th time gets all its slots.
 const OFTEN: u16 = 2;
 
-/// All slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
-const SLOTS: [u16; CLASSES] = {
+/// Slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
+const USUAL: [u16; CLASSES] = slots(1);
+
+/// A bin has a quarter as many slots as blocks of its class are in use, but no fewer than usual, and no more than for this many
+/// times the bytes. Of blocks up to 1 KiB there are enough: more would help little, and take memory.
+const SHARE: u64 = 4;
+const MOST: [u16; CLASSES] = slots(2);
+
+const fn slots(times: usize) -> [u16; CLASSES] {
     let mut slots = [0; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        slots[class] = match (32 << 10) / SizeClass(class as u8).block_size() {
-            few @ ..2 => few as u16 + 1,
+        let size = SizeClass(class as u8).block_size();
+        let bytes = if size > 1 << 10 { times * (32 << 10) } else { 32 << 10 };
+        slots[class] = match bytes / size {
+            ..2 => 2,
             some @ 2..512 => some as u16,
             _ => 512,
         };
         class += 1;
     }
     slots
-};
+}
 
 /// Number of the slot where each class's begin, and of all.
 const BEGINS: [u32; CLASSES + 1] = {
     let mut begins = [0; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
-        begins[class + 1] = begins[class] + if SLOTS[class] as usize > FIRST { SLOTS[class] as u32 } else { 0 };
+        begins[class + 1] = begins[class] + if MOST[class] as usize > FIRST { MOST[class] as u32 } else { 0 };
         class += 1;
     }
     begins
@@ -115,16 +124,15 @@ impl Slots {
     /// The class's first slots, and how many those are.
     fn first(&self, class: SizeClass) -> (*const Slot, u16) {
         let class = class.0 as usize;
-        let slots = SLOTS.get(class).map_or(0, |&slots| slots.min(FIRST as u16));
+        let slots = USUAL.get(class).map_or(0, |&slots| slots.min(FIRST as u16));
         (self.first.get(class).map_or(null(), |first| first.as_ptr()), slots)
     }
 
-    /// All the class's slots, and how many those are; `None` if the first are all.
-    fn all(&self, class: SizeClass) -> Option<(*const Slot, u16)> {
+    /// All the class's slots; `None` if the first are all.
+    fn all(&self, class: SizeClass) -> Option<&[Slot]> {
         let class = class.0 as usize;
-        let slots = SLOTS.get(class).copied().filter(|&slots| slots > FIRST as u16)?;
-        let begin = *BEGINS.get(class)? as usize;
-        Some((self.all.get(begin..)?.as_ptr(), slots))
+        let bounds = *BEGINS.get(class)? as usize..*BEGINS.get(class + 1)? as usize;
+        self.all.get(bounds).filter(|all| !all.is_empty())
     }
 }
 
@@ -153,7 +161,9 @@ impl Bin {
     pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters, slots: &Slots) {
         let size = class.block_size();
         if !self.is_started() {
-            self.move_to(slots.first(class));
+            let (lowest, slots) = slots.first(class);
+            self.move_to(lowest);
+            self.slots.set(slots);
         }
         self.widen();
         self.tag_base.set(size.wrapping_sub(NARROW.into()));
@@ -164,11 +174,10 @@ impl Bin {
     }
 
     /// Has the blocks stand in these slots from now on. It holds none.
-    fn move_to(&self, (lowest, slots): (*const Slot, u16)) {
+    fn move_to(&self, lowest: *const Slot) {
         let floor = lowest.wrapping_sub(1);
         self.floor.set(floor);
         self.top.set(floor);
-        self.slots.set(slots);
     }
 
     /// Makes an empty bin ready to be filled. Returns the bytes of slots that it did not use before.
@@ -176,17 +185,32 @@ impl Bin {
         debug_assert!(self.count() == 0);
         let mut more = 0;
         // One that was not started has no slots, and there may be no memory for its first block.
-        if self.is_started() && self.refills.get() < OFTEN {
-            self.refills.set(self.refills.get() + 1);
-            if self.refills.get() == OFTEN
-                && let Some(all) = slots.all(class)
-            {
-                more = all.1 as usize * size_of::<Slot>();
-                self.move_to(all);
+        if self.is_started() {
+            if self.refills.get() < OFTEN {
+                self.refills.set(self.refills.get() + 1);
+                if self.refills.get() == OFTEN
+                    && let Some(all) = slots.all(class)
+                {
+                    more = size_of_val(all);
+                    self.move_to(all.as_ptr());
+                }
+            }
+            if self.refills.get() == OFTEN {
+                self.slots.set(self.fitting(class));
             }
         }
         self.widen();
         more
+    }
+
+    /// Slots for as many blocks of the class as are in use now. What other threads have freed is not known here.
+    fn fitting(&self, class: SizeClass) -> u16 {
+        // SAFETY: the bin was started.
+        let line = unsafe { self.line() };
+        let in_use = line.allocations.get().saturating_sub(line.frees.get());
+        let class = class.0 as usize;
+        let (usual, most) = (USUAL.get(class).copied().unwrap_or(0), MOST.get(class).copied().unwrap_or(0));
+        (in_use / SHARE).clamp(usual.into(), most.into()) as u16
     }
 
     /// Blocks in the bin.
@@ -356,6 +380,29 @@ mod tests {
         let more: Vec<usize> = (0..OFTEN + 2).map(|_| bin.make_room(class, &slots)).collect();
         assert_eq!(more.iter().sum::<usize>(), 512 * size_of::<Slot>());
         assert_eq!(bin.most(), 512);
+    }
+
+    #[test]
+    fn a_bin_has_more_slots_only_while_much_of_its_class_is_in_use() {
+        let slots_with = |size: usize, in_use: u64| {
+            let (bin, line, slots) = (Bin::empty(), zeroed::<ClassCounters>(), zeroed());
+            let class = SizeClass::of(size).unwrap();
+            bin.start(class, &line, &slots);
+            for _ in 0..=OFTEN {
+                bin.make_room(class, &slots);
+            }
+            line.allocations.set(in_use);
+            bin.make_room(class, &slots);
+            let most = bin.most();
+            line.frees.set(in_use + 1);
+            bin.make_room(class, &slots);
+            assert_eq!(bin.most(), u32::from(USUAL[class.0 as usize]));
+            most
+        };
+        assert_eq!([0, 32, 40, 64, 1000].map(|in_use| slots_with(4096, in_use)), [8, 8, 10, 16, 16]);
+        assert_eq!([0, 1000, 1 << 40].map(|in_use| slots_with(1536, in_use)), [21, 42, 42]);
+        assert_eq!([0, 1 << 40].map(|in_use| slots_with(64, in_use)), [512, 512]);
+        assert_eq!([0, 1 << 40].map(|in_use| slots_with(32 << 10, in_use)), [2, 2]);
     }
 
     #[test]

@@ -241,10 +241,19 @@ pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
     unsafe { &*(WINDOW.heap_records() as *const Heap).add(id as usize) }
 }
 
-/// The number of the heap that owns a unit whose owner is a bin's address.
-#[inline]
-pub(crate) fn id_of(owner: usize) -> u32 {
-    ((owner - WINDOW.heap_records()) / size_of::<Heap>()) as u32
+/// The heap whose bins lie there.
+///
+/// # Safety
+/// The heap has been made.
+#[inline(always)]
+pub(crate) unsafe fn heap_named(name: usize) -> &'static Heap {
+    // SAFETY: the caller's; a heap begins with its bins.
+    unsafe { &*(name as *const Heap) }
+}
+
+/// The number of the heap of this name.
+pub(crate) fn id_of(name: usize) -> u32 {
+    ((name - WINDOW.heap_records()) / size_of::<Heap>()) as u32
 }
 
 /// Decay time in nanoseconds; `None`: never.

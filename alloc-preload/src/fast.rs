@@ -8,6 +8,7 @@ use crate::account;
 use crate::bin::{Bin, prefetch};
 use crate::central;
 use crate::harden;
+use crate::heap::{Chain, Heap};
 use crate::hot::{self, Hot};
 use crate::large;
 use crate::ledger::{self, Entry};
@@ -17,6 +18,7 @@ use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
 use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
+use shm_layout::layout::Row;
 use slow::{allocate_slow, allocate_zeroed_large, free_slow, usable_size_slow};
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
@@ -136,7 +138,7 @@ pub(crate) fn free_or<O: Otherwise>(pointer: *mut u8) {
     let owner = unit.owner();
     if !hot.takes(owner) {
         cold_path();
-        return free_elsewhere(pointer, hot, place);
+        return free_elsewhere(pointer, hot, place, owner);
     }
     // SAFETY: just asked.
     let bin = unsafe { hot.bin_of(owner) };
@@ -212,36 +214,64 @@ fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize)
 
 /// Blocks of other threads' heaps. The exchange decides who has freed the block, if several try at once.
 #[inline(never)]
-extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize) {
+extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: usize) {
     // SAFETY: `place_of` answered with it.
-    let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
+    let entry = unsafe { TABLES.entry(place) };
     // Another processor's: read first, it would have to be fetched twice.
     prefetch(core::ptr::from_ref(entry).cast());
-    let owner = unit.owner();
     if owner == owner::SPAN {
         return free_large(pointer, hot, place);
     }
     let tag = entry.check();
     // SAFETY: the ledger is committed there.
     let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
-    let Some((id, lines)) = hot.ready() else { return free_slow(pointer) };
+    let Some((name, lines)) = hot.ready() else { return free_slow(pointer) };
     if !owner::is_heap(owner) || hot.is_closed() || !entry.exchange_if(tag, ledger::PENDING) {
         return free_slow(pointer);
     }
-    // SAFETY: a ready record has a heap.
-    let heap = unsafe { central::heap(id) };
-    // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
-    let bin = unsafe { heap.free_remote(owner, pointer) };
-    let requested = bin.block_size().wrapping_sub(slack);
-    // SAFETY: a ready record has a row, and `free_remote` answers with a bin that was started.
-    unsafe {
-        hot::count(&lines.row().remote_frees, 1);
-        hot::count_out(bin.line(), requested);
+    // SAFETY: a ready record has a heap with a row.
+    let (heap, row) = unsafe { (central::heap_named(name), lines.row()) };
+    let Some((bin, chain)) = heap.way_to(owner) else {
+        cold_path();
+        return free_first(pointer, hot, heap, row, slack, owner);
+    };
+    let room = count_remote(hot, bin, row, slack);
+    // SAFETY: the exchange made this call the only one to free the block.
+    if unsafe { chain.add(pointer, bin.block_size()) } {
+        cold_path();
+        return free_last(heap, chain);
     }
-    if hot.credit(requested, bin) {
+    if hot.is_outside(room) {
         cold_path();
         settle_and_look();
     }
+}
+
+/// Counts the free of another heap's block with so much slack; as `Hot::hand_back`.
+#[inline(always)]
+fn count_remote(hot: &Hot, bin: &Bin, row: &Row, slack: usize) -> u64 {
+    let requested = bin.block_size().wrapping_sub(slack);
+    hot::count(&row.remote_frees, 1);
+    // SAFETY: of a way that is open the bin was started.
+    hot::count_out(unsafe { bin.line() }, requested);
+    hot.hand_back(requested, bin.credit.get())
+}
+
+/// A pending block to whose owner none is on its way, or the first of its class that this thread uses.
+#[inline(never)]
+extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, row: &Row, slack: usize, owner: usize) {
+    // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
+    let bin = unsafe { heap.free_remote(owner, pointer) };
+    if hot.is_outside(count_remote(hot, bin, row, slack)) {
+        settle_and_look();
+    }
+}
+
+/// A pending block after which its chain has all it takes.
+#[inline(never)]
+extern "C" fn free_last(heap: &Heap, chain: &Chain) {
+    heap.hand_over_full(chain);
+    settle_and_look();
 }
 
 /// Large blocks.

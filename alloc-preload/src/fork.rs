@@ -319,7 +319,7 @@ fn take_up(own: &'static Hot, id: u32) -> Option<&'static Row> {
     let heap = unsafe { central::heap(id) };
     heap.set_row(row);
     heap.count_kept();
-    own.attach(id, heap.bins(), row);
+    own.attach(heap.bins(), row);
     Some(row)
 }
 

@@ -41,8 +41,6 @@ pub(crate) struct Hot {
     granules: Cell<usize>,
     /// Address of the heap's bins.
     name: Cell<usize>,
-    /// Number of the heap, and of its row.
-    id: Cell<u32>,
     /// The bin for sizes up to [`FINE_MAX`], for every sixteen bytes: its distance from this record.
     fine: [Cell<u32>; FINE],
     /// The same for every class.
@@ -65,7 +63,6 @@ pub(crate) static NO_HEAP: NoHeap = NoHeap(Hot {
     room_mask: AtomicU64::new(0),
     granules: Cell::new(0),
     name: Cell::new(0),
-    id: Cell::new(0),
     fine: [const { Cell::new(0) }; FINE],
     bins: [const { Cell::new(0) }; CLASSES],
 });
@@ -93,13 +90,12 @@ impl Lines {
 }
 
 impl Hot {
-    /// Leads to the bins of heap number `id`, which counts in `row`.
+    /// Leads to the bins of a heap, which counts in `row`.
     #[inline(never)]
-    pub(crate) fn attach(&self, id: u32, bins: &Bins, row: &Row) {
+    pub(crate) fn attach(&self, bins: &Bins, row: &Row) {
         // In this order: in a child that is forked in between the record is not ready.
         self.lines.set(Lines(&raw const row.lines as usize));
         read_before();
-        self.id.set(id);
         self.name.set(core::ptr::from_ref(bins) as usize);
         let distance = |class: SizeClass| match harden::is_on() {
             true => 0,
@@ -125,10 +121,10 @@ impl Hot {
         self.name.get()
     }
 
-    /// Number of the heap and its row's lines, if a thread uses the record: not the sentinel, and not after a fork.
+    /// Name of the heap and its row's lines, if a thread uses the record: not the sentinel, and not after a fork.
     #[inline(always)]
-    pub(crate) fn ready(&self) -> Option<(u32, Lines)> {
-        let known = (self.id.get(), self.lines.get());
+    pub(crate) fn ready(&self) -> Option<(usize, Lines)> {
+        let known = (self.name.get(), self.lines.get());
         read_before();
         self.is_ready().then_some(known)
     }

@@ -127,7 +127,7 @@ pub(crate) fn with_heap<T>(work: impl FnOnce(&'static Hot, &'static Heap) -> T) 
 fn own_heap() -> Option<(&'static Hot, &'static Heap)> {
     let hot = hot();
     // SAFETY: a ready record has a heap.
-    hot.ready().map(|(id, _)| (hot, unsafe { central::heap(id) }))
+    hot.ready().map(|(name, _)| (hot, unsafe { central::heap_named(name) }))
 }
 
 /// A heap for a thread that has none yet, or the shared one for as long as `shared` is there.
@@ -213,7 +213,7 @@ fn attach() -> Option<()> {
             heap.go_on();
             hot.set_ready(false);
         } else {
-            hot.attach(id, heap.bins(), row);
+            hot.attach(heap.bins(), row);
         }
     }
     globals().threads_started.add_shared(1);
@@ -264,7 +264,7 @@ fn prepare_shared_heap(row: &'static Row) {
     let (hot, heap) = unsafe { (central::hot(0), central::heap(0)) };
     heap.reset();
     heap.set_row(row);
-    hot.attach(0, heap.bins(), row);
+    hot.attach(heap.bins(), row);
 }
 
 /// Gives up the calling thread's heap. What the thread still frees and allocates goes to the shared one.
@@ -279,7 +279,7 @@ fn detach() {
         return;
     }
     match ready {
-        Some((id, _)) => retire(id, own),
+        Some((name, _)) => retire(central::id_of(name), own),
         None if was_shared => {
             globals().threads_ended.add_shared(1);
         }

@@ -88,7 +88,7 @@ impl Heap {
     }
 
     /// Returns a free block of ours to its slab.
-    fn put(&self, block: *mut u8) {
+    pub(super) fn put(&self, block: *mut u8) {
         let Some(granule) = WINDOW.granule_of(block) else { return };
         // SAFETY: `granule_of` answers for the unit, whose head is a slab of ours.
         unsafe {

@@ -20,6 +20,7 @@ mod warm;
 
 pub(crate) use abandon::put_abandoned;
 pub(crate) use kept::give_all_parked;
+pub(crate) use remote::Chain;
 pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;

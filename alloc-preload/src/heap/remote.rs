@@ -6,12 +6,13 @@
 //! was pushed.
 
 use super::{Heap, slab_at, usage};
-use crate::bin::Bin;
-use crate::bin::prefetch;
+use crate::bin::{Bin, Bins, prefetch};
 use crate::cancel::Shelter;
-use crate::central::{heap, id_of};
+use crate::central::heap_named;
 use crate::harden;
+use crate::ledger::{self, Entry};
 use crate::misuse;
+use crate::os::PAGE;
 use crate::slab::Slab;
 use crate::sync::{AtomicPtr, AtomicU32, Cell, Ordering};
 use crate::window::{TABLES, WINDOW, Window, owner};
@@ -28,15 +29,22 @@ pub(super) struct Inbox {
     pub(super) usage: AtomicU32,
 }
 
+/// The name of the heap that has this bin.
+fn name_of(owner: usize) -> usize {
+    owner & !(PAGE - 1)
+}
+
+const _: () = assert!(size_of::<Bins>() <= PAGE && align_of::<Heap>() == PAGE);
+
 /// Pending blocks on their way, chained for a few owners at a time.
 pub(super) type Outgoing = [Chain; CHAINS];
 const CHAINS: usize = 8;
 
 /// Pending blocks of one owner.
 #[repr(C)]
-pub(super) struct Chain {
-    /// The owner's number.
-    heap: Cell<u32>,
+pub(crate) struct Chain {
+    /// The owner's name, or 0.
+    heap: Cell<usize>,
     first: Cell<*mut u8>,
     last: Cell<*mut u8>,
     /// What it may still take before it is handed over, and what it may take in all, in bytes (see [`weight`]).
@@ -71,19 +79,47 @@ impl Heap {
     /// `unit_owner` was the owner of the block's unit, a heap; this call alone frees the block.
     #[inline]
     pub(crate) unsafe fn free_remote(&self, unit_owner: usize, block: *mut u8) -> &Bin {
-        let id = id_of(unit_owner);
-        // SAFETY: heaps with slabs were made. All have the same bins in the same places, so that the slab's record, which
-        // its owner writes, need not be read for its class.
-        let bin = unsafe { self.bins.at(unit_owner - heap(id).name()) };
+        // SAFETY: the caller's.
+        let bin = unsafe { self.bins.at(unit_owner - name_of(unit_owner)) };
         if !bin.is_started() {
             self.start_bin_of(block);
         }
         // SAFETY: the caller's.
-        let left = unsafe { self.send(id, block, bin.block_size()) };
+        let left = unsafe { self.send(unit_owner, block, bin.block_size()) };
         if !left.is_null() {
             self.receive_left(left);
         }
         bin
+    }
+
+    /// The way for blocks of another heap's slab: this heap's own bin of the same class, and the chain that leads there.
+    /// `None` as long as there is none. All heaps have the same bins in the same places, so that the slab's record, which its
+    /// owner writes, need not be read for its class.
+    #[inline(always)]
+    pub(crate) fn way_to(&self, unit_owner: usize) -> Option<(&Bin, &Chain)> {
+        let chain = self.chain_to(unit_owner);
+        let offset = unit_owner.wrapping_sub(chain.heap.get());
+        if offset >= size_of::<Bins>() {
+            return None;
+        }
+        // SAFETY: what is the owner of a unit, and lies there, is a bin.
+        let bin = unsafe { self.bins.at(offset) };
+        bin.is_started().then_some((bin, chain))
+    }
+
+    /// The chain for an owner, whether it leads there now or not: heaps made one after the other have different ones.
+    #[inline(always)]
+    fn chain_to(&self, owner: usize) -> &Chain {
+        // SAFETY: the remainder is below the array's length.
+        unsafe { self.outgoing.get_unchecked(owner / size_of::<Heap>() % CHAINS) }
+    }
+
+    /// Hands over a chain of this heap's that has all it takes.
+    pub(crate) fn hand_over_full(&self, chain: &Chain) {
+        let left = hand_over_full(chain);
+        if !left.is_null() {
+            self.receive_left(left);
+        }
     }
 
     /// As `receive`, off the fast path.
@@ -101,34 +137,22 @@ impl Heap {
         self.start_bin(unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class());
     }
 
-    /// Puts a pending block of so many bytes on its way to its owner, heap `id`. Returns blocks that this thread has to receive, since they were left
+    /// Puts a pending block of so many bytes on its way to its owner, a heap. Returns blocks that this thread has to receive, since they were left
     /// with a heap that is idle; nearly always null.
     ///
     /// # Safety
     /// As [`Heap::free_remote`].
     #[must_use]
-    unsafe fn send(&self, id: u32, block: *mut u8, size: usize) -> *mut u8 {
-        // SAFETY: the remainder is below the array's length.
-        let chain = unsafe { self.outgoing.get_unchecked(id as usize % CHAINS) };
+    unsafe fn send(&self, owner: usize, block: *mut u8, size: usize) -> *mut u8 {
+        let (chain, name) = (self.chain_to(owner), name_of(owner));
         let mut left = null_mut();
-        if chain.heap.get() != id {
+        if chain.heap.get() != name {
             left = hand_over(chain, FIRST);
-            chain.heap.set(id);
+            chain.heap.set(name);
         }
         // SAFETY: a pending block of ours.
-        unsafe {
-            set_link(block, chain.first.get());
-            set_hint(block, chain.follow(block));
-        }
-        // In this order: a thread that is cancelled in between must not leave a chain without an end.
-        if chain.first.get().is_null() {
-            chain.last.set(block);
-            compiler_fence(Ordering::SeqCst);
-        }
-        chain.first.set(block);
-        let more = chain.left.get() - weight(size);
-        chain.left.set(more);
-        if left.is_null() && more <= 0 { hand_over(chain, (2 * chain.most.get()).clamp(FIRST, MOST)) } else { left }
+        let is_full = unsafe { chain.add(block, size) };
+        if left.is_null() && is_full { hand_over_full(chain) } else { left }
     }
 
     /// Hands over all chains: none has a block afterwards.
@@ -169,22 +193,51 @@ impl Heap {
     pub(super) fn receive(&self, mut block: *mut u8) {
         let mut collected = 0;
         while !block.is_null() {
-            let Some((owner, slab, next)) = pending(block) else {
+            let Some(Pending { owner, entry, next }) = pending(block) else {
                 misuse::freed_twice_or_overwritten(block as usize, size_around(block));
                 break;
             };
-            block = before(self.receive_block(block, owner, slab, &mut collected), next);
+            if self.owns(owner) {
+                // SAFETY: a pending block of ours, which has left its chain; its owner is one of our bins.
+                unsafe { self.receive_own(block, entry, &*(owner as *const Bin)) };
+                collected += 1;
+                block = next;
+            } else {
+                block = before(self.receive_other(block, entry, owner), next);
+            }
         }
-        if collected > 0
+        self.count_collected(collected);
+    }
+
+    fn count_collected(&self, blocks: u64) {
+        if blocks > 0
             && let Some(row) = self.row.get()
         {
-            row.remote_collected.add_owned(collected);
+            row.remote_collected.add_owned(blocks);
         }
     }
 
-    /// As `receive`, for one block; what is left as in `send`.
-    fn receive_block(&self, block: *mut u8, mut owner: usize, slab: &'static Slab, collected: &mut u64) -> *mut u8 {
-        let class = slab.size_class();
+    /// As `receive`, for one block of this heap's.
+    ///
+    /// # Safety
+    /// The block is pending, and the caller's, and the bin that of its class.
+    #[inline(always)]
+    unsafe fn receive_own(&self, block: *mut u8, entry: &Entry, bin: &Bin) {
+        if harden::is_on() {
+            // SAFETY: the caller's.
+            unsafe { harden::spoil_link(block) };
+            return self.retire(block, entry, slab_around(block).size_class());
+        }
+        entry.note(ledger::FREE);
+        if !bin.push(block) {
+            self.put(block);
+        }
+    }
+
+    /// As `receive`, for one block of which nobody knows whose it is; what is left as in `send`.
+    #[inline(never)]
+    fn receive_other(&self, block: *mut u8, entry: &Entry, mut owner: usize) -> *mut u8 {
+        let slab = slab_around(block);
         while owner == owner::ABANDONED {
             if self.visit_abandoned(slab, block) {
                 return null_mut();
@@ -194,28 +247,50 @@ impl Heap {
         }
         if !self.owns(owner) {
             // SAFETY: a pending block of that heap's, which only this thread has.
-            return unsafe { self.send(id_of(owner), block, class.block_size()) };
+            return unsafe { self.send(owner, block, slab.size_class().block_size()) };
         }
-        if let Some(granule) = WINDOW.granule_of(block) {
-            // SAFETY: `granule_of` answers for the granule; a pending block of ours, which has left its chain.
-            unsafe {
-                harden::spoil_link(block);
-                self.retire(block, WINDOW.entry(granule), class);
-            }
-        }
-        *collected += 1;
+        // SAFETY: as in `receive`.
+        unsafe { self.receive_own(block, entry, &*(owner as *const Bin)) };
+        self.count_collected(1);
         null_mut()
     }
 }
 
 impl Chain {
-    /// Counts one more block, its first, and returns the one that stands [`AHEAD`] places behind it, or null.
-    fn follow(&self, block: *mut u8) -> *mut u8 {
+    /// Adds a block of so many bytes; whether it has all it takes now.
+    ///
+    /// # Safety
+    /// The block is pending, and the caller's.
+    #[inline(always)]
+    pub(crate) unsafe fn add(&self, block: *mut u8, size: usize) -> bool {
         let count = self.count.get();
+        // SAFETY: the remainder is below the array's length.
+        let place = unsafe { self.recent.get_unchecked(count % AHEAD) };
+        let behind = if count < AHEAD { null_mut() } else { place.get() };
+        // SAFETY: the caller's.
+        unsafe {
+            set_link(block, self.first.get());
+            set_hint(block, behind);
+        }
+        place.set(block);
+        if count == 0 {
+            self.last.set(block);
+        }
+        // In this order: a thread that is cancelled in between must not leave a chain without an end.
+        compiler_fence(Ordering::SeqCst);
+        self.first.set(block);
+        compiler_fence(Ordering::SeqCst);
         self.count.set(count + 1);
-        let behind = self.recent.get(count % AHEAD).map_or(null_mut(), |place| place.replace(block));
-        if count < AHEAD { null_mut() } else { behind }
+        let left = self.left.get() - weight(size);
+        self.left.set(left);
+        left <= 0
     }
+}
+
+/// As `hand_over`, for a chain that has all it takes: the next one takes twice as much.
+#[must_use]
+fn hand_over_full(chain: &Chain) -> *mut u8 {
+    hand_over(chain, (2 * chain.most.get()).clamp(FIRST, MOST))
 }
 
 /// Pushes a chain into its owner's inbox; the next one takes `most` bytes. If the owner is idle, what lies there is for the
@@ -230,7 +305,7 @@ fn hand_over(chain: &Chain, most: isize) -> *mut u8 {
         return first;
     }
     // SAFETY: a heap that had a slab was made.
-    let heap = unsafe { heap(chain.heap.get()) };
+    let heap = unsafe { heap_named(chain.heap.get()) };
     // SAFETY: a chain of pending blocks, which nobody else has.
     unsafe { heap.inbox.push(first, chain.last.get()) };
     if heap.usage().load(Ordering::SeqCst) == usage::IDLE { heap.inbox.take() } else { null_mut() }
@@ -244,7 +319,7 @@ fn before(list: *mut u8, rest: *mut u8) -> *mut u8 {
     // A damaged link ends the list: the block that it leads to is refused when it is its turn. One that leads back is
     // found by a marker, which is moved up after twice as many steps each time (Brent).
     let (mut last, mut marker, mut steps, mut limit) = (list, list, 0_u32, 1_u32);
-    while let Some((.., next)) = pending(last) {
+    while let Some(Pending { next, .. }) = pending(last) {
         if next.is_null() {
             // SAFETY: a pending block, which this thread has.
             unsafe { set_link(last, rest) };
@@ -261,21 +336,37 @@ fn before(list: *mut u8, rest: *mut u8) -> *mut u8 {
     list
 }
 
-/// The owner of a pending block's slab, the slab, and the block that hangs on it; `None` if it is not pending.
-fn pending(block: *mut u8) -> Option<(usize, &'static Slab, *mut u8)> {
+/// A pending block, as it is found in a chain.
+struct Pending {
+    /// The owner of its unit.
+    owner: usize,
+    entry: &'static Entry,
+    /// The block that hangs on it.
+    next: *mut u8,
+}
+
+/// What there is to know of a pending block; `None` if it is not pending.
+#[inline(always)]
+fn pending(block: *mut u8) -> Option<Pending> {
     let granule = WINDOW.granule_of(block)?;
-    let index = Window::unit_of_granule(granule);
     // SAFETY: `granule_of` answers for the granule.
-    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index)) };
+    let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
     let owner = unit.owner();
     if !entry.is_pending() || !(owner::is_heap(owner) || owner == owner::ABANDONED) {
         return None;
     }
-    // SAFETY: a pending block has a link, and its unit a head, which is a slab.
+    // SAFETY: a pending block has a link.
     unsafe {
         fetch(hint(block));
-        Some((owner, slab_at(WINDOW.head(index).0), link(block)))
+        Some(Pending { owner, entry, next: link(block) })
     }
+}
+
+/// The slab that a block lies in.
+fn slab_around(block: *mut u8) -> &'static Slab {
+    let granule = (block as usize - WINDOW.base()) / GRANULE;
+    // SAFETY: the unit of a block has a head.
+    slab_at(unsafe { WINDOW.head(Window::unit_of_granule(granule)) }.0)
 }
 
 /// Size of the blocks of the slab that the pointer leads into.

@@ -83,7 +83,7 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> Option<bool> {
 /// The heap of the only thread.
 #[inline(always)]
 fn only(hot: &Hot) -> Option<&'static Heap> {
-    let (id, _) = hot.ready().filter(|_| is_alone())?;
+    let (name, _) = hot.ready().filter(|_| is_alone())?;
     // SAFETY: a ready record has a heap.
-    Some(unsafe { central::heap(id) })
+    Some(unsafe { central::heap_named(name) })
 }
