@@ -210,7 +210,7 @@ impl Bin {
         let in_use = line.allocations.get().saturating_sub(line.frees.get());
         let class = class.0 as usize;
         let (usual, most) = (USUAL.get(class).copied().unwrap_or(0), MOST.get(class).copied().unwrap_or(0));
-        (in_use / SHARE).clamp(usual.into(), most.into()) as u16
+        (in_use / SHARE).min(most.into()).max(usual.into()) as u16
     }
 
     /// Blocks in the bin.
