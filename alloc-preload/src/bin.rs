@@ -4,10 +4,12 @@
 
 use crate::ledger::NARROW;
 use crate::room;
+use crate::slots::{self, Slot, Slots};
 use core::arch::asm;
 use core::cell::Cell;
 use core::hint::cold_path;
 use core::ptr::{NonNull, null};
+use core::sync::atomic::{Ordering, compiler_fence};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::ClassCounters;
 
@@ -40,52 +42,11 @@ pub(crate) struct Bin {
 
 const _: () = assert!(size_of::<Bin>() == 64);
 
-/// Where a block's address stands.
-pub(crate) type Slot = Cell<*mut u8>;
-
 /// Blocks that a bin takes while its class is only freed.
 const FEW: u32 = 4;
 
-/// Slots of a bin at first. Those of all classes together are two pages, where all slots of a small class alone are one.
-const FIRST: usize = 16;
-
-/// A bin that is filled again for the so many-th time gets all its slots.
+/// A bin that is filled again for the so many-th time gets more than the first.
 const OFTEN: u16 = 2;
-
-/// Slots of each class's bin: as many blocks as lie in 32 KiB, within limits.
-const USUAL: [u16; CLASSES] = slots(1);
-
-/// A bin has a quarter as many slots as blocks of its class are in use, but no fewer than usual, and no more than for this many
-/// times the bytes. Of blocks up to 1 KiB there are enough: more would help little, and take memory.
-const SHARE: u64 = 4;
-const MOST: [u16; CLASSES] = slots(2);
-
-const fn slots(times: usize) -> [u16; CLASSES] {
-    let mut slots = [0; CLASSES];
-    let mut class = 0;
-    while class < CLASSES {
-        let size = SizeClass(class as u8).block_size();
-        let bytes = if size > 1 << 10 { times * (32 << 10) } else { 32 << 10 };
-        slots[class] = match bytes / size {
-            ..2 => 2,
-            some @ 2..512 => some as u16,
-            _ => 512,
-        };
-        class += 1;
-    }
-    slots
-}
-
-/// Number of the slot where each class's begin, and of all.
-const BEGINS: [u32; CLASSES + 1] = {
-    let mut begins = [0; CLASSES + 1];
-    let mut class = 0;
-    while class < CLASSES {
-        begins[class + 1] = begins[class] + if MOST[class] as usize > FIRST { MOST[class] as u32 } else { 0 };
-        class += 1;
-    }
-    begins
-};
 
 /// A heap's bins. Zeroed memory is a valid state: none was started.
 #[repr(C)]
@@ -107,32 +68,6 @@ impl Bins {
     pub(crate) unsafe fn at(&self, offset: usize) -> &Bin {
         // SAFETY: the caller's.
         unsafe { &*core::ptr::from_ref(self).byte_add(offset).cast() }
-    }
-}
-
-/// The slots of a heap's bins. Most classes of most heaps never use more than the first.
-#[repr(C)]
-pub(crate) struct Slots {
-    first: [[Slot; FIRST]; CLASSES],
-    all: [Slot; BEGINS[CLASSES] as usize],
-}
-
-impl Slots {
-    /// Bytes that no bin uses until it has been filled often.
-    pub(crate) const SPARE: usize = BEGINS[CLASSES] as usize * size_of::<Slot>();
-
-    /// The class's first slots, and how many those are.
-    fn first(&self, class: SizeClass) -> (*const Slot, u16) {
-        let class = class.0 as usize;
-        let slots = USUAL.get(class).map_or(0, |&slots| slots.min(FIRST as u16));
-        (self.first.get(class).map_or(null(), |first| first.as_ptr()), slots)
-    }
-
-    /// All the class's slots; `None` if the first are all.
-    fn all(&self, class: SizeClass) -> Option<&[Slot]> {
-        let class = class.0 as usize;
-        let bounds = *BEGINS.get(class)? as usize..*BEGINS.get(class + 1)? as usize;
-        self.all.get(bounds).filter(|all| !all.is_empty())
     }
 }
 
@@ -186,14 +121,17 @@ impl Bin {
         let mut more = 0;
         // One that was not started has no slots, and there may be no memory for its first block.
         if self.is_started() {
-            if self.refills.get() < OFTEN {
-                self.refills.set(self.refills.get() + 1);
-                if self.refills.get() == OFTEN
+            let refills = self.refills.get();
+            if refills < OFTEN {
+                if refills + 1 == OFTEN
                     && let Some(all) = slots.all(class)
                 {
                     more = size_of_val(all);
                     self.move_to(all.as_ptr());
                 }
+                // Last: a child that is forked in between moves once more, and has not many slots where there are few.
+                compiler_fence(Ordering::SeqCst);
+                self.refills.set(refills + 1);
             }
             if self.refills.get() == OFTEN {
                 self.slots.set(self.fitting(class));
@@ -203,14 +141,12 @@ impl Bin {
         more
     }
 
-    /// Slots for as many blocks of the class as are in use now. What other threads have freed is not known here.
+    /// Slots for as many blocks of the class as are in use now, as far as the row's counters tell: what a thread allocates and
+    /// others free counts as in use, what others have allocated does not.
     fn fitting(&self, class: SizeClass) -> u16 {
         // SAFETY: the bin was started.
         let line = unsafe { self.line() };
-        let in_use = line.allocations.get().saturating_sub(line.frees.get());
-        let class = class.0 as usize;
-        let (usual, most) = (USUAL.get(class).copied().unwrap_or(0), MOST.get(class).copied().unwrap_or(0));
-        (in_use / SHARE).min(most.into()).max(usual.into()) as u16
+        slots::fitting(class, line.allocations.get().saturating_sub(line.frees.get()))
     }
 
     /// Blocks in the bin.
@@ -362,6 +298,7 @@ pub(crate) fn prefetch(block: *const u8) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::slots::FIRST;
     use proptest::prelude::*;
     use std::boxed::Box;
     use std::vec::Vec;
@@ -384,25 +321,17 @@ mod tests {
 
     #[test]
     fn a_bin_has_more_slots_only_while_much_of_its_class_is_in_use() {
-        let slots_with = |size: usize, in_use: u64| {
-            let (bin, line, slots) = (Bin::empty(), zeroed::<ClassCounters>(), zeroed());
-            let class = SizeClass::of(size).unwrap();
-            bin.start(class, &line, &slots);
-            for _ in 0..=OFTEN {
-                bin.make_room(class, &slots);
-            }
+        let (bin, line, slots) = (Bin::empty(), zeroed::<ClassCounters>(), zeroed());
+        let class = SizeClass::of(4096).unwrap();
+        bin.start(class, &line, &slots);
+        let mut most_with = |in_use| {
             line.allocations.set(in_use);
             bin.make_room(class, &slots);
-            let most = bin.most();
-            line.frees.set(in_use + 1);
-            bin.make_room(class, &slots);
-            assert_eq!(bin.most(), u32::from(USUAL[class.0 as usize]));
-            most
+            bin.most()
         };
-        assert_eq!([0, 32, 40, 64, 1000].map(|in_use| slots_with(4096, in_use)), [8, 8, 10, 16, 16]);
-        assert_eq!([0, 1000, 1 << 40].map(|in_use| slots_with(1536, in_use)), [21, 42, 42]);
-        assert_eq!([0, 1 << 40].map(|in_use| slots_with(64, in_use)), [512, 512]);
-        assert_eq!([0, 1 << 40].map(|in_use| slots_with(32 << 10, in_use)), [2, 2]);
+        assert_eq!([1000, 1000, 1000, 40, 0].map(&mut most_with), [8, 16, 16, 10, 8]);
+        line.frees.set(1000);
+        assert_eq!(most_with(0), 8);
     }
 
     #[test]

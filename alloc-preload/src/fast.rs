@@ -235,9 +235,10 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
         cold_path();
         return free_first(pointer, hot, heap, row, slack, owner);
     };
-    let room = count_remote(hot, bin, row, slack);
+    let size = bin.block_size();
+    let room = count_remote(hot, bin, row, size.wrapping_sub(slack));
     // SAFETY: the exchange made this call the only one to free the block.
-    if unsafe { chain.add(pointer, bin.block_size()) } {
+    if unsafe { chain.add(pointer, size) } {
         cold_path();
         return free_last(heap, chain);
     }
@@ -247,22 +248,21 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
     }
 }
 
-/// Counts the free of another heap's block with so much slack; as `Hot::hand_back`.
+/// Counts the free of another heap's block; as `Hot::hand_back`. The bin of its class was started.
 #[inline(always)]
-fn count_remote(hot: &Hot, bin: &Bin, row: &Row, slack: usize) -> u64 {
-    let requested = bin.block_size().wrapping_sub(slack);
+fn count_remote(hot: &Hot, bin: &Bin, row: &Row, requested: usize) -> u64 {
     hot::count(&row.remote_frees, 1);
-    // SAFETY: of a way that is open the bin was started.
+    // SAFETY: the bin was started.
     hot::count_out(unsafe { bin.line() }, requested);
     hot.hand_back(requested, bin.credit.get())
 }
 
-/// A pending block to whose owner none is on its way, or the first of its class that this thread uses.
+/// A pending block to whose owner no chain leads, or the first of its class that this thread's heap has to do with.
 #[inline(never)]
 extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, row: &Row, slack: usize, owner: usize) {
     // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
     let bin = unsafe { heap.free_remote(owner, pointer) };
-    if hot.is_outside(count_remote(hot, bin, row, slack)) {
+    if hot.is_outside(count_remote(hot, bin, row, bin.block_size().wrapping_sub(slack))) {
         settle_and_look();
     }
 }

@@ -57,6 +57,7 @@ mod report;
 mod room;
 mod segment;
 mod slab;
+mod slots;
 mod span;
 mod stats;
 mod sync;

@@ -9,6 +9,7 @@
 
 mod abandon;
 mod bins;
+mod chain;
 mod give;
 mod kept;
 mod lines;
@@ -19,13 +20,13 @@ mod trim;
 mod warm;
 
 pub(crate) use abandon::put_abandoned;
+pub(crate) use chain::Chain;
 pub(crate) use kept::give_all_parked;
-pub(crate) use remote::Chain;
 pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
 use crate::background;
-use crate::bin::{Bin, Bins, Slots};
+use crate::bin::{Bin, Bins};
 use crate::central::{UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
@@ -33,6 +34,7 @@ use crate::ledger;
 use crate::options::options;
 use crate::os;
 use crate::slab::{NO_UNIT, Slab, State};
+use crate::slots::Slots;
 use crate::span::{self, Parked, Spans, Wanted};
 use crate::sync::AtomicU32;
 use crate::window::{UnitIndex, WINDOW};

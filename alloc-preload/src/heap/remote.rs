@@ -5,8 +5,9 @@
 //! pushes into its inbox empties it again: either the pusher sees that it is idle, or the thread that leaves it sees what
 //! was pushed.
 
+use super::chain::{Chain, FIRST, fetch_ahead, link, set_link};
 use super::{Heap, slab_at, usage};
-use crate::bin::{Bin, Bins, prefetch};
+use crate::bin::{Bin, Bins};
 use crate::cancel::Shelter;
 use crate::central::heap_named;
 use crate::harden;
@@ -14,10 +15,9 @@ use crate::ledger::{self, Entry};
 use crate::misuse;
 use crate::os::PAGE;
 use crate::slab::Slab;
-use crate::sync::{AtomicPtr, AtomicU32, Cell, Ordering};
-use crate::window::{TABLES, WINDOW, Window, owner};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::window::{WINDOW, Window, owner};
 use core::ptr::null_mut;
-use core::sync::atomic::compiler_fence;
 use shm_layout::class::GRANULE;
 
 /// What other threads write, on a line of its own.
@@ -39,38 +39,6 @@ const _: () = assert!(size_of::<Bins>() <= PAGE && align_of::<Heap>() == PAGE);
 /// Pending blocks on their way, chained for a few owners at a time.
 pub(super) type Outgoing = [Chain; CHAINS];
 const CHAINS: usize = 8;
-
-/// Pending blocks of one owner.
-#[repr(C)]
-pub(crate) struct Chain {
-    /// The owner's name, or 0.
-    heap: Cell<usize>,
-    first: Cell<*mut u8>,
-    last: Cell<*mut u8>,
-    /// What it may still take before it is handed over, and what it may take in all, in bytes (see [`weight`]).
-    left: Cell<isize>,
-    most: Cell<isize>,
-    /// Blocks in the chain.
-    count: Cell<usize>,
-    /// The first of them, block `n` from the end in place `n % AHEAD`.
-    recent: [Cell<*mut u8>; AHEAD],
-}
-
-/// A block of a chain names the one that stands so many places behind it, too: who follows the links has that one fetched
-/// early. The lines are another processor's, and one fetch would wait for the other.
-const AHEAD: usize = 8;
-
-/// What a chain takes at first. It takes twice as much whenever it has been filled: the more, the rarer the owner's line is
-/// written to, and the farther ahead the blocks are fetched. After a pause it begins anew: what an idle thread keeps from others is
-/// little, unless it went idle in the midst of freeing.
-const FIRST: isize = 8 << 10;
-/// What it takes at most.
-const MOST: isize = 128 << 10;
-
-/// What a block of so many bytes counts for in a chain. However small, it keeps a slab from being given back.
-const fn weight(size: usize) -> isize {
-    size.cast_signed() + 512
-}
 
 impl Heap {
     /// Frees a block of another heap's slab. The block is pending. Returns this heap's own bin of the same class.
@@ -116,7 +84,7 @@ impl Heap {
 
     /// Hands over a chain of this heap's that has all it takes.
     pub(crate) fn hand_over_full(&self, chain: &Chain) {
-        let left = hand_over_full(chain);
+        let left = hand_over(chain, chain.more());
         if !left.is_null() {
             self.receive_left(left);
         }
@@ -152,7 +120,7 @@ impl Heap {
         }
         // SAFETY: a pending block of ours.
         let is_full = unsafe { chain.add(block, size) };
-        if left.is_null() && is_full { hand_over_full(chain) } else { left }
+        if left.is_null() && is_full { hand_over(chain, chain.more()) } else { left }
     }
 
     /// Hands over all chains: none has a block afterwards.
@@ -181,11 +149,7 @@ impl Heap {
 
     pub(super) fn forget_remote(&self) {
         self.inbox.head.store(null_mut(), Ordering::Relaxed);
-        for chain in &self.outgoing {
-            chain.first.set(null_mut());
-            chain.left.set(0);
-            chain.count.set(0);
-        }
+        self.outgoing.iter().for_each(Chain::forget);
     }
 
     /// Takes in a chain of pending blocks: those of this heap's slabs and of abandoned ones return to them, the others
@@ -256,58 +220,15 @@ impl Heap {
     }
 }
 
-impl Chain {
-    /// Adds a block of so many bytes; whether it has all it takes now.
-    ///
-    /// # Safety
-    /// The block is pending, and the caller's.
-    #[inline(always)]
-    pub(crate) unsafe fn add(&self, block: *mut u8, size: usize) -> bool {
-        let count = self.count.get();
-        // SAFETY: the remainder is below the array's length.
-        let place = unsafe { self.recent.get_unchecked(count % AHEAD) };
-        let behind = if count < AHEAD { null_mut() } else { place.get() };
-        // SAFETY: the caller's.
-        unsafe {
-            set_link(block, self.first.get());
-            set_hint(block, behind);
-        }
-        place.set(block);
-        if count == 0 {
-            self.last.set(block);
-        }
-        // In this order: a thread that is cancelled in between must not leave a chain without an end.
-        compiler_fence(Ordering::SeqCst);
-        self.first.set(block);
-        compiler_fence(Ordering::SeqCst);
-        self.count.set(count + 1);
-        let left = self.left.get() - weight(size);
-        self.left.set(left);
-        left <= 0
-    }
-}
-
-/// As `hand_over`, for a chain that has all it takes: the next one takes twice as much.
-#[must_use]
-fn hand_over_full(chain: &Chain) -> *mut u8 {
-    hand_over(chain, (2 * chain.most.get()).clamp(FIRST, MOST))
-}
-
 /// Pushes a chain into its owner's inbox; the next one takes `most` bytes. If the owner is idle, what lies there is for the
 /// caller to receive.
 #[must_use]
 fn hand_over(chain: &Chain, most: isize) -> *mut u8 {
-    let first = chain.first.replace(null_mut());
-    chain.left.set(most);
-    chain.most.set(most);
-    chain.count.set(0);
-    if first.is_null() {
-        return first;
-    }
+    let Some((first, last)) = chain.take(most) else { return null_mut() };
     // SAFETY: a heap that had a slab was made.
     let heap = unsafe { heap_named(chain.heap.get()) };
     // SAFETY: a chain of pending blocks, which nobody else has.
-    unsafe { heap.inbox.push(first, chain.last.get()) };
+    unsafe { heap.inbox.push(first, last) };
     if heap.usage().load(Ordering::SeqCst) == usage::IDLE { heap.inbox.take() } else { null_mut() }
 }
 
@@ -357,7 +278,7 @@ fn pending(block: *mut u8) -> Option<Pending> {
     }
     // SAFETY: a pending block has a link.
     unsafe {
-        fetch(hint(block));
+        fetch_ahead(block);
         Some(Pending { owner, entry, next: link(block) })
     }
 }
@@ -378,47 +299,6 @@ fn size_around(pointer: *mut u8) -> Option<usize> {
     // SAFETY: a slab's units have a head.
     (owner::is_heap(owner) || owner == owner::ABANDONED)
         .then(|| slab_at(unsafe { WINDOW.head(index) }.0).size_class().block_size())
-}
-
-/// Has a block's first line and its entry in the ledger fetched, to be written. Whatever stands in the place of an address,
-/// nothing comes of it.
-fn fetch(block: *mut u8) {
-    if !block.is_null() {
-        prefetch(block);
-        prefetch(TABLES.entry_place(block).cast());
-    }
-}
-
-/// Reads the link in a pending block. Link and hint are the only things that are ever kept in a block.
-///
-/// # Safety
-/// The block is pending, and the caller's.
-unsafe fn link(block: *mut u8) -> *mut u8 {
-    // SAFETY: a block has at least 16 bytes and is 16-byte aligned.
-    unsafe { (*block.cast::<Cell<*mut u8>>()).get() }
-}
-
-/// # Safety
-/// As [`link`].
-unsafe fn set_link(block: *mut u8, next: *mut u8) {
-    // SAFETY: as in `link`.
-    unsafe { (*block.cast::<Cell<*mut u8>>()).set(next) }
-}
-
-/// Reads the block that a pending block names beside its link; it may be anything.
-///
-/// # Safety
-/// As [`link`].
-unsafe fn hint(block: *mut u8) -> *mut u8 {
-    // SAFETY: as in `link`.
-    unsafe { (*block.cast::<Cell<*mut u8>>().add(1)).get() }
-}
-
-/// # Safety
-/// As [`link`].
-unsafe fn set_hint(block: *mut u8, behind: *mut u8) {
-    // SAFETY: as in `link`.
-    unsafe { (*block.cast::<Cell<*mut u8>>().add(1)).set(behind) }
 }
 
 impl Inbox {

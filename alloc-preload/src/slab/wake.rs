@@ -1,8 +1,9 @@
 //! Waking: how resting blocks get into a bin.
 
 use super::Slab;
-use crate::bin::{Bin, Slot};
+use crate::bin::Bin;
 use crate::ledger::{self, Grid, Row};
+use crate::slots::Slot;
 use crate::window::{UNIT_GRANULES, WINDOW};
 use core::ops::Range;
 use shm_layout::class::GRANULE;

@@ -48,6 +48,8 @@ mod room;
 mod rows;
 #[path = "../../../alloc-preload/src/slab/mod.rs"]
 mod slab;
+#[path = "../../../alloc-preload/src/slots.rs"]
+mod slots;
 #[path = "../../../alloc-preload/src/stats.rs"]
 mod stats;
 
