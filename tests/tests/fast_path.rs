@@ -20,6 +20,8 @@ const PAIR_LIMIT: usize = 80;
 /// Instructions of warm calls for large blocks, in a program with one thread.
 const LARGE_MALLOC_LIMIT: usize = 160;
 const LARGE_FREE_LIMIT: usize = 250;
+/// Instructions of a warm free of another thread's block.
+const REMOTE_FREE_LIMIT: usize = 100;
 
 /// Sizes of small, middle and large classes, of which little is not asked for; one byte more is in the same class.
 const SIZES: [usize; 6] = [1, 24, 100, 1000, 5100, 24_500];
@@ -108,6 +110,26 @@ fn a_large_block_that_follows_one_of_its_size_is_short_and_calls_nothing() {
             eprintln!("{what} of {size} bytes: {counts:?} instructions");
             assert!(counts.iter().all(|count| (20..=limit).contains(count)), "{what} of {size}: {counts:?}");
         }
+    }
+}
+
+/// The one locked instruction decides who has freed the block. A free after which its chain is full hands that over.
+#[test]
+fn a_free_of_another_threads_block_is_short_and_calls_nothing() {
+    if missing(&["objdump"]) {
+        return;
+    }
+    let program = compiled("warm.c", &["-fno-plt", "-Wl,-z,now"]);
+    for size in [24, 100] {
+        let sections = sections(Command::new(&program).args(["others", &size.to_string()]));
+        assert_eq!(sections.len(), 16);
+        let (short, others): (Vec<_>, Vec<_>) = sections.iter().partition(|section| {
+            section.elsewhere == 0 && matches!(&section.forbidden()[..], [only] if only.contains("lock cmpxchg"))
+        });
+        let counts: Vec<_> = short.iter().map(|section| section.instructions.len()).collect();
+        eprintln!("{size} bytes: {counts:?} instructions");
+        assert!(others.len() <= 2, "{size} bytes: {} of {} did more", others.len(), sections.len());
+        assert!(counts.iter().all(|count| (40..=REMOTE_FREE_LIMIT).contains(count)), "{size} bytes: {counts:?}");
     }
 }
 
