@@ -1,11 +1,13 @@
 /* Threads replace and resize large blocks that all of them share while there is no more memory to be had, and check what
    is in each. A child that is forked in the midst of it goes on by itself.
-   Usage: scarce THREADS OPERATIONS, each of these by each thread. */
+   Usage: scarce THREADS OPERATIONS [STRANGERS], each of these by each thread. So many pages of somebody else's come to lie where
+   blocks were. */
 #include "handshake.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 enum { SLOTS = 2048, MOST = 16, PAGE = 4096, SMALLEST = 1000 };
@@ -20,6 +22,11 @@ struct slot {
 static struct slot slots[SLOTS];
 static unsigned long operations;
 static atomic_ulong refused;
+
+enum { MOST_STRANGERS = 1024, STRANGE = 0xA5 };
+static unsigned char *pages[MOST_STRANGERS];
+static atomic_ulong strangers;
+static unsigned long most_strangers;
 
 static unsigned next(unsigned *state) {
     *state ^= *state << 13;
@@ -56,10 +63,36 @@ static bool is_refused(const void *block) {
     return block == NULL;
 }
 
+/* A page in the midst of a large block that was freed, if nothing is mapped there any more. */
+static void let_in(unsigned char *freed, size_t size) {
+    if (size < 64 * PAGE || atomic_load(&strangers) >= most_strangers) {
+        return;
+    }
+    void *middle = (void *)(((uintptr_t)freed + size / 2) & ~(uintptr_t)(PAGE - 1));
+    int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    unsigned char *page = mmap(middle, PAGE, PROT_READ | PROT_WRITE, how, -1, 0);
+    if (page != MAP_FAILED) {
+        must(page == middle);
+        memset(page, STRANGE, PAGE);
+        unsigned long index = atomic_fetch_add(&strangers, 1);
+        must(index < MOST_STRANGERS);
+        pages[index] = page;
+    }
+}
+
+static void check_strangers(void) {
+    for (unsigned long i = 0; i < atomic_load(&strangers); i++) {
+        for (int at = 0; at < PAGE; at++) {
+            must(pages[i][at] == STRANGE);
+        }
+    }
+}
+
 static void drop(struct slot *slot) {
     check_marks(slot, slot->size, slot->mark);
     must(slot->block[slot->size - 1] == slot->mark);
     free(slot->block);
+    let_in(slot->block, slot->size);
     slot->block = NULL;
 }
 
@@ -130,7 +163,9 @@ static void in_child(void) {
 }
 
 int main(int count, char **arguments) {
-    must(count == 3);
+    must(count == 3 || count == 4);
+    most_strangers = count == 4 ? (unsigned long)atol(arguments[3]) : 0;
+    must(most_strangers + MOST < MOST_STRANGERS);
     int threads = atoi(arguments[1]);
     operations = (unsigned long)atol(arguments[2]);
     must(threads <= MOST);
@@ -156,6 +191,7 @@ int main(int count, char **arguments) {
             drop(&slots[i]);
         }
     }
-    say("%lu", atomic_load(&refused));
+    check_strangers();
+    say("%lu %lu", atomic_load(&refused), atomic_load(&strangers));
     return 0;
 }

@@ -127,13 +127,28 @@ fn a_growing_block_is_refused_no_size_below_seven_tenths_of_what_the_c_library_g
     }
 }
 
+/// Refusals, and pages that have come to lie where blocks were, at most so many.
+fn scarce(limit: u64, threads: &str, operations: &str, strangers: &str) -> [u64; 2] {
+    let mut command = Command::new(program("scarce.c"));
+    command.args([threads, operations, strangers]).limit(libc::RLIMIT_AS, limit * MIB).preload();
+    let out = command.finish().success().out();
+    let mut numbers = out.split_whitespace().map(|number| number.parse().expect("a number"));
+    [numbers.next().expect("refusals"), numbers.next().expect("strangers")]
+}
+
 #[test]
 fn large_blocks_keep_their_contents_while_address_space_runs_out() {
     for (limit, threads) in [(128, "0"), (256, "4"), (384, "8")] {
-        let mut command = Command::new(program("scarce.c"));
-        command.args([threads, "4000"]).limit(libc::RLIMIT_AS, limit * MIB).preload();
-        let refused: u64 = command.finish().success().out().trim().parse().expect("a number of refusals");
-        assert!(refused > 0, "nothing ran out under {limit} MiB");
+        assert!(scarce(limit, threads, "4000", "0")[0] > 0, "nothing ran out under {limit} MiB");
+    }
+}
+
+/// A child finds such pages, too, where its parent was forked between noting that a run is not mapped and unmapping it.
+#[test]
+fn large_blocks_keep_their_contents_beside_what_somebody_else_maps_where_blocks_were() {
+    for (limit, threads) in [(128, "0"), (256, "2")] {
+        let strangers = scarce(limit, threads, "10000", "500")[1];
+        assert!(strangers > 100, "{strangers} pages under {limit} MiB");
     }
 }
 

@@ -124,7 +124,7 @@ impl Spans {
                 continue;
             }
             self.unlink(first);
-            mark(first, length, Kind::Used);
+            mark(first, part, Kind::Used);
             self.leave_vacant(first + part as u32, length - part);
             match result {
                 Ok(()) => self.put_occupied(first, part, wish),
@@ -137,11 +137,13 @@ impl Spans {
 
     /// Maps what can be mapped of units that somebody else has mapped some of: their units are holes from now on.
     fn occupy_around(&mut self, first: u32, units: usize, wish: Huge) {
-        for unit in first..first + units as u32 {
+        let each = || first..first + units as u32;
+        // Inside a run the records say what was there before: none of them is to be taken for a neighbour.
+        each().for_each(|unit| mark(unit, 1, Kind::Used));
+        for unit in each() {
             match window::occupy(UnitIndex(unit), 1) {
                 Ok(()) => self.put_occupied(unit, 1, wish),
                 Err(os::Errno(libc::EEXIST)) => {
-                    mark(unit, 1, Kind::Used);
                     // SAFETY: below the committed end.
                     unsafe { WINDOW.unit(UnitIndex(unit)) }.set_owner(owner::HOLE);
                 }
