@@ -207,7 +207,8 @@ impl Bin {
         // SAFETY: up to the ceiling there are slots.
         unsafe {
             (*top.add(1)).set(block);
-            // No instruction, but an order: a thread that is cancelled in between has lost the block, and no slot holds what is none.
+            // No instruction, but an order: a thread that is cancelled in between has lost the block, and no slot holds what
+            // is none.
             asm!("", options(nostack, preserves_flags));
             self.top.set(top.add(1));
         }

@@ -106,8 +106,8 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
     block
 }
 
-/// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the result is the argument,
-/// and turn the jump at the end of each fast path into a call with a stack frame.
+/// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the
+/// result is the argument, and turn the jump at the end of each fast path into a call with a stack frame.
 #[unsafe(naked)]
 extern "C" fn settled(block: *mut u8) -> *mut u8 {
     naked_asm!(".cfi_startproc", "jmp {}", ".cfi_endproc", sym settle_then)

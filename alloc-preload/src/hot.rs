@@ -121,12 +121,13 @@ impl Hot {
         self.name.get()
     }
 
-    /// Name of the heap and its row's lines, if a thread uses the record: not the sentinel, and not after a fork.
+    /// Name of the heap and its row's lines, if a thread uses the record: not the sentinel, not after a fork, and not in a
+    /// signal handler that comes while the record is being filled in.
     #[inline(always)]
     pub(crate) fn ready(&self) -> Option<(usize, Lines)> {
         let known = (self.name.get(), self.lines.get());
         read_before();
-        self.is_ready().then_some(known)
+        (known.0 != 0 && self.is_ready()).then_some(known)
     }
 
     /// Whether a thread uses the record.

@@ -1,6 +1,7 @@
 //! Runs of units: slabs and large spans are cut from them and come back to them.
 //!
-//! Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero). Under a limit on address space there are *vacant* ones as well, which are not mapped (see `vacant`).
+//! Free runs are *dirty* (touched, waiting to be purged) or *clean* (they read as zero).
+//! Under a limit on address space there are *vacant* ones as well, which are not mapped (see `vacant`).
 //!
 //! Everything here is under the central lock. The records are the truth: lists and bins can be rebuilt from them.
 

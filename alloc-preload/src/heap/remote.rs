@@ -105,8 +105,8 @@ impl Heap {
         self.start_bin(unsafe { WINDOW.slab(WINDOW.head(Window::unit_of_granule(granule))) }.size_class());
     }
 
-    /// Puts a pending block of so many bytes on its way to its owner, a heap. Returns blocks that this thread has to receive, since they were left
-    /// with a heap that is idle; nearly always null.
+    /// Puts a pending block of so many bytes on its way to its owner, a heap. Returns blocks that this thread has to
+    /// receive, since they were left with a heap that is idle; nearly always null.
     ///
     /// # Safety
     /// As [`Heap::free_remote`].

@@ -141,8 +141,8 @@ impl Spans {
         self.purge_early(UNFIT + self.helping(1), units)
     }
 
-    /// So many times the appetite, in bytes, but with what is in use no more than [`SHARE`] beyond the most that ever was: blocks of
-    /// two sizes in turn would otherwise each leave the other's memory lying about.
+    /// So many times the appetite, in bytes, but with what is in use no more than [`SHARE`] beyond the most that ever was:
+    /// blocks of two sizes in turn would otherwise each leave the other's memory lying about.
     fn helping(&self, times: u64) -> u64 {
         let most = self.most_used + self.most_used / SHARE;
         (times * self.appetite.bytes).min((most.saturating_sub(self.used_units) * UNIT) as u64)
