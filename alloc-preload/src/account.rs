@@ -33,6 +33,8 @@ const UNASKED: u64 = ALONE / 4;
 const FIRST_SHARE: u64 = 16;
 /// What every heap may lease of several, whatever is left.
 const LEAST: u64 = 2 << 10;
+/// After so many frees the tallies keep up.
+const MANY: u32 = 1 << 16;
 /// Blocks from this size on do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
 
@@ -56,22 +58,27 @@ pub(crate) fn settle(hot: &Hot, heap: &Heap) {
     let top = room::top(hot.room_mask.load(Ordering::Relaxed));
     // Of a large block, no call takes room.
     let rises = calls == 0 && (requested > top || allocated > top) && allocated < top + ALONE.cast_signed();
-    flush(hot, &heap.account, rises && is_alone());
+    flush(hot, heap, rises && is_alone());
 }
 
 /// Before anything leaves a heap: one that climbs has its peak now.
 #[inline]
 pub(crate) fn descend(hot: &Hot, heap: &Heap) {
     if hot.is_on_detour() {
-        flush(hot, &heap.account, false);
+        flush(hot, heap, false);
     }
 }
 
 #[inline(never)]
-fn flush(hot: &Hot, account: &Account, climbing: bool) {
-    let globals = globals();
+fn flush(hot: &Hot, heap: &Heap, climbing: bool) {
+    let (account, globals) = (&heap.account, globals());
     let alone = is_alone();
-    let (requested, allocated, _) = room::read(hot.room.get());
+    let (requested, allocated, frees) = room::read(hot.room.get());
+    let frees = heap.frees.get() + frees as u32;
+    heap.frees.set(if frees < MANY { frees } else { 0 });
+    if frees >= MANY {
+        heap.keep_up();
+    }
     let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
         let (Some(floor), Some(flushed)) = (account.floor.get(i), account.flushed.get(i)) else { return 0 };
         let balance = floor.get().wrapping_add(room.cast_unsigned());
@@ -166,7 +173,7 @@ fn recall() {
 pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if !has_room_for(allocated) {
         shift(hot, heap, [requested as u64, allocated as u64]);
-    } else if hot.take_room(requested, room::charge(allocated)) {
+    } else if hot.leaves_room(room::charge(allocated).wrapping_add(requested as u64)) {
         settle(hot, heap);
     }
 }
@@ -175,7 +182,14 @@ pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if !has_room_for(allocated) {
         shift(hot, heap, [(requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg()]);
-    } else if hot.give_room(requested, room::credit(allocated)) {
+    } else if hot.leaves_room(room::credit(allocated).wrapping_sub(requested as u64)) {
+        settle(hot, heap);
+    }
+}
+
+/// Counts a small block that stays where it is, with `new` requested bytes instead of `old`.
+pub(crate) fn resize(hot: &Hot, heap: &Heap, old: usize, new: usize) {
+    if hot.leaves_room(room::CALL.wrapping_add(new as u64).wrapping_sub(old as u64)) {
         settle(hot, heap);
     }
 }
@@ -226,7 +240,7 @@ fn totals(globals: &Globals) -> [(&Counter, &Counter); 2] {
 
 /// A heap that is left for good has no balance outside the totals.
 pub(crate) fn close(hot: &Hot, heap: &Heap) {
-    flush(hot, &heap.account, false);
+    flush(hot, heap, false);
     heap.account.hold(0);
     clear(hot, &heap.account, 0);
 }

@@ -12,6 +12,7 @@ use core::ptr::{NonNull, null};
 use core::sync::atomic::{Ordering, compiler_fence};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::ClassCounters;
+use shm_layout::tally::{Scale, Tally, Way};
 
 /// A thread's free blocks of one class, and all else that allocating and freeing one takes, on one line of the caches. The
 /// addresses of the blocks stand in [`Slots`]: nothing of ours lies in a free block, and neither call touches it.
@@ -28,15 +29,15 @@ pub(crate) struct Bin {
     tag_base: Cell<usize>,
     /// The class's counters in the heap's row.
     line: Cell<*const ClassCounters>,
-    /// What one block takes from the room when it is allocated, requested bytes apart.
-    pub(crate) charge: Cell<u64>,
-    /// What it gives back when it is freed, requested bytes apart.
-    pub(crate) credit: Cell<u64>,
+    /// What allocating a block adds to the room and the class's tally, requested bytes apart.
+    charge: Cell<u64>,
+    /// What freeing one adds, its tag apart: see [`freeing`](Self::freeing).
+    credit: Cell<u64>,
     /// Bytes by which its blocks are larger than those of the class below.
     step: Cell<u32>,
     /// Slots above the floor.
     slots: Cell<u16>,
-    /// How often it was filled again before it had all its slots.
+    /// How often it was filled again before it had all its slots, or since it last looked how many it needs.
     refills: Cell<u16>,
 }
 
@@ -47,6 +48,9 @@ const FEW: u32 = 4;
 
 /// A bin that is filled again for the so many-th time gets more than the first.
 const OFTEN: u16 = 2;
+
+/// Of so many fillings from then on, one looks at how much of the class is in use.
+const LOOK: u16 = 16;
 
 /// A heap's bins. Zeroed memory is a valid state: none was started.
 #[repr(C)]
@@ -101,10 +105,11 @@ impl Bin {
             self.slots.set(slots);
         }
         self.widen();
-        self.tag_base.set(size.wrapping_sub(NARROW.into()));
+        let tag_base = size.wrapping_sub(NARROW.into());
+        self.tag_base.set(tag_base);
         self.line.set(line);
         self.charge.set(room::charge(size));
-        self.credit.set(room::credit(size));
+        self.credit.set(room::credit(size).wrapping_sub(tag_base as u64));
         self.step.set(class.step() as u32);
     }
 
@@ -121,32 +126,34 @@ impl Bin {
         let mut more = 0;
         // One that was not started has no slots, and there may be no memory for its first block.
         if self.is_started() {
-            let refills = self.refills.get();
-            if refills < OFTEN {
-                if refills + 1 == OFTEN
-                    && let Some(all) = slots.all(class)
-                {
-                    more = size_of_val(all);
-                    self.move_to(all.as_ptr());
-                }
-                // Last: a child that is forked in between moves once more, and has not many slots where there are few.
-                compiler_fence(Ordering::SeqCst);
-                self.refills.set(refills + 1);
+            let refills = self.refills.get() + 1;
+            if refills == OFTEN
+                && let Some(all) = slots.all(class)
+            {
+                more = size_of_val(all);
+                self.move_to(all.as_ptr());
             }
+            // Not before: a child that is forked in between moves once more, and has not many slots where there are few.
+            compiler_fence(Ordering::SeqCst);
+            self.refills.set(if refills < OFTEN + LOOK { refills } else { OFTEN });
             if self.refills.get() == OFTEN {
-                self.slots.set(self.fitting(class));
+                self.look(class);
             }
         }
         self.widen();
         more
     }
 
-    /// Slots for as many blocks of the class as are in use now, as far as the row's counters tell: what a thread allocates and
-    /// others free counts as in use, what others have allocated does not.
-    fn fitting(&self, class: SizeClass) -> u16 {
+    /// Sees to it that the class's tally keeps up, and that there are slots for as many blocks as are in use, as far as the
+    /// row's counters tell: what a thread allocates and others free counts as in use, what others have allocated does not.
+    fn look(&self, class: SizeClass) {
         // SAFETY: the bin was started.
-        let line = unsafe { self.line() };
-        slots::fitting(class, line.allocations.get().saturating_sub(line.frees.get()))
+        let (line, scale) = (unsafe { self.line() }, Scale::class(class));
+        // All that the fast path allocates came out of here, or was freed since, which is counted elsewhere.
+        line.allocated.keep_up(scale, Way::In);
+        let calls = |tally: &Tally, way| tally.get(scale, way).calls;
+        let in_use = || calls(&line.allocated, Way::In).saturating_sub(calls(&line.freed, Way::Out));
+        self.slots.set(slots::fitting(class, in_use));
     }
 
     /// Blocks in the bin.
@@ -258,11 +265,22 @@ impl Bin {
         (self.tag_base.get() as u32).wrapping_sub(requested as u32)
     }
 
-    /// Requested bytes of a live block with this narrow tag.
+    /// What allocating a block for so many bytes adds to the room and the class's tally.
     #[inline(always)]
-    pub(crate) fn requested(&self, tag: u8) -> usize {
-        // Negated, since it goes into sums with either sign.
-        opaque(isize::from(tag.cast_signed()).cast_unsigned().wrapping_sub(self.tag_base.get())).wrapping_neg()
+    pub(crate) fn allocating(&self, requested: usize) -> u64 {
+        (requested as u64).wrapping_add(self.charge.get())
+    }
+
+    /// What freeing a block with so much slack adds.
+    #[inline(always)]
+    pub(crate) fn freeing(&self, slack: usize) -> u64 {
+        (slack.wrapping_sub(NARROW.into()) as u64).wrapping_add(self.credit.get())
+    }
+
+    /// As `freeing`, of a block with this narrow tag: as a signed one, that is its slack less 128.
+    #[inline(always)]
+    pub(crate) fn freeing_tagged(&self, tag: u8) -> u64 {
+        (i64::from(tag.cast_signed()).cast_unsigned()).wrapping_add(self.credit.get())
     }
 
     /// The counters.
@@ -301,6 +319,7 @@ mod tests {
     use super::*;
     use crate::slots::FIRST;
     use proptest::prelude::*;
+    use shm_layout::tally::Counts;
     use std::boxed::Box;
     use std::vec::Vec;
 
@@ -325,14 +344,21 @@ mod tests {
         let (bin, line, slots) = (Bin::empty(), zeroed::<ClassCounters>(), zeroed());
         let class = SizeClass::of(4096).unwrap();
         bin.start(class, &line, &slots);
-        let mut most_with = |in_use| {
-            line.allocations.set(in_use);
-            bin.make_room(class, &slots);
+        let count = |tally: &Tally, way, calls| {
+            tally.set(Scale::class(class), way, Counts { calls, requested: calls * 4096 });
+        };
+        let most_with = |in_use, fillings| {
+            count(&line.allocated, Way::In, in_use);
+            (0..fillings).for_each(|_| _ = bin.make_room(class, &slots));
             bin.most()
         };
-        assert_eq!([1000, 1000, 1000, 40, 0].map(&mut most_with), [8, 16, 16, 10, 8]);
-        line.frees.set(1000);
-        assert_eq!(most_with(0), 8);
+        assert_eq!([1, 1, LOOK, 1].map(|fillings| most_with(1000, fillings)), [8, 16, 16, 16]);
+        assert_eq!(
+            [(40, LOOK - 2), (40, 1), (0, LOOK)].map(|(in_use, fillings)| most_with(in_use, fillings)),
+            [16, 10, 8]
+        );
+        count(&line.freed, Way::Out, 1000);
+        assert_eq!(most_with(1000, LOOK), 8);
     }
 
     #[test]

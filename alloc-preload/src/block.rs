@@ -14,6 +14,7 @@ use crate::window::{WINDOW, Window, owner};
 use core::ptr::NonNull;
 use shm_layout::class::{GRANULE, SizeClass};
 use shm_layout::layout::MisuseKind;
+use shm_layout::tally::Scale;
 
 /// A live block of ours.
 pub(crate) struct Block {
@@ -85,7 +86,7 @@ impl Block {
         match self.kind {
             Kind::Small(class) => {
                 if let Some(line) = heap.small_line(class) {
-                    hot::count_out(line, self.requested);
+                    hot::count_out(line, Scale::class(class), self.requested);
                 }
                 account::credit(hot, heap, self.requested, size);
             }
@@ -203,7 +204,7 @@ fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
                         misuse::written_after_free(block.as_ptr() as usize, class.block_size(), Call::Malloc);
                     }
                     // First of all: a child whose parent's thread vanishes here does not find it among the free.
-                    entry.set_live(class.block_size() - size);
+                    entry.set_live_of(class.block_size(), class.block_size() - size);
                     if harden::is_on() {
                         harden::seal(block.as_ptr(), size, class.block_size());
                     }
@@ -265,7 +266,7 @@ fn class_for(size: usize, align: usize) -> Option<SizeClass> {
 
 fn count_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) {
     if let Some(line) = heap.small_line(class) {
-        hot::count_in(line, size);
+        hot::count_in(line, Scale::class(class), size);
     }
     account::charge(hot, heap, size, class.block_size());
 }
@@ -309,18 +310,16 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe {
-                block.entry.set_live(from.block_size() - size);
+                block.entry.set_live_of(from.block_size(), from.block_size() - size);
                 if harden::is_on() {
                     harden::seal(pointer, size, from.block_size());
                 }
             }
             if let Some(line) = heap.small_line(from) {
-                hot::count_out(line, old);
-                hot::count_in(line, size);
+                hot::count_out(line, Scale::class(from), old);
+                hot::count_in(line, Scale::class(from), size);
             }
-            if hot.exchange_room(old, size) {
-                account::settle(hot, heap);
-            }
+            account::resize(hot, heap, old, size);
             return counted(pointer);
         }
         (Kind::Large(large), None) => {

@@ -93,14 +93,15 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
     let entry = unsafe { TABLES.entry_of(block) };
     let tag = bin.tag(size);
     if WIDE {
-        // SAFETY: a free block of the thread's own heap, which holds `size` bytes.
-        unsafe { entry.set_live(tag.wrapping_add(ledger::NARROW.into()) as usize) };
+        // SAFETY: a free block of the thread's own heap, whose class is that of `size`.
+        unsafe { entry.set_live_medium(tag.wrapping_add(ledger::NARROW.into()) as usize) };
     } else {
         entry.note(tag as u8);
     }
+    let change = bin.allocating(size);
     // SAFETY: a bin with blocks was started.
-    hot::count_in(unsafe { bin.line() }, size);
-    if hot.charge(size, bin) {
+    hot::tally(&unsafe { bin.line() }.allocated, change);
+    if hot.leaves_room(change) {
         return settled(block);
     }
     block
@@ -152,10 +153,10 @@ pub(crate) fn free_or<O: Otherwise>(pointer: *mut u8) {
         return free_beyond(pointer, hot, bin, place, tag);
     }
     entry.note(ledger::FREE);
-    let requested = bin.requested(tag);
+    let change = bin.freeing_tagged(tag);
     // SAFETY: a bin that a unit names was started.
-    hot::count_out(unsafe { bin.line() }, requested);
-    if hot.credit(requested, bin) {
+    hot::tally(&unsafe { bin.line() }.freed, change);
+    if hot.leaves_room(change) {
         cold_path();
         settle_and_look();
     }
@@ -166,38 +167,53 @@ pub(crate) fn free_or<O: Otherwise>(pointer: *mut u8) {
 extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize, tag: u8) {
     // SAFETY: `place_of` answered with it.
     let entry = unsafe { TABLES.entry(place) };
-    rest(pointer, hot, bin, entry, bin.requested(tag));
+    rest(pointer, hot, bin, entry, bin.freeing_tagged(tag));
 }
 
-/// Blocks with wide slack.
+/// Blocks above [`FINE_MAX`], and aligned ones with more slack than their class has.
 #[inline(never)]
 extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
+    // SAFETY: `place_of` answered with it.
+    let entry = unsafe { TABLES.entry(place) };
+    // SAFETY: the ledger is committed there.
+    let Some(slack) = (unsafe { entry.medium_slack() }) else { return free_wider(pointer, hot, bin, place) };
+    into_bin(pointer, hot, bin, entry, bin.freeing(slack));
+}
+
+/// Frees a block of the thread's own heap into its bin, or its slab.
+#[inline(always)]
+fn into_bin(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64) {
+    if !bin.push(pointer) {
+        return rest(pointer, hot, bin, entry, change);
+    }
+    entry.note(ledger::FREE);
+    // SAFETY: a bin that a unit names was started.
+    hot::tally(&unsafe { bin.line() }.freed, change);
+    if hot.leaves_room(change) {
+        cold_path();
+        settle_and_look();
+    }
+}
+
+/// Blocks with yet more slack: aligned ones, and those of the largest class.
+#[inline(never)]
+extern "C" fn free_wider(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
     // SAFETY: `place_of` answered with it.
     let entry = unsafe { TABLES.entry(place) };
     if entry.check() != ledger::WIDE {
         return free_slow(pointer);
     }
     // SAFETY: the ledger is committed there.
-    let requested = bin.block_size().wrapping_sub(unsafe { entry.wide_slack() });
-    if !bin.push(pointer) {
-        return rest(pointer, hot, bin, entry, requested);
-    }
-    entry.note(ledger::FREE);
-    // SAFETY: a bin that a unit names was started.
-    hot::count_out(unsafe { bin.line() }, requested);
-    if hot.credit(requested, bin) {
-        cold_path();
-        settle_and_look();
-    }
+    into_bin(pointer, hot, bin, entry, bin.freeing(unsafe { entry.wide_slack() }));
 }
 
 /// Frees a block of the thread's own heap into its slab.
 #[inline(always)]
-fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, requested: usize) {
+fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64) {
     entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
-    hot::count_out(unsafe { bin.line() }, requested);
-    let room = hot.hand_back(requested, bin.credit.get());
+    hot::tally(&unsafe { bin.line() }.freed, change);
+    let room = hot.move_room(change);
     // SAFETY: the block lies in a slab, which is the heap's whose bin the unit names.
     let slab = unsafe { TABLES.slab(pointer) };
     // SAFETY: as above.
@@ -236,7 +252,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
         return free_first(pointer, hot, heap, row, slack, owner);
     };
     let size = bin.block_size();
-    let room = count_remote(hot, bin, row, size.wrapping_sub(slack));
+    let room = count_remote(hot, bin, row, slack);
     // SAFETY: the exchange made this call the only one to free the block.
     if unsafe { chain.add(pointer, size) } {
         cold_path();
@@ -248,13 +264,14 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
     }
 }
 
-/// Counts the free of another heap's block; as `Hot::hand_back`. The bin of its class was started.
+/// Counts the free of another heap's block; as `Hot::move_room`. The bin of its class was started.
 #[inline(always)]
-fn count_remote(hot: &Hot, bin: &Bin, row: &Row, requested: usize) -> u64 {
+fn count_remote(hot: &Hot, bin: &Bin, row: &Row, slack: usize) -> u64 {
     hot::count(&row.remote_frees, 1);
+    let change = bin.freeing(slack);
     // SAFETY: the bin was started.
-    hot::count_out(unsafe { bin.line() }, requested);
-    hot.hand_back(requested, bin.credit.get())
+    hot::tally(&unsafe { bin.line() }.freed, change);
+    hot.move_room(change)
 }
 
 /// A pending block to whose owner no chain leads, or the first of its class that this thread's heap has to do with.
@@ -262,7 +279,7 @@ fn count_remote(hot: &Hot, bin: &Bin, row: &Row, requested: usize) -> u64 {
 extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, row: &Row, slack: usize, owner: usize) {
     // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
     let bin = unsafe { heap.free_remote(owner, pointer) };
-    if hot.is_outside(count_remote(hot, bin, row, bin.block_size().wrapping_sub(slack))) {
+    if hot.is_outside(count_remote(hot, bin, row, slack)) {
         settle_and_look();
     }
 }

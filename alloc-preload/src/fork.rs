@@ -30,7 +30,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use recount::{go_on, recount};
 use shm_layout::class::UNIT;
 use shm_layout::layout::{Row, SHARED_ROW};
-use snapshot::{SNAPSHOT, carried, counters, live};
+use snapshot::{SNAPSHOT, carried, live};
 
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
@@ -233,10 +233,8 @@ pub(crate) unsafe fn recover(own: &'static Hot) -> Option<()> {
             go_on(sum, &counted, taken);
         }
     }
-    for (line, sum) in row.lines.iter().zip(&snapshot.lines) {
-        for (counter, &sum) in counters(line).into_iter().zip(sum) {
-            counter.set(sum);
-        }
+    for (i, (line, sums)) in row.lines.iter().zip(&snapshot.lines).enumerate() {
+        sums.publish(i, line);
     }
     if taken {
         row.reallocations.set(snapshot.reallocations);

@@ -12,7 +12,6 @@ use crate::bare::BARE;
 use crate::bin::{self, Bin, Bins};
 use crate::harden;
 use crate::ledger;
-use crate::room;
 use crate::window::{TABLES, WINDOW};
 use core::arch::asm;
 use core::cell::Cell;
@@ -20,6 +19,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass};
 use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Row};
+use shm_layout::tally::{Scale, Tally, Way};
 
 /// Entries of [`Hot::fine`]: one for every sixteen bytes.
 const FINE: usize = FINE_MAX / GRANULE + 1;
@@ -219,48 +219,11 @@ impl Hot {
         unsafe { &*(owner as *const Bin) }
     }
 
-    /// Takes room for a block of the bin's class; true if it is used up, and the account has to be settled.
+    /// Takes room and gives it; true if it is used up, or there is too much now, and the account has to be settled, or the
+    /// clock should be looked at.
     #[inline(always)]
-    pub(crate) fn charge(&self, requested: usize, bin: &Bin) -> bool {
-        self.take_room(requested, bin.charge.get())
-    }
-
-    /// Gives room for a block of the bin's class; true if there is too much now, or the clock should be looked at.
-    #[inline(always)]
-    pub(crate) fn credit(&self, requested: usize, bin: &Bin) -> bool {
-        self.give_room(requested, bin.credit.get())
-    }
-
-    /// As `charge`, for any block whose bytes fit.
-    #[inline(always)]
-    pub(crate) fn take_room(&self, requested: usize, charge: u64) -> bool {
-        self.is_outside(self.move_room((requested as u64).wrapping_add(charge)))
-    }
-
-    /// As `credit`, for any block whose bytes fit.
-    #[inline(always)]
-    pub(crate) fn give_room(&self, requested: usize, credit: u64) -> bool {
-        self.is_outside(self.hand_back(requested, credit))
-    }
-
-    /// As `give_room`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
-    #[inline(always)]
-    pub(crate) fn hand_back(&self, requested: usize, credit: u64) -> u64 {
-        self.move_room(credit.wrapping_sub(requested as u64))
-    }
-
-    /// Room after a live block of `old` requested bytes has become one of `new`; as `credit`.
-    #[inline(always)]
-    pub(crate) fn exchange_room(&self, old: usize, new: usize) -> bool {
-        self.is_outside(self.move_room((new as u64).wrapping_sub(old as u64).wrapping_add(room::CALL)))
-    }
-
-    /// Room after a live block in one bin's class has become one in another's; as `credit`.
-    #[inline(always)]
-    pub(crate) fn replace(&self, old: usize, from: &Bin, new: usize, to: &Bin) -> bool {
-        let given = from.credit.get().wrapping_sub(old as u64);
-        let taken = to.charge.get().wrapping_add(new as u64);
-        self.is_outside(self.move_room(given.wrapping_add(taken)))
+    pub(crate) fn leaves_room(&self, change: u64) -> bool {
+        self.is_outside(self.move_room(change))
     }
 
     /// Whether the account has to be settled.
@@ -289,8 +252,9 @@ impl Hot {
         false
     }
 
+    /// As `leaves_room`, for whoever asks [`is_outside`](Self::is_outside) later: the room.
     #[inline(always)]
-    fn move_room(&self, change: u64) -> u64 {
+    pub(crate) fn move_room(&self, change: u64) -> u64 {
         let room = change.wrapping_add(self.room.get());
         if !BARE {
             self.room.set(room);
@@ -317,21 +281,28 @@ pub(crate) fn belongs(owner: usize, name: usize) -> bool {
     owner.wrapping_sub(name) < size_of::<Bins>()
 }
 
-/// Counts an allocation. Between any two stores, here and in `count_out`, no more is requested than allocated.
+/// Counts a call of the fast path by what it adds to the room. That counts frees: from time to time they have the account
+/// settled, and then all tallies keep up.
 #[inline(always)]
-pub(crate) fn count_in(line: &ClassCounters, requested: usize) {
+pub(crate) fn tally(tally: &Tally, change: u64) {
     if !BARE {
-        line.allocations.add_owned(1);
-        line.requested_in.add_owned(requested as u64);
+        tally.add(change);
+    }
+}
+
+/// Counts an allocation.
+#[inline(always)]
+pub(crate) fn count_in(line: &ClassCounters, scale: Scale, requested: usize) {
+    if !BARE {
+        line.allocated.count(scale, Way::In, requested);
     }
 }
 
 /// Counts a free.
 #[inline(always)]
-pub(crate) fn count_out(line: &ClassCounters, requested: usize) {
+pub(crate) fn count_out(line: &ClassCounters, scale: Scale, requested: usize) {
     if !BARE {
-        line.requested_out.add_owned(requested as u64);
-        line.frees.add_owned(1);
+        line.freed.count(scale, Way::Out, requested);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::os::PAGE;
 use crate::span::{self, Guard, Run, Taken, Wanted, free_units, guard};
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{PAIR, UNIT};
+use shm_layout::tally::Scale;
 
 /// A large block, live or about to be.
 #[derive(Clone, Copy)]
@@ -314,7 +315,7 @@ impl Large {
 pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if let Some(line) = heap.large_line(allocated) {
         hot::count(&line.capacity_in, allocated);
-        hot::count_in(line, requested);
+        hot::count_in(line, Scale::BUCKET, requested);
     }
     account::charge(hot, heap, requested, allocated);
 }
@@ -322,7 +323,7 @@ pub(crate) fn count_in(hot: &Hot, heap: &Heap, requested: usize, allocated: usiz
 /// Counts a large block as freed.
 pub(crate) fn count_out(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
     if let Some(line) = heap.large_line(allocated) {
-        hot::count_out(line, requested);
+        hot::count_out(line, Scale::BUCKET, requested);
         hot::count(&line.capacity_out, allocated);
     }
     account::credit(hot, heap, requested, allocated);

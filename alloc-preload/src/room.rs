@@ -10,6 +10,8 @@
 //! the field above it, which [`read`] undoes. Calls counts frees, so that even a thread which never leaves the fast path
 //! looks at the clock now and then.
 
+use shm_layout::tally;
+
 const FIELD: u32 = 22;
 const ALLOCATED: u32 = FIELD;
 const CALLS: u32 = 2 * FIELD;
@@ -63,6 +65,8 @@ const fn lowest(word: u64) -> i64 {
     (word << (u64::BITS - FIELD)).cast_signed() >> (u64::BITS - FIELD)
 }
 
+// One change is added to the room and to a tally.
+const _: () = assert!(ALLOCATED == tally::BLOCK_SHIFT && CALL == tally::FREE);
 const _: () = assert!(CALLS + FEW_CALLS < u64::BITS);
 const _: () = assert!((1 << WIDEST) + shm_layout::class::SMALL_MAX < 1 << (FIELD - 1));
 

@@ -46,10 +46,13 @@ const BEGINS: [u32; CLASSES + 1] = {
 };
 
 /// Slots for the bin of a class of which so many blocks are in use.
-pub(crate) fn fitting(class: SizeClass, in_use: u64) -> u16 {
+pub(crate) fn fitting(class: SizeClass, in_use: impl FnOnce() -> u64) -> u16 {
     let class = class.0 as usize;
     let (usual, most) = (USUAL.get(class).copied().unwrap_or(0), MOST.get(class).copied().unwrap_or(0));
-    (in_use / SHARE).min(most.into()).max(usual.into()) as u16
+    if most == usual {
+        return usual;
+    }
+    (in_use() / SHARE).min(most.into()).max(usual.into()) as u16
 }
 
 /// The slots of a heap's bins. Most classes of most heaps never use more than the first.
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_bin_has_more_slots_where_much_of_its_class_is_in_use() {
-        let slots_with = |size: usize, in_use: u64| fitting(SizeClass::of(size).unwrap(), in_use);
+        let slots_with = |size: usize, in_use: u64| fitting(SizeClass::of(size).unwrap(), || in_use);
         assert_eq!([0, 32, 40, 64, 1000].map(|in_use| slots_with(4096, in_use)), [8, 8, 10, 16, 16]);
         assert_eq!([0, 1000, 1 << 40].map(|in_use| slots_with(1536, in_use)), [21, 42, 42]);
         assert_eq!([0, 1 << 40].map(|in_use| slots_with(64, in_use)), [512, 512]);
@@ -96,9 +99,9 @@ mod tests {
         // SAFETY: slots may be zero.
         let slots: std::boxed::Box<Slots> = unsafe { std::boxed::Box::new_zeroed().assume_init() };
         for class in (0..CLASSES as u8).map(SizeClass) {
-            let (few, most) = (slots.first(class).1 as usize, fitting(class, u64::MAX) as usize);
+            let (few, most) = (slots.first(class).1 as usize, fitting(class, || u64::MAX) as usize);
             assert!(few <= FIRST && most <= slots.all(class).map_or(FIRST, <[Slot]>::len), "{class:?}");
-            assert!(fitting(class, 0) as usize >= few);
+            assert!(fitting(class, || 0) as usize >= few);
         }
     }
 }

@@ -87,7 +87,7 @@ globals_copy! {
 impl<'a> Reader<'a> {
     /// Checks two copies of the same segment's used part, taken one after the other.
     ///
-    /// What left the heap (`frees`, `requested_out`, `capacity_out`, `slabs_out` of every line) is taken from `first`,
+    /// What left the heap (`freed`, `capacity_out`, `slabs_out` of every line) is taken from `first`,
     /// everything else from `second`, so no difference between the two is ever negative. With only one copy at
     /// hand, pass it twice.
     pub fn new(first: &'a [u8], second: &'a [u8]) -> Result<Self, ReadError> {

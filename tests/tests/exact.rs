@@ -268,6 +268,28 @@ fn a_peak_has_what_sleeping_threads_hold() {
     running.finish().success();
 }
 
+/// A tally's sum alone tells a million calls apart.
+#[test]
+fn millions_of_calls_off_the_slow_path_are_exact() {
+    const CALLS: i64 = 2_500_000;
+    let mut running = Command::new(program("manycalls.c")).preload().begin();
+    assert_eq!(running.line(), "0");
+    let mut before = snapshot(running.pid()).figures();
+    // Allocations, frees and reallocations of each stage.
+    for (stage, calls, reallocations) in [("pairs", 4 * CALLS, 0), ("resizes", CALLS + 1, CALLS), ("remote", CALLS, 0)]
+    {
+        running.go();
+        let requested: i64 = running.line().parse().unwrap();
+        let now = snapshot(running.pid()).figures();
+        let change = &now - &before;
+        assert_eq!((change.allocations, change.frees, change.reallocations), (calls, calls, reallocations), "{stage}");
+        assert_eq!((change.cumulative_requested, change.requested, change.live_blocks), (requested, 0, 0), "{stage}");
+        before = now;
+    }
+    running.go();
+    running.finish().success();
+}
+
 /// A size with a class: large blocks belong to no thread, so that none of their frees is remote.
 fn small(random: &mut Random) -> u64 {
     random.size().min(SMALL_MAX as u64)

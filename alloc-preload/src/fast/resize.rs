@@ -58,10 +58,9 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     if !bin.is_slack_of_its_class(slack) {
         return exchange(pointer, size, hot, bin);
     }
-    let old = bin.block_size().wrapping_sub(old_slack);
     if WIDE {
         // SAFETY: a live block, which the caller alone uses.
-        unsafe { entry.set_live(slack) };
+        unsafe { entry.set_live_of(bin.block_size(), slack) };
     } else {
         // Blocks of a class for such sizes have no other slack.
         entry.note(ledger::NARROW | slack as u8);
@@ -70,9 +69,10 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     hot::count(&unsafe { lines.row() }.reallocations, 1);
     // SAFETY: a bin that a unit names was started.
     let line = unsafe { bin.line() };
-    hot::count_out(line, old);
-    hot::count_in(line, size);
-    if hot.exchange_room(old, size) {
+    let (freeing, allocating) = (bin.freeing(old_slack), bin.allocating(size));
+    hot::tally(&line.freed, freeing);
+    hot::tally(&line.allocated, allocating);
+    if hot.leaves_room(freeing.wrapping_add(allocating)) {
         return settled(pointer);
     }
     pointer
@@ -96,7 +96,7 @@ extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, from: &Bin) -> 
     // SAFETY: what lies in a bin is a free block of the thread's own heap; this one holds `size` bytes. Of the old one
     // all bytes are copied, not only those requested, since programs use what `malloc_usable_size` says.
     unsafe {
-        TABLES.entry_of(block).set_live(to.block_size().wrapping_sub(size));
+        TABLES.entry_of(block).set_live_of(to.block_size(), to.block_size().wrapping_sub(size));
         core::ptr::copy_nonoverlapping(pointer, block, from.block_size().min(size));
     }
     if entry.check() == ledger::PENDING {
@@ -109,14 +109,14 @@ extern "C" fn exchange(pointer: *mut u8, size: usize, hot: &Hot, from: &Bin) -> 
     // In this order: a thread that is cancelled in between and frees the old block is told so.
     entry.note(ledger::FREE);
     from.push(pointer);
-    let old = from.block_size().wrapping_sub(slack);
+    let (freeing, allocating) = (from.freeing(slack), to.allocating(size));
     // SAFETY: bins with blocks and those that a unit names were started; a ready record has a row.
     unsafe {
-        hot::count_out(from.line(), old);
-        hot::count_in(to.line(), size);
+        hot::tally(&from.line().freed, freeing);
+        hot::tally(&to.line().allocated, allocating);
         hot::count(&lines.row().reallocations, 1);
     }
-    if hot.replace(old, from, size, to) {
+    if hot.leaves_room(freeing.wrapping_add(allocating)) {
         return settled(block);
     }
     block

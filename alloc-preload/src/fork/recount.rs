@@ -1,5 +1,6 @@
 //! What a child counts anew that cannot take its parent's counters as they were.
 
+use super::snapshot::LineSums;
 use crate::central::{Central, central};
 use crate::heap;
 use crate::hot::{self, Hot};
@@ -7,14 +8,15 @@ use crate::slab::{NO_UNIT, Slab, State};
 use crate::stats::globals;
 use crate::window::{UNIT_GRANULES, UnitIndex, WINDOW, owner};
 use shm_layout::class::{CLASSES, LINES, bucket_of};
+
 /// Cumulative counters that end in the counted live blocks: frees as far as known, allocations to match.
-pub(super) fn go_on(sum: &mut [u64; 8], counted: &Counted, taken: bool) {
+pub(super) fn go_on(sums: &mut LineSums, counted: &Counted, taken: bool) {
     if !taken {
-        *sum = [0; 8];
+        *sums = LineSums::ZERO;
     }
-    let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, slabs_in, slabs_out] = sum;
-    *allocations = *frees + counted.live;
-    *requested_in = *requested_out + counted.requested;
+    let LineSums { freed, allocated, capacity_in, capacity_out, slabs_in, slabs_out } = sums;
+    allocated.calls = freed.calls + counted.live;
+    allocated.requested = freed.requested + counted.requested;
     *capacity_in = *capacity_out + counted.capacity;
     *slabs_in = *slabs_out + counted.slabs;
 }

@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 use shm_layout::class::{CLASSES, LINES, SizeClass};
 use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Globals, Row};
+use shm_layout::tally::{Counts, Scale, Way};
 
 /// The counters of a process, summed over its rows.
 pub(super) struct Sums {
@@ -15,7 +16,7 @@ pub(super) struct Sums {
     pub(super) exact: bool,
     /// See `thread::uses`.
     uses: u64,
-    pub(super) lines: [[u64; 8]; LINES],
+    pub(super) lines: [LineSums; LINES],
     pub(super) reallocations: u64,
     pub(super) remote_frees: u64,
     /// Bytes of the parent's segment, which are part of its metadata and not of the child's.
@@ -34,7 +35,7 @@ pub(super) static SNAPSHOT: Snapshot = Snapshot(UnsafeCell::new(Sums {
     taken: false,
     exact: false,
     uses: 0,
-    lines: [[0; 8]; LINES],
+    lines: [LineSums::ZERO; LINES],
     reallocations: 0,
     remote_frees: 0,
     segment_bytes: 0,
@@ -88,7 +89,7 @@ impl Sums {
     pub(super) fn take(&mut self, segment: Segment) {
         let globals = segment.globals();
         self.exact = false;
-        self.lines = [[0; 8]; LINES];
+        self.lines = [LineSums::ZERO; LINES];
         (self.reallocations, self.remote_frees, self.globals) = (0, 0, [0; CARRIED]);
         for row in segment.rows() {
             self.add_row(row);
@@ -107,10 +108,8 @@ impl Sums {
     }
 
     fn add_row(&mut self, row: &Row) {
-        for (sums, line) in self.lines.iter_mut().zip(&row.lines) {
-            for (sum, counter) in sums.iter_mut().zip(counters(line)) {
-                *sum = sum.wrapping_add(counter.get());
-            }
+        for (i, (sums, line)) in self.lines.iter_mut().zip(&row.lines).enumerate() {
+            sums.add(i, line);
         }
         self.reallocations += row.reallocations.get();
         self.remote_frees += row.remote_frees.get();
@@ -123,29 +122,64 @@ impl Sums {
     }
 }
 
-pub(super) fn counters(line: &ClassCounters) -> [&Counter; 8] {
-    [
-        &line.frees,
-        &line.requested_out,
-        &line.allocations,
-        &line.requested_in,
-        &line.capacity_in,
-        &line.capacity_out,
-        &line.slabs_in,
-        &line.slabs_out,
-    ]
+/// The counters of one size class or bucket, summed over rows.
+#[derive(Clone, Copy)]
+pub(super) struct LineSums {
+    pub(super) freed: Counts,
+    pub(super) allocated: Counts,
+    pub(super) capacity_in: u64,
+    pub(super) capacity_out: u64,
+    pub(super) slabs_in: u64,
+    pub(super) slabs_out: u64,
+}
+
+impl LineSums {
+    pub(super) const ZERO: Self = {
+        let none = Counts { calls: 0, requested: 0 };
+        Self { freed: none, allocated: none, capacity_in: 0, capacity_out: 0, slabs_in: 0, slabs_out: 0 }
+    };
+
+    /// Adds a row's counters for line number `i`.
+    fn add(&mut self, i: usize, line: &ClassCounters) {
+        let scale = Scale::line(i);
+        for (sum, more) in [
+            (&mut self.freed, line.freed.get(scale, Way::Out)),
+            (&mut self.allocated, line.allocated.get(scale, Way::In)),
+        ] {
+            sum.calls = sum.calls.wrapping_add(more.calls);
+            sum.requested = sum.requested.wrapping_add(more.requested);
+        }
+        for (sum, counter) in [
+            (&mut self.capacity_in, &line.capacity_in),
+            (&mut self.capacity_out, &line.capacity_out),
+            (&mut self.slabs_in, &line.slabs_in),
+            (&mut self.slabs_out, &line.slabs_out),
+        ] {
+            *sum = sum.wrapping_add(counter.get());
+        }
+    }
+
+    /// Has a row go on from here, on line number `i`.
+    pub(super) fn publish(&self, i: usize, line: &ClassCounters) {
+        let scale = Scale::line(i);
+        line.freed.set(scale, Way::Out, self.freed);
+        line.allocated.set(scale, Way::In, self.allocated);
+        line.capacity_in.set(self.capacity_in);
+        line.capacity_out.set(self.capacity_out);
+        line.slabs_in.set(self.slabs_in);
+        line.slabs_out.set(self.slabs_out);
+    }
 }
 
 /// Live requested and allocated bytes of these sums.
-pub(super) fn live(lines: &[[u64; 8]; LINES]) -> (u64, u64) {
+pub(super) fn live(lines: &[LineSums; LINES]) -> (u64, u64) {
     let (mut requested, mut allocated) = (0, 0);
     for (i, line) in lines.iter().enumerate() {
-        let [frees, requested_out, allocations, requested_in, capacity_in, capacity_out, ..] = *line;
-        requested += requested_in.saturating_sub(requested_out);
+        requested += line.allocated.requested.saturating_sub(line.freed.requested);
         allocated += if i < CLASSES {
-            allocations.saturating_sub(frees) * SizeClass(i as u8).block_size() as u64
+            line.allocated.calls.saturating_sub(line.freed.calls) * SizeClass(i as u8).block_size() as u64
         } else {
-            capacity_in.saturating_sub(capacity_out)
+            line.capacity_in.saturating_sub(line.capacity_out)
         };
     }
     (requested, allocated)

@@ -5,6 +5,7 @@ use crate::bare::BARE;
 use crate::slab::Slab;
 use shm_layout::class::{CLASSES, LINES, SizeClass, bucket_of};
 use shm_layout::layout::ClassCounters;
+use shm_layout::tally::{Scale, Way};
 
 impl Heap {
     /// The classes that it has, or has had: no others have slabs here, blocks in a bin, or counts in the row.
@@ -51,6 +52,18 @@ impl Heap {
     /// Counters number `line` of the row: those of a size class, or of a bucket.
     pub(crate) fn line(&self, line: usize) -> Option<&'static ClassCounters> {
         self.row.get().filter(|_| !BARE)?.lines.get(line)
+    }
+
+    /// Has the tallies of all its classes keep up with what the fast paths have counted.
+    #[inline(never)]
+    pub(crate) fn keep_up(&self) {
+        for class in self.classes() {
+            if let Some(line) = self.line(class.0 as usize) {
+                let scale = Scale::class(class);
+                line.freed.keep_up(scale, Way::Out);
+                line.allocated.keep_up(scale, Way::In);
+            }
+        }
     }
 
     #[inline(never)]

@@ -12,6 +12,7 @@ use crate::os::PAGE;
 use crate::span::{self, Fit, guard};
 use crate::stats::is_alone;
 use crate::window::{WINDOW, Window};
+use shm_layout::tally::Scale;
 
 impl Large {
     /// What another block needs, to have this one's run without a change.
@@ -43,7 +44,7 @@ pub(crate) fn allocate(hot: &Hot, size: usize) -> Option<(*mut u8, bool)> {
     unsafe { block.entry().set_live(allocated - size) };
     if let Some(line) = heap.large_line(allocated) {
         hot::count(&line.capacity_in, allocated);
-        hot::count_in(line, size);
+        hot::count_in(line, Scale::BUCKET, size);
     }
     let is_due = account::shift_alone(hot, heap, [size as u64, allocated as u64]);
     Some((block.address(), is_due))
@@ -72,7 +73,7 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> Option<bool> {
     let allocated = fit.pages * PAGE;
     let requested = allocated.wrapping_sub(slack);
     if let Some(line) = heap.large_line(allocated) {
-        hot::count_out(line, requested);
+        hot::count_out(line, Scale::BUCKET, requested);
         hot::count(&line.capacity_out, allocated);
     }
     account::shift_alone(hot, heap, [(requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg()]);

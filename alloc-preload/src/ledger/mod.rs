@@ -2,8 +2,7 @@
 //!
 //! | byte        | meaning |
 //! |-------------|---------|
-//! | `0`         | no block starts here (also what fresh and purged memory reads as) |
-//! | `0x10..=0x4F` | a digit (6 bits) of the wide slack of the block before it |
+//! | `0..=0x3F`  | no block starts here: 0 in fresh and purged memory, else a digit (6 bits) of the wide slack of the block before it |
 //! | [`WIDE`]    | a live block starts here; its slack stands in the next three bytes as digits |
 //! | [`PENDING`] | freed by another thread, not yet back with its owner |
 //! | [`CONFINED`] | freed, in its heap's quarantine |
@@ -28,6 +27,7 @@ use crate::sync::{AtomicU8, Ordering};
 use crate::window::{UNIT_GRANULES, WINDOW};
 use core::arch::asm;
 use core::hint::cold_path;
+use shm_layout::class::FINE_MAX;
 
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
@@ -39,9 +39,9 @@ pub(crate) const FRESH: u8 = 0x7F;
 pub(crate) const NARROW: u8 = 0x80;
 /// Largest slack that fits in one byte.
 pub(crate) const NARROW_MAX: usize = 0x7F;
-const DIGIT: u8 = 0x10;
-/// The wide tag and its digits, lowest first, of no slack.
-const NO_SLACK: u32 = u32::from_le_bytes([WIDE, DIGIT, DIGIT, DIGIT]);
+
+/// So much slack is more than two digits hold.
+const TWO_DIGITS: usize = 1 << 12;
 
 /// Granules whose entries lie together.
 pub(crate) const GROUP: usize = 1 << 16;
@@ -150,15 +150,80 @@ impl Entry {
         }
     }
 
-    /// Tag and digits at once: a child that is forked in between finds all of them or none.
+    /// As `set_live`, of a block in a slab of blocks of so many bytes. Above [`FINE_MAX`] all tags are wide, however much the
+    /// slack: which way a block takes, its class says then, and not what was requested, which no processor foresees.
+    ///
+    /// # Safety
+    /// As of `set_live`.
+    #[inline]
+    pub(crate) unsafe fn set_live_of(&self, block: usize, slack: usize) {
+        // SAFETY: the caller's; larger blocks have more than four granules.
+        unsafe {
+            match block {
+                ..=FINE_MAX => self.set_live(slack),
+                _ if BARE => {}
+                _ => self.set_wide(slack),
+            }
+        }
+    }
+
+    /// As `set_live_of`, of a block above [`FINE_MAX`].
+    ///
+    /// # Safety
+    /// As of `set_live`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_live_medium(&self, slack: usize) {
+        if slack >= TWO_DIGITS {
+            cold_path();
+            // SAFETY: the caller's.
+            unsafe { self.set_live(slack) };
+        } else if !BARE {
+            // SAFETY: the caller's.
+            unsafe { self.write(slack & 0x3F | (slack & 0x3F << 6) << 2) };
+        }
+    }
+
     #[inline(always)]
     unsafe fn set_wide(&self, slack: usize) {
-        let digits = slack & 0x3F | (slack & 0x3F << 6) << 2 | (slack & 0x3F << 12) << 4;
-        let word = (digits << 8) as u32 + NO_SLACK;
+        // SAFETY: the caller's.
+        unsafe { self.write(slack & 0x3F | (slack & 0x3F << 6) << 2 | (slack & 0x3F << 12) << 4) };
+    }
+
+    /// Writes tag and digits at once: a child that is forked in between finds all of them or none.
+    #[inline(always)]
+    unsafe fn write(&self, digits: usize) {
+        let word = (digits << 8) as u32 + u32::from(WIDE);
         // SAFETY: four entries side by side, as in `set_live`, which nobody else writes.
         unsafe {
             asm!("mov dword ptr [{at}], {word:e}", at = in(reg) self, word = in(reg) word, options(nostack, preserves_flags))
         };
+    }
+
+    /// Tag and digits of the live block that starts here with the wide tag.
+    #[inline(always)]
+    unsafe fn read(&self) -> u32 {
+        let mut word: u32;
+        // SAFETY: a wide tag is only ever set together with its three digits.
+        unsafe {
+            asm!("mov {word:e}, dword ptr [{at}]", at = in(reg) self, word = out(reg) word, options(nostack, preserves_flags, readonly))
+        };
+        word
+    }
+
+    /// Slack of the live block that starts here with the wide tag, if two digits are enough for it; `None` also if there is no
+    /// such block.
+    ///
+    /// # Safety
+    /// The entry belongs to committed memory, three more behind it too.
+    #[inline(always)]
+    pub(crate) unsafe fn medium_slack(&self) -> Option<usize> {
+        // SAFETY: the caller's.
+        let word = unsafe { self.read() };
+        if word & 0xFF00_00FF != u32::from(WIDE) {
+            return None;
+        }
+        let digits = (word >> 8) as usize;
+        Some(digits & 0x3F | digits >> 2 & 0x3F << 6)
     }
 
     /// Slack of the live block that starts here with the wide tag.
@@ -167,13 +232,8 @@ impl Entry {
     /// The entry belongs to committed memory.
     #[inline(always)]
     pub(crate) unsafe fn wide_slack(&self) -> usize {
-        let mut word: u32;
-        // SAFETY: a wide tag is only ever set together with its three digits.
-        unsafe {
-            asm!("mov {word:e}, dword ptr [{at}]", at = in(reg) self, word = out(reg) word, options(nostack, preserves_flags, readonly))
-        };
-        // Whatever has become of the tag.
-        let digits = (word >> 8).wrapping_sub(NO_SLACK >> 8) as usize;
+        // SAFETY: the caller's. Whatever has become of the tag.
+        let digits = (unsafe { self.read() } >> 8) as usize;
         digits & 0x3F | digits >> 2 & 0x3F << 6 | digits >> 4 & 0x3F << 12
     }
 
@@ -258,7 +318,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, FRESH, PENDING, CONFINED, DIGIT, DIGIT + 0x3F] {
+        for tag in [0, FREE, FRESH, PENDING, CONFINED, 1, 0x3F] {
             assert!(!is_live(tag));
         }
     }

@@ -5,12 +5,14 @@ use super::Segment;
 use crate::sync::{Ordering, fence};
 use shm_layout::class::{CLASSES, LINES, SizeClass};
 use shm_layout::layout::ClassCounters;
+use shm_layout::tally::{Counts, Scale, Way};
 
 /// One size class or bucket, over all threads.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct LineSum {
     /// Bytes of a block; 0 for a bucket.
     pub(crate) block_size: u64,
+    scale: Scale,
     pub(crate) allocations: u64,
     pub(crate) frees: u64,
     pub(crate) requested_in: u64,
@@ -52,15 +54,17 @@ impl LineSum {
 
     #[inline(never)]
     fn add_outgoing(&mut self, counters: &ClassCounters) {
-        self.frees = self.frees.wrapping_add(counters.frees.get());
-        self.requested_out = self.requested_out.wrapping_add(counters.requested_out.get());
+        let Counts { calls, requested } = counters.freed.get(self.scale, Way::Out);
+        self.frees = self.frees.wrapping_add(calls);
+        self.requested_out = self.requested_out.wrapping_add(requested);
         self.capacity_out = self.capacity_out.wrapping_add(counters.capacity_out.get());
     }
 
     #[inline(never)]
     fn add_incoming(&mut self, counters: &ClassCounters) {
-        self.allocations = self.allocations.wrapping_add(counters.allocations.get());
-        self.requested_in = self.requested_in.wrapping_add(counters.requested_in.get());
+        let Counts { calls, requested } = counters.allocated.get(self.scale, Way::In);
+        self.allocations = self.allocations.wrapping_add(calls);
+        self.requested_in = self.requested_in.wrapping_add(requested);
         self.capacity_in = self.capacity_in.wrapping_add(counters.capacity_in.get());
     }
 }
@@ -102,6 +106,7 @@ pub(crate) fn lines(segment: Segment, first: usize) -> [LineSum; TOGETHER] {
         if line < CLASSES {
             sum.block_size = SizeClass(line as u8).block_size() as u64;
         }
+        sum.scale = Scale::line(line);
     }
     for row in segment.rows() {
         row.lines.iter().skip(first).zip(&mut sums).for_each(|(counters, sum)| sum.add_outgoing(counters));

@@ -17,6 +17,7 @@ use crate::stats::globals;
 use crate::sync::Ordering;
 use crate::window::WINDOW;
 use shm_layout::layout::{Row, row_state};
+use shm_layout::tally::{Scale, Way};
 
 /// A heap for a new thread.
 pub(crate) struct Claimed {
@@ -74,12 +75,13 @@ pub(crate) fn begin(heap: &Heap, row: &Row) {
         word.set(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
     }
     let mut sums = [0; 6];
-    for line in heap.lines().filter_map(|line| row.lines.get(line)) {
+    for (scale, line) in heap.lines().filter_map(|line| Some((Scale::line(line), row.lines.get(line)?))) {
         let [allocations, frees, requested_in, requested_out, ..] = &mut sums;
-        *allocations += line.allocations.get();
-        *frees += line.frees.get();
-        *requested_in += line.requested_in.get();
-        *requested_out += line.requested_out.get();
+        let (allocated, freed) = (line.allocated.get(scale, Way::In), line.freed.get(scale, Way::Out));
+        *allocations += allocated.calls;
+        *frees += freed.calls;
+        *requested_in += allocated.requested;
+        *requested_out += freed.requested;
     }
     let [.., reallocations, remote_frees] = &mut sums;
     *reallocations = row.reallocations.get();

@@ -7,6 +7,7 @@ use super::{Identity, Process, State, derive};
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, UNIT, bucket_limit};
 use shm_layout::layout::*;
 use shm_layout::reader::Reader;
+use shm_layout::tally::{Counts, Scale, Way};
 use shm_layout::{LAYOUT_VERSION, MAGIC};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -111,7 +112,10 @@ impl Fake {
     /// Sets a row's counters for a line.
     pub(crate) fn line(&mut self, row: usize, line: usize, counters: Line) {
         let start = ROWS_OFFSET + row * size_of::<Row>() + offset_of!(Row, lines) + line * size_of::<ClassCounters>();
-        for (position, value) in counters.into_iter().enumerate() {
+        let [frees, requested_out, allocations, requested_in, rest @ ..] = counters;
+        let pack = |way, calls, requested| Scale::line(line).pack(way, Counts { calls, requested });
+        let words = pack(Way::Out, frees, requested_out).into_iter().chain(pack(Way::In, allocations, requested_in));
+        for (position, value) in words.chain(rest).enumerate() {
             self.word(start + 8 * position, value);
         }
     }

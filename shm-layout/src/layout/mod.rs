@@ -18,6 +18,7 @@
 use crate::class::LINES;
 use crate::counter::Counter;
 use crate::sync::{AtomicU8, AtomicU32};
+use crate::tally::Tally;
 
 mod misuse;
 
@@ -26,7 +27,7 @@ pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseModule, Mis
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Rows, the shared one included.
 pub const ROWS: usize = 4097;
@@ -248,17 +249,13 @@ pub struct ClassSlot {
 
 /// One thread's counters for one size class or bucket. All are cumulative and never fall.
 ///
-/// Frees come first: whoever reads frees before allocations never sees a negative number of live blocks.
+/// Whoever reads frees before allocations never sees a negative number of live blocks.
 #[repr(C, align(64))]
 pub struct ClassCounters {
     /// Blocks freed by this thread, whoever allocated them.
-    pub frees: Counter,
-    /// Requested bytes of these.
-    pub requested_out: Counter,
+    pub freed: Tally,
     /// Blocks allocated by this thread.
-    pub allocations: Counter,
-    /// Requested bytes of these.
-    pub requested_in: Counter,
+    pub allocated: Tally,
     /// Size class: blocks carved, plus blocks in slabs taken back into use. Bucket: allocated bytes.
     pub capacity_in: Counter,
     /// Size class: carved blocks of slabs that became wholly free, and blocks whose pages were given back. Bucket:

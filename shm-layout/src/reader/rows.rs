@@ -5,6 +5,7 @@ use super::bytes::{u32_at, u64_at};
 use crate::class::{CLASSES, LINES};
 use crate::counter::Counter;
 use crate::layout::{CLASSES_OFFSET, ClassCounters, ClassInfo, ROWS_OFFSET, Row};
+use crate::tally::{Scale, Tally, Way};
 use core::mem::offset_of;
 use core::ops::Range;
 
@@ -228,12 +229,19 @@ impl<'a> Reader<'a> {
         let start = row_offset(row) + offset_of!(Row, lines) + line * size_of::<ClassCounters>();
         let before = |sum: &mut u64, offset| *sum = sum.wrapping_add(u64_at(self.first, start + offset));
         let after = |sum: &mut u64, offset| *sum = sum.wrapping_add(u64_at(self.second, start + offset));
-        before(&mut totals.frees, offset_of!(ClassCounters, frees));
-        before(&mut totals.requested_out, offset_of!(ClassCounters, requested_out));
+        let scale = Scale::line(line);
+        let counts = |copy, way, tally| {
+            let word = |field| u64_at(copy, start + tally + field);
+            scale.unpack(way, [word(offset_of!(Tally, sum)), word(offset_of!(Tally, base))])
+        };
+        let freed = counts(self.first, Way::Out, offset_of!(ClassCounters, freed));
+        let allocated = counts(self.second, Way::In, offset_of!(ClassCounters, allocated));
+        totals.frees = totals.frees.wrapping_add(freed.calls);
+        totals.requested_out = totals.requested_out.wrapping_add(freed.requested);
+        totals.allocations = totals.allocations.wrapping_add(allocated.calls);
+        totals.requested_in = totals.requested_in.wrapping_add(allocated.requested);
         before(&mut totals.capacity_out, offset_of!(ClassCounters, capacity_out));
         before(&mut totals.slabs_out, offset_of!(ClassCounters, slabs_out));
-        after(&mut totals.allocations, offset_of!(ClassCounters, allocations));
-        after(&mut totals.requested_in, offset_of!(ClassCounters, requested_in));
         after(&mut totals.capacity_in, offset_of!(ClassCounters, capacity_in));
         after(&mut totals.slabs_in, offset_of!(ClassCounters, slabs_in));
     }

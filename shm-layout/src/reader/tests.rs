@@ -3,6 +3,7 @@ mod rows;
 use super::*;
 use crate::class::{BUCKETS, CLASSES, LINES, SizeClass, UNIT, bucket_limit};
 use crate::layout::*;
+use crate::tally::{Counts, Scale, Tally, Way};
 use core::mem::offset_of;
 use proptest::prelude::*;
 use std::string::ToString;
@@ -75,6 +76,16 @@ impl Image {
 
     fn line(&mut self, row: usize, line: usize, field: usize, value: u64) {
         self.row(row, offset_of!(Row, lines) + line * size_of::<ClassCounters>() + field, value);
+    }
+
+    fn counts(&mut self, row: usize, line: usize, way: Way, calls: u64, requested: u64) {
+        let tally = match way {
+            Way::In => offset_of!(ClassCounters, allocated),
+            Way::Out => offset_of!(ClassCounters, freed),
+        };
+        let [sum, base] = Scale::line(line).pack(way, Counts { calls, requested });
+        self.line(row, line, tally + offset_of!(Tally, sum), sum);
+        self.line(row, line, tally + offset_of!(Tally, base), base);
     }
 
     fn slot(&mut self, ring_start: usize, slot: usize, stamp: u64, allocated: u64) {

@@ -11,7 +11,7 @@
 //! | [`world`]      | a heap made of these for every interleaving; what threads do to it |
 //! | [`window`], [`stand_ins`] | the little that stands in for memory, runs of units and the kernel |
 //! | [`segment`], [`reader`] | the rows of the segment, and the monitor's reader before copies of them |
-//! | [`locks`], [`remote`], [`abandoned`], [`warm`], [`owners`] | the models |
+//! | [`locks`], [`tallies`], [`remote`], [`abandoned`], [`warm`], [`owners`] | the models |
 #![cfg(loom)]
 #![allow(dead_code, unused_imports, reason = "the sources have more in them than the models use")]
 #![allow(unexpected_cfgs, reason = "features of the allocator's")]
@@ -25,6 +25,8 @@ pub mod class;
 pub mod counter;
 #[path = "../../../shm-layout/src/layout/mod.rs"]
 pub mod layout;
+#[path = "../../../shm-layout/src/tally.rs"]
+pub mod tally;
 
 #[path = "../../../alloc-preload/src/bare.rs"]
 mod bare;
@@ -66,4 +68,5 @@ mod abandoned;
 mod locks;
 mod owners;
 mod remote;
+mod tallies;
 mod warm;

@@ -58,8 +58,10 @@ fn copy(end: usize) -> Vec<u8> {
             (offset_of!(Row, generation), &row.generation),
             (offset_of!(Row, taken), &row.taken),
             (offset_of!(Row, base), &row.base[0]),
-            (line + offset_of!(ClassCounters, frees), &counters.frees),
-            (line + offset_of!(ClassCounters, allocations), &counters.allocations),
+            (line + offset_of!(ClassCounters, freed.sum), &counters.freed.sum),
+            (line + offset_of!(ClassCounters, freed.base), &counters.freed.base),
+            (line + offset_of!(ClassCounters, allocated.sum), &counters.allocated.sum),
+            (line + offset_of!(ClassCounters, allocated.base), &counters.allocated.base),
         ] {
             put(offset, &counter.get().to_le_bytes());
         }

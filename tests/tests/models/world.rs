@@ -14,6 +14,7 @@ use crate::sync::{self, Ordering};
 use crate::window::{HEAPS, UNITS, UnitIndex, WINDOW, Window, owner};
 use shm_layout::class::{CLASSES, SizeClass};
 use shm_layout::layout::{Globals, Row};
+use shm_layout::tally::Scale;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Size of the blocks in the models, in bytes: so large that they are carved one by one, and handed over one by one.
@@ -106,7 +107,7 @@ pub(crate) fn allocate(heap: &Heap) -> *mut u8 {
             assert!(ledger::is_free(entry.get()), "handed out twice");
             // SAFETY: a free block of our heap.
             unsafe { entry.set_live(0) };
-            hot::count_in(&row_of(heap).lines[class().0 as usize], SIZE);
+            hot::count_in(&row_of(heap).lines[class().0 as usize], Scale::class(class()), SIZE);
             return block.as_ptr();
         }
         heap.fill(class()).expect("there are units");
@@ -115,7 +116,7 @@ pub(crate) fn allocate(heap: &Heap) -> *mut u8 {
 
 /// Counts a block as the heap's thread would, without one.
 pub(crate) fn count(heap: &Heap) {
-    hot::count_in(heap.small_line(class()).unwrap(), SIZE);
+    hot::count_in(heap.small_line(class()).unwrap(), Scale::class(class()), SIZE);
 }
 
 /// Frees a live block. False if that was a mistake which was noticed at once.
@@ -128,7 +129,7 @@ pub(crate) fn free(heap: &Heap, block: *mut u8) -> bool {
     // SAFETY: just looked at.
     let freed = unsafe { heap.give(block, granule, tag, class()) };
     if freed {
-        hot::count_out(&row_of(heap).lines[class().0 as usize], SIZE);
+        hot::count_out(&row_of(heap).lines[class().0 as usize], Scale::class(class()), SIZE);
     }
     freed
 }

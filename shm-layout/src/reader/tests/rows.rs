@@ -8,10 +8,8 @@ fn frees_come_from_the_first_copy_and_allocations_from_the_second() {
     let mut second = Image::new(2);
     for row in 0..2 {
         for (image, n) in [(&mut first, 10), (&mut second, 20)] {
-            image.line(row, 3, offset_of!(ClassCounters, allocations), n);
-            image.line(row, 3, offset_of!(ClassCounters, frees), n);
-            image.line(row, 3, offset_of!(ClassCounters, requested_in), n * 50);
-            image.line(row, 3, offset_of!(ClassCounters, requested_out), n * 50);
+            image.counts(row, 3, Way::In, n, n * 50);
+            image.counts(row, 3, Way::Out, n, n * 50);
             image.line(row, 3, offset_of!(ClassCounters, capacity_in), n * 2);
         }
     }
@@ -55,7 +53,7 @@ fn a_row_that_another_thread_is_taking_is_nobodys() {
 fn threads_that_came_between_the_copies_are_counted() {
     let first = Image::new(1);
     let mut second = Image::new(3);
-    second.line(2, 0, offset_of!(ClassCounters, allocations), 7);
+    second.counts(2, 0, Way::In, 7, 0);
     let reader = Reader::new(&first.0, &second.0).unwrap();
     assert_eq!((reader.rows().count(), reader.rows_missing()), (3, 0));
     assert_eq!(reader.lines().next().unwrap().live_blocks(), 7);
