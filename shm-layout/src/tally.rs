@@ -128,12 +128,12 @@ impl Scale {
         }
         let (known, call) = (self.known(base), self.call(way));
         let ahead = sum.wrapping_sub(self.sum(way, known));
+        // Never `None`, which the compiler does not see.
+        let Some(whole) = ahead.checked_div(call) else { return known };
+        let rest = ahead.wrapping_sub(whole.wrapping_mul(call));
         let (calls, requested) = match way {
-            Way::In => (ahead / call, ahead % call),
-            Way::Out => {
-                let calls = ahead.div_ceil(call);
-                (calls, call.wrapping_mul(calls).wrapping_sub(ahead))
-            }
+            Way::Out if rest > 0 => (whole.wrapping_add(1), call.wrapping_sub(rest)),
+            _ => (whole, rest),
         };
         Counts { calls: known.calls.wrapping_add(calls), requested: known.requested.wrapping_add(requested) }
     }

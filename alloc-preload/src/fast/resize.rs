@@ -41,13 +41,18 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
-    let tag = entry.check();
-    if !WIDE && !ledger::is_narrow(tag) {
-        cold_path();
-        return reallocate_medium(pointer, size);
-    }
     // SAFETY: the ledger is committed there.
-    let Some(old_slack) = (unsafe { entry.slack(tag) }) else { return reallocate_slow(pointer, size) };
+    let old_slack = match if WIDE { unsafe { entry.medium_slack() } } else { None } {
+        Some(slack) => slack,
+        None => match entry.check() {
+            tag if ledger::is_narrow(tag) => (tag - ledger::NARROW).into(),
+            _ if WIDE => return reallocate_slow(pointer, size),
+            _ => {
+                cold_path();
+                return reallocate_medium(pointer, size);
+            }
+        },
+    };
     let (lines, owner) = (hot.lines(), unit.owner());
     if !hot.takes(owner) || size > SMALL_MAX {
         return reallocate_slow(pointer, size);
@@ -59,8 +64,8 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
         return exchange(pointer, size, hot, bin);
     }
     if WIDE {
-        // SAFETY: a live block, which the caller alone uses.
-        unsafe { entry.set_live_of(bin.block_size(), slack) };
+        // SAFETY: a live block, which the caller alone uses. One with a narrow tag is of a smaller class.
+        unsafe { entry.set_live_medium(slack) };
     } else {
         // Blocks of a class for such sizes have no other slack.
         entry.note(ledger::NARROW | slack as u8);

@@ -161,8 +161,7 @@ impl Entry {
         unsafe {
             match block {
                 ..=FINE_MAX => self.set_live(slack),
-                _ if BARE => {}
-                _ => self.set_wide(slack),
+                _ => self.set_live_medium(slack),
             }
         }
     }
@@ -175,8 +174,10 @@ impl Entry {
     pub(crate) unsafe fn set_live_medium(&self, slack: usize) {
         if slack >= TWO_DIGITS {
             cold_path();
-            // SAFETY: the caller's.
-            unsafe { self.set_live(slack) };
+            if !BARE {
+                // SAFETY: the caller's.
+                unsafe { self.set_wide(slack) };
+            }
         } else if !BARE {
             // SAFETY: the caller's.
             unsafe { self.write(slack & 0x3F | (slack & 0x3F << 6) << 2) };
