@@ -33,8 +33,6 @@ const UNASKED: u64 = ALONE / 4;
 const FIRST_SHARE: u64 = 16;
 /// What every heap may lease of several, whatever is left.
 const LEAST: u64 = 2 << 10;
-/// After so many frees the tallies keep up.
-const MANY: u32 = 1 << 16;
 /// Blocks from this size on do not fit in a word of room.
 const UNPACKED: usize = 1 << room::WIDEST;
 
@@ -74,11 +72,7 @@ fn flush(hot: &Hot, heap: &Heap, climbing: bool) {
     let (account, globals) = (&heap.account, globals());
     let alone = is_alone();
     let (requested, allocated, frees) = room::read(hot.room.get());
-    let frees = heap.frees.get() + frees as u32;
-    heap.frees.set(if frees < MANY { frees } else { 0 });
-    if frees >= MANY {
-        heap.keep_up();
-    }
+    heap.keep_up_after(frees as u32);
     let update = |i: usize, room: i64, total: &Counter, peak: &Counter| {
         let (Some(floor), Some(flushed)) = (account.floor.get(i), account.flushed.get(i)) else { return 0 };
         let balance = floor.get().wrapping_add(room.cast_unsigned());

@@ -2,6 +2,7 @@
 //!
 //! A bin survives a fork. Nothing leads to it in a child before the thread's hot record has been filled in again.
 
+use crate::hint::{opaque, prefetch};
 use crate::ledger::NARROW;
 use crate::room;
 use crate::slots::{self, Slot, Slots};
@@ -291,26 +292,6 @@ impl Bin {
     pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
         // SAFETY: rows are never unmapped.
         unsafe { &*self.line.get() }
-    }
-}
-
-/// A number of whose origin the compiler knows nothing. It would take a difference apart and add its terms to a counter
-/// one after the other: that takes an instruction more, and a fork may come between the counter's load and its store. And of
-/// the address of a bin it would add up the terms anew in every instruction: an addition less, but slower, since a
-/// processor splits what names two registers and changes memory, and forwards no store to it at once.
-#[inline(always)]
-pub(crate) fn opaque(mut number: usize) -> usize {
-    // SAFETY: touches nothing.
-    unsafe { asm!("/* {} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
-    number
-}
-
-/// Has a line fetched, to be written.
-#[inline(always)]
-pub(crate) fn prefetch(block: *const u8) {
-    // SAFETY: a prefetch neither faults nor changes anything.
-    unsafe {
-        asm!("prefetchw [{}]", in(reg) block, options(nostack, preserves_flags));
     }
 }
 

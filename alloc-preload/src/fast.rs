@@ -5,10 +5,11 @@ pub(crate) mod resize;
 pub(crate) mod slow;
 
 use crate::account;
-use crate::bin::{Bin, prefetch};
+use crate::bin::Bin;
 use crate::central;
 use crate::harden;
 use crate::heap::{Chain, Heap};
+use crate::hint::prefetch;
 use crate::hot::{self, Hot};
 use crate::large;
 use crate::ledger::{self, Entry};
@@ -62,7 +63,7 @@ pub(crate) fn allocate_or<O: Otherwise>(size: usize) -> *mut u8 {
     pop::<false, O>(hot, unsafe { hot.fine(size) }, size)
 }
 
-/// Sizes whose slack may need more than one byte of the ledger.
+/// Sizes whose slack stands in more than one byte of the ledger.
 #[inline(never)]
 extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
     let hot = hot();
@@ -195,7 +196,7 @@ fn into_bin(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64) 
     }
 }
 
-/// Blocks with yet more slack: aligned ones, and those of the largest class.
+/// Blocks with yet more slack: aligned ones, and those of the two largest classes.
 #[inline(never)]
 extern "C" fn free_wider(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
     // SAFETY: `place_of` answered with it.
@@ -239,20 +240,18 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
         return free_large(pointer, hot, place);
     }
     let tag = entry.check();
-    // SAFETY: the ledger is committed there.
-    let Some(slack) = (unsafe { entry.slack(tag) }) else { return free_slow(pointer) };
     let Some((name, lines)) = hot.ready() else { return free_slow(pointer) };
-    if !owner::is_heap(owner) || hot.is_closed() || !entry.exchange_if(tag, ledger::PENDING) {
+    if !ledger::is_live(tag) || !owner::is_heap(owner) || hot.is_closed() || !entry.exchange_if(tag, ledger::PENDING) {
         return free_slow(pointer);
     }
     // SAFETY: a ready record has a heap with a row.
     let (heap, row) = unsafe { (central::heap_named(name), lines.row()) };
     let Some((bin, chain)) = heap.way_to(owner) else {
         cold_path();
-        return free_first(pointer, hot, heap, row, slack, owner);
+        return free_first(pointer, hot, heap, place, tag, owner);
     };
     let size = bin.block_size();
-    let room = count_remote(hot, bin, row, slack);
+    let room = count_remote(hot, bin, row, entry, tag);
     // SAFETY: the exchange made this call the only one to free the block.
     if unsafe { chain.add(pointer, size) } {
         cold_path();
@@ -264,11 +263,17 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
     }
 }
 
-/// Counts the free of another heap's block; as `Hot::move_room`. The bin of its class was started.
+/// Counts the free of another heap's block, which had this tag and is pending by now: so the digits of a wide one are those that it
+/// was freed with. As `Hot::move_room`; the bin of its class was started.
 #[inline(always)]
-fn count_remote(hot: &Hot, bin: &Bin, row: &Row, slack: usize) -> u64 {
+fn count_remote(hot: &Hot, bin: &Bin, row: &Row, entry: &Entry, tag: u8) -> u64 {
     hot::count(&row.remote_frees, 1);
-    let change = bin.freeing(slack);
+    let change = if ledger::is_narrow(tag) {
+        bin.freeing_tagged(tag)
+    } else {
+        // SAFETY: the ledger is committed there.
+        bin.freeing(unsafe { entry.wide_slack() })
+    };
     // SAFETY: the bin was started.
     hot::tally(&unsafe { bin.line() }.freed, change);
     hot.move_room(change)
@@ -276,10 +281,14 @@ fn count_remote(hot: &Hot, bin: &Bin, row: &Row, slack: usize) -> u64 {
 
 /// A pending block to whose owner no chain leads, or the first of its class that this thread's heap has to do with.
 #[inline(never)]
-extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, row: &Row, slack: usize, owner: usize) {
+extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, place: usize, tag: u8, owner: usize) {
+    // SAFETY: `place_of` answered with it.
+    let entry = unsafe { TABLES.entry(place) };
     // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
     let bin = unsafe { heap.free_remote(owner, pointer) };
-    if hot.is_outside(count_remote(hot, bin, row, slack)) {
+    if let Some(row) = heap.row()
+        && hot.is_outside(count_remote(hot, bin, row, entry, tag))
+    {
         settle_and_look();
     }
 }

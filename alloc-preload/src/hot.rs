@@ -9,8 +9,9 @@
 //! room, of which any value is as good as another there; or what it has read before.
 
 use crate::bare::BARE;
-use crate::bin::{self, Bin, Bins};
+use crate::bin::{Bin, Bins};
 use crate::harden;
+use crate::hint::{opaque, read_before};
 use crate::ledger;
 use crate::window::{TABLES, WINDOW};
 use core::arch::asm;
@@ -178,7 +179,7 @@ impl Hot {
 
     #[inline(always)]
     fn bin_at(&self, distance: u32) -> &'static Bin {
-        let address = bin::opaque(self.address() + distance as usize);
+        let address = opaque(self.address() + distance as usize);
         // SAFETY: `attach` stored the distance of a bin, and bins are never unmapped; zero is the record's own, and hot
         // records are never unmapped either.
         unsafe { &*(address as *const Bin) }
@@ -261,14 +262,6 @@ impl Hot {
         }
         room
     }
-}
-
-/// What stands before this is read, or written, before what stands behind it: where a gate that comes later is open, no fork
-/// had come yet.
-#[inline(always)]
-pub(crate) fn read_before() {
-    // SAFETY: no instruction. (A compiler's fence is about atomics, and other reads do pass it.)
-    unsafe { asm!("", options(nostack, preserves_flags)) };
 }
 
 /// What the unit records of a slab of this class hold.

@@ -41,6 +41,7 @@ mod fast;
 mod fork;
 mod harden;
 mod heap;
+mod hint;
 mod hot;
 mod large;
 mod ledger;

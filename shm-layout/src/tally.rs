@@ -18,6 +18,7 @@
 use crate::class::{CLASSES, SizeClass};
 use crate::counter::Counter;
 use crate::sync::{Ordering, fence};
+use core::hint::black_box;
 
 /// Calls and requested bytes. Beyond 64 bits they wrap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -146,6 +147,7 @@ impl Scale {
 
 impl Tally {
     /// What has been counted. Others may count on meanwhile.
+    #[inline(never)]
     pub fn get(&self, scale: Scale, way: Way) -> Counts {
         loop {
             let base = self.base.get();
@@ -179,11 +181,16 @@ impl Tally {
                 self.base.add_owned(requested);
                 self.sum.add_owned(1);
             }
-            _ => {
-                self.add(scale.sum(way, Counts { calls: 1, requested }));
-                self.keep_up(scale, way);
-            }
+            _ => self.count_at_once(scale, way, requested),
         }
+    }
+
+    #[inline(never)]
+    fn count_at_once(&self, scale: Scale, way: Way, requested: u64) {
+        // The compiler would add the change's terms to what it has loaded, one after the other: between load and store a fork
+        // may come, and its child must not find more in the sum than this call.
+        self.add(black_box(scale.sum(way, Counts { calls: 1, requested })));
+        self.keep_up(scale, way);
     }
 
     /// Adds what one call adds to a class's sum. Whoever does sees to it that [`keep_up`](Self::keep_up) is called again and
@@ -194,13 +201,19 @@ impl Tally {
     }
 
     /// Moves the base on where that is due.
-    #[inline]
+    #[inline(never)]
     pub fn keep_up(&self, scale: Scale, way: Way) {
-        let words = [self.sum.get(), self.base.get()];
+        let words @ [_, old] = [self.sum.get(), self.base.get()];
         if scale.is_behind(way, words) {
             let [_, base] = scale.pack(way, scale.unpack(way, words));
-            self.base.set(base);
+            // A child that is forked here, and goes on much later, must not set back what its parent has moved on.
+            self.base.elect(old, base);
         }
+    }
+
+    /// What has been added to a sum that began at zero, by no more than a call: whatever the base may be.
+    pub fn get_first(&self, scale: Scale, way: Way) -> Counts {
+        scale.unpack(way, [self.sum.get(), if scale == Scale::BUCKET { self.base.get() } else { 0 }])
     }
 }
 

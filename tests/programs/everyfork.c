@@ -1,8 +1,11 @@
 /* One call of the allocator, and a fork at every instruction of it, up to a number that only rare work exceeds: the handler of the trap that follows each
    instruction forks, and the child returns from the handler into the middle of the call, ends it, counts what the heap
    holds then, and goes on using it.
-   Usage: everyfork fork|clone alone|threads malloc|free|realloc|move|remote SIZE. Prints the number of forks. */
+   Usage: everyfork fork|clone alone|threads malloc|free|realloc|move|remote SIZE [PAIRS BLOCKS FROM TO]. Prints the number of forks.
+   With the others it first makes so many pairs of calls, then as many blocks that stay, after which a free finds its heap climbing;
+   and forks only between these distances from the start of malloc's code. */
 #include "stepping.h"
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -11,6 +14,8 @@
 enum { MOST = 1000 };
 
 static volatile int forks;
+/* Where it forks. */
+static intptr_t first, end = INTPTR_MAX;
 static volatile int is_child;
 static int raw;
 
@@ -23,7 +28,7 @@ static void trapped(int signal, siginfo_t *info, void *context) {
     static greg_t last;
     greg_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     /* A repeated string instruction traps at every repetition; once is enough. */
-    if (is_child || is_mark(info, context) || at == last || forks == MOST) {
+    if (is_child || is_mark(info, context) || at == last || forks == MOST || at < first || at >= end) {
         return;
     }
     last = at;
@@ -105,7 +110,7 @@ static void expect(struct totals wanted) {
 }
 
 int main(int argument_count, char **arguments) {
-    must(argument_count == 5);
+    must(argument_count == 5 || argument_count == 9);
     raw = strcmp(arguments[1], "clone") == 0;
     int threads = strcmp(arguments[2], "threads") == 0;
     const char *what = arguments[3];
@@ -137,6 +142,18 @@ int main(int argument_count, char **arguments) {
     count();
     kept[19] = malloc(size);
     free(kept[19]);
+    if (argument_count == 9) {
+        for (long pair = atol(arguments[5]); pair > 0; pair--) {
+            void *volatile passing = malloc(size);
+            free(passing);
+        }
+        for (long stays = atol(arguments[6]); stays > 0; stays--) {
+            void *volatile stayed = malloc(size);
+            must(stayed != NULL);
+        }
+        first = (intptr_t)dlsym(RTLD_DEFAULT, "malloc") + atol(arguments[7]);
+        end = first + atol(arguments[8]) - atol(arguments[7]);
+    }
     struct totals before = count();
     long block = (long)malloc_usable_size(kept[0]);
     struct totals after = before;

@@ -3,7 +3,7 @@
 #include "handshake.h"
 #include <pthread.h>
 
-enum { CALLS = 2500000, BATCH = 500 };
+enum { CALLS = 2500000, HANDED = 6000000, BATCH = 100, LARGE = 3 };
 
 static const size_t sizes[] = {40, 1000, 5000, 30000};
 
@@ -35,13 +35,14 @@ static long resizes(void) {
     return requested;
 }
 
-static void *batch[BATCH];
+/* Some large ones last: with these, the others come home before their bin is empty. */
+static void *batch[BATCH + LARGE];
 static pthread_barrier_t handed;
 
 static void *frees(void *unused) {
-    for (long call = 0; call < CALLS; call += BATCH) {
+    for (long call = 0; call < HANDED; call += BATCH) {
         pthread_barrier_wait(&handed);
-        for (int i = 0; i < BATCH; i++) {
+        for (int i = 0; i < BATCH + LARGE; i++) {
             free(batch[i]);
         }
         pthread_barrier_wait(&handed);
@@ -50,15 +51,15 @@ static void *frees(void *unused) {
 }
 
 static long handed_over(void) {
-    for (long call = 0; call < CALLS; call += BATCH) {
-        for (int i = 0; i < BATCH; i++) {
-            batch[i] = malloc(64);
+    for (long call = 0; call < HANDED; call += BATCH) {
+        for (int i = 0; i < BATCH + LARGE; i++) {
+            batch[i] = malloc(i < BATCH ? 64 : 30000);
             must(batch[i] != NULL);
         }
         pthread_barrier_wait(&handed);
         pthread_barrier_wait(&handed);
     }
-    return 64L * CALLS;
+    return (long)HANDED / BATCH * (BATCH * 64 + LARGE * 30000);
 }
 
 int main(void) {

@@ -13,17 +13,17 @@ const FREE_LIMIT: usize = 40;
 const REALLOC_LIMIT: usize = 50;
 /// More of them for a block of more than 1 KiB, of which is written in digits how much was not asked for; and for one where
 /// that takes three of them.
-const DIGITS: usize = 18;
+const DIGITS: usize = 20;
 const THREE_DIGITS: usize = 24;
 /// Of a `realloc` into another class, `memcpy` apart.
-const MOVE_LIMIT: usize = 165;
+const MOVE_LIMIT: usize = 155;
 /// Instructions of a warm pair of calls for a small block, with its share of the loop around it.
 const PAIR_LIMIT: usize = 80;
 /// Instructions of warm calls for large blocks, in a program with one thread.
 const LARGE_MALLOC_LIMIT: usize = 160;
 const LARGE_FREE_LIMIT: usize = 250;
 /// Instructions of a warm free of another thread's block.
-const REMOTE_FREE_LIMIT: usize = 100;
+const REMOTE_FREE_LIMIT: usize = 106;
 
 /// Sizes of small, middle and large classes, of which little is not asked for; one byte more is in the same class.
 const SIZES: [usize; 6] = [1, 24, 100, 1000, 5100, 24_500];
@@ -31,11 +31,11 @@ const SIZES: [usize; 6] = [1, 24, 100, 1000, 5100, 24_500];
 const SMALL: usize = 4;
 
 /// All sections of `warm.c` doing `what` stay within `limit` instructions, none of them a forbidden one, nor one that
-/// calls anything.
-fn check(what: &str, limit: usize) {
+/// calls anything but these functions of libc's, each once.
+fn check(what: &str, limit: usize, calls: &[&str]) {
     let (small, others) = SIZES.split_at(SMALL);
-    check_sizes(small, what, limit, &[]);
-    check_sizes(others, what, limit + DIGITS, &[]);
+    check_sizes(small, what, limit, calls);
+    check_sizes(others, what, limit + DIGITS, calls);
 }
 
 /// As `check`, of these sizes, where calls of these functions of libc's are as it should be, one of each.
@@ -67,12 +67,12 @@ fn check_sizes(sizes: &[usize], what: &str, limit: usize, calls: &[&str]) {
 
 #[test]
 fn warm_malloc_is_short_and_calls_nothing() {
-    check("malloc", MALLOC_LIMIT);
+    check("malloc", MALLOC_LIMIT, &[]);
 }
 
 #[test]
 fn warm_free_is_short_and_calls_nothing() {
-    check("free", FREE_LIMIT);
+    check("free", FREE_LIMIT, &[]);
 }
 
 /// Such a block is as large as the room that a heap has, and of its bytes fewer are asked for than the peak was higher.
@@ -86,12 +86,12 @@ fn a_block_of_the_largest_class_does_not_settle_each_time_it_comes_and_goes() {
 
 #[test]
 fn realloc_in_place_is_short_and_calls_nothing() {
-    check("realloc", REALLOC_LIMIT);
+    check("realloc", REALLOC_LIMIT, &[]);
 }
 
 #[test]
 fn realloc_into_another_class_is_short_and_calls_memcpy_only() {
-    check_sizes(&SIZES, "moves", MOVE_LIMIT, &["memcpy"]);
+    check("moves", MOVE_LIMIT, &["memcpy"]);
 }
 
 #[test]

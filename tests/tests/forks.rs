@@ -1,7 +1,7 @@
 //! Children that go on with their parent's heap, wherever in it the fork came and whichever thread of theirs comes first.
 
 use std::process::Command;
-use tests::{Run, program, snapshot};
+use tests::{Run, library, missing, program, snapshot};
 
 #[test]
 fn forking_while_threads_allocate_never_hangs_or_breaks_the_child() {
@@ -12,8 +12,47 @@ fn forking_while_threads_allocate_never_hangs_or_breaks_the_child() {
 
 /// Forks at every instruction of one call (see `everyfork.c`); how many.
 fn fork_at_every_instruction(how: &str, threads: &str, call: &str, size: &str) -> usize {
-    let mut command = Command::new(program("everyfork.c"));
-    command.args([how, threads, call, size]).preload().finish().success().out().trim().parse().unwrap()
+    every_fork(Command::new(program("everyfork.c")).args([how, threads, call, size]))
+}
+
+fn every_fork(command: &mut Command) -> usize {
+    command.preload().finish().success().out().trim().parse().unwrap()
+}
+
+/// Where the library's only function with such a name begins and ends.
+fn function(name: &str, is: impl Fn(&str) -> bool) -> (i64, i64) {
+    let text = Command::new("nm").arg("-S").arg(library()).finish().success().out();
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut found = lines.filter_map(|words| match words[..] {
+        [start, size, _, found] if is(found) => {
+            Some([start, size].map(|number| i64::from_str_radix(number, 16).unwrap()))
+        }
+        _ => None,
+    });
+    let (Some([start, size]), None) = (found.next(), found.next()) else { panic!("{name} is not one function") };
+    (start, start + size)
+}
+
+/// What a call counts there is loaded and stored by more than one instruction; and with so many calls before, a sum that the
+/// child finds in place of the parent's does not go with the base that the parent's went with.
+#[test]
+fn a_child_of_a_handler_returns_to_any_instruction_that_counts_on_the_slow_path() {
+    if missing(&["nm"]) {
+        return;
+    }
+    let malloc = function("malloc", |name| name == "malloc").0;
+    for counting in ["Tally13count_at_once", "Tally7keep_up"] {
+        let (start, end) = function(counting, |name| name.contains(counting));
+        for how in ["fork", "clone"] {
+            for (call, size) in [("free", "40"), ("free", "5000"), ("move", "40")] {
+                let mut command = Command::new(program("everyfork.c"));
+                command.args([how, "alone", call, size, "700000", "5000"]);
+                let forks =
+                    every_fork(command.args([start - malloc, end - malloc].map(|distance| distance.to_string())));
+                assert!(forks >= 8, "{how} in {counting} of {call}, {size}: {forks} forks");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use tests::hazard::{self, Allocator, Outcome};
+use tests::sandbox::Sandbox;
 use tests::{Finished, Run, Snapshot, program, snapshot};
 
 /// Name of a misuse in `misuse.c`, what the line on stderr must call it, its call, and, where a block is meant, its
@@ -305,6 +306,22 @@ fn a_free_with_another_size_than_was_asked_for_is_told() {
     assert!(told.contains(&wanted), "{told}");
     let finished = misuse("wrong-size", Some("interior=count")).success();
     assert_eq!(finished.err(), "");
+}
+
+/// The tables end there, too, with the entry of the block.
+#[test]
+fn a_small_block_at_the_end_of_the_heap_is_resized_and_its_second_free_told() {
+    for (what, limit) in
+        [("realloc", None), ("double", None), ("realloc", Some(512 << 20)), ("double", Some(512 << 20))]
+    {
+        let mut command = Command::new(program("edges.c"));
+        if let Some(limit) = limit {
+            command.limit(libc::RLIMIT_AS, limit);
+        }
+        let finished = command.arg(what).env("STATSALLOC_MISUSE", "count").preload().finish().success();
+        let met: u32 = finished.out().trim().parse().unwrap();
+        assert!(met >= 6, "{what}: met {met} such blocks");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) fn reallocate(pointer: *mut u8, size: usize) -> *mut u8 {
     resize::<false>(pointer, size)
 }
 
-/// Blocks and sizes whose slack may need more than one byte of the ledger.
+/// Blocks and sizes whose slack stands in more than one byte of the ledger.
 #[inline(never)]
 extern "C" fn reallocate_medium(pointer: *mut u8, size: usize) -> *mut u8 {
     resize::<true>(pointer, size)
@@ -41,18 +41,14 @@ fn resize<const WIDE: bool>(pointer: *mut u8, size: usize) -> *mut u8 {
     };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
+    let tag = entry.check();
+    if !WIDE && !ledger::is_narrow(tag) {
+        cold_path();
+        return reallocate_medium(pointer, size);
+    }
     // SAFETY: the ledger is committed there.
-    let old_slack = match if WIDE { unsafe { entry.medium_slack() } } else { None } {
-        Some(slack) => slack,
-        None => match entry.check() {
-            tag if ledger::is_narrow(tag) => (tag - ledger::NARROW).into(),
-            _ if WIDE => return reallocate_slow(pointer, size),
-            _ => {
-                cold_path();
-                return reallocate_medium(pointer, size);
-            }
-        },
-    };
+    let slack = unsafe { if WIDE { entry.medium_slack() } else { None }.or_else(|| entry.slack(tag)) };
+    let Some(old_slack) = slack else { return reallocate_slow(pointer, size) };
     let (lines, owner) = (hot.lines(), unit.owner());
     if !hot.takes(owner) || size > SMALL_MAX {
         return reallocate_slow(pointer, size);

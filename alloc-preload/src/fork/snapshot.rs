@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 use shm_layout::class::{CLASSES, LINES, SizeClass};
 use shm_layout::counter::Counter;
 use shm_layout::layout::{ClassCounters, Globals, Row};
-use shm_layout::tally::{Counts, Scale, Way};
+use shm_layout::tally::{Counts, Scale, Tally, Way};
 
 /// The counters of a process, summed over its rows.
 pub(super) struct Sums {
@@ -92,24 +92,25 @@ impl Sums {
         self.lines = [LineSums::ZERO; LINES];
         (self.reallocations, self.remote_frees, self.globals) = (0, 0, [0; CARRIED]);
         for row in segment.rows() {
-            self.add_row(row);
+            self.add_row(row, Tally::get);
         }
         self.add_globals(globals);
         self.segment_bytes = segment::memory_bytes() as u64;
         self.taken = true;
     }
 
-    /// Adds what has been counted in these rows of a segment that began at zero.
+    /// Adds what the rest of a call has counted in these rows of a segment that began at zero. The parent's part of that call may
+    /// have loaded what is stored there: a sum is not among it, but a base may be.
     pub(super) fn add(&mut self, segment: Segment, rows: impl Iterator<Item = u32>) {
         for row in rows.filter_map(|i| segment.row_in_use(i as usize)) {
-            self.add_row(row);
+            self.add_row(row, Tally::get_first);
         }
         self.add_globals(segment.globals());
     }
 
-    fn add_row(&mut self, row: &Row) {
+    fn add_row(&mut self, row: &Row, get: Get) {
         for (i, (sums, line)) in self.lines.iter_mut().zip(&row.lines).enumerate() {
-            sums.add(i, line);
+            sums.add(i, line, get);
         }
         self.reallocations += row.reallocations.get();
         self.remote_frees += row.remote_frees.get();
@@ -121,6 +122,9 @@ impl Sums {
         }
     }
 }
+
+/// How a tally is read.
+type Get = fn(&Tally, Scale, Way) -> Counts;
 
 /// The counters of one size class or bucket, summed over rows.
 #[derive(Clone, Copy)]
@@ -140,11 +144,11 @@ impl LineSums {
     };
 
     /// Adds a row's counters for line number `i`.
-    fn add(&mut self, i: usize, line: &ClassCounters) {
+    fn add(&mut self, i: usize, line: &ClassCounters, get: Get) {
         let scale = Scale::line(i);
         for (sum, more) in [
-            (&mut self.freed, line.freed.get(scale, Way::Out)),
-            (&mut self.allocated, line.allocated.get(scale, Way::In)),
+            (&mut self.freed, get(&line.freed, scale, Way::Out)),
+            (&mut self.allocated, get(&line.allocated, scale, Way::In)),
         ] {
             sum.calls = sum.calls.wrapping_add(more.calls);
             sum.requested = sum.requested.wrapping_add(more.requested);

@@ -3,7 +3,7 @@
 use super::{Heap, slab_at};
 use crate::bin::Bin;
 use crate::harden;
-use crate::hot;
+use crate::hint::read_before;
 use crate::ledger::{self, Entry};
 use crate::misuse::{self, Call};
 use crate::stats::globals;
@@ -30,7 +30,7 @@ impl Heap {
         if let Some(line) = self.row().and_then(|row| row.lines.get(class.0 as usize)) {
             // In this order: a child that is forked in between would not know of it.
             self.have(class);
-            hot::read_before();
+            read_before();
             self.bins.bin(class).start(class, line, &self.slots);
         }
     }

@@ -1,6 +1,6 @@
 //! Chains: pending blocks on their way to their owner, hanging on each other.
 
-use crate::bin::prefetch;
+use crate::hint::prefetch;
 use crate::sync::{Cell, Ordering};
 use crate::window::TABLES;
 use core::ptr::null_mut;

@@ -7,6 +7,9 @@ use shm_layout::class::{CLASSES, LINES, SizeClass, bucket_of};
 use shm_layout::layout::ClassCounters;
 use shm_layout::tally::{Scale, Way};
 
+/// After so many frees the tallies keep up.
+const MANY: u32 = 1 << 16;
+
 impl Heap {
     /// The classes that it has, or has had: no others have slabs here, blocks in a bin, or counts in the row.
     pub(crate) fn classes(&self) -> impl Iterator<Item = SizeClass> + use<> {
@@ -54,9 +57,21 @@ impl Heap {
         self.row.get().filter(|_| !BARE)?.lines.get(line)
     }
 
+    /// Says that so many blocks of its classes have been freed by its thread, or come home. What the fast path allocates was
+    /// among them before, or came into a bin when that was filled, which has the class's tally keep up.
+    #[inline]
+    pub(crate) fn keep_up_after(&self, freed: u32) {
+        let freed = self.freed.get() + freed;
+        self.freed.set(if freed < MANY { freed } else { 0 });
+        if freed >= MANY {
+            self.keep_up();
+        }
+    }
+
     /// Has the tallies of all its classes keep up with what the fast paths have counted.
+    #[cold]
     #[inline(never)]
-    pub(crate) fn keep_up(&self) {
+    fn keep_up(&self) {
         for class in self.classes() {
             if let Some(line) = self.line(class.0 as usize) {
                 let scale = Scale::class(class);

@@ -52,8 +52,8 @@ pub(crate) struct Heap {
     inbox: Inbox,
     /// The next heap that is idle, or warm, as this one; `UNLISTED` for one that is neither.
     pub(crate) next_idle: Cell<u32>,
-    /// Frees that the room has counted since the tallies last kept up.
-    pub(crate) frees: Cell<u32>,
+    /// Frees, and blocks that came home, since the tallies last kept up.
+    freed: Cell<u32>,
     pub(crate) account: Account,
     outgoing: Outgoing,
     row: Cell<Option<&'static Row>>,

@@ -178,6 +178,7 @@ impl Heap {
             && let Some(row) = self.row.get()
         {
             row.remote_collected.add_owned(blocks);
+            self.keep_up_after(blocks as u32);
         }
     }
 

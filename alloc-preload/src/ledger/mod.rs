@@ -10,7 +10,7 @@
 //! | [`FRESH`]   | a carved block starts here that was never live |
 //! | `0x80..=0xFF` | a live block starts here; slack = byte - 0x80 |
 //!
-//! slack = block size - requested bytes. The sign tells nearly every live block, and the two largest positive values
+//! slack = block size - requested bytes. The sign tells nearly every live block of up to 1 KiB, and the two largest positive values
 //! the free ones: either question is one comparison.
 //!
 //! The entries do not lie in the order of their granules. Those of a [`GROUP`] stand in four *areas*, by what the
@@ -215,16 +215,17 @@ impl Entry {
     /// such block.
     ///
     /// # Safety
-    /// The entry belongs to committed memory, three more behind it too.
+    /// The entry belongs to committed memory.
     #[inline(always)]
     pub(crate) unsafe fn medium_slack(&self) -> Option<usize> {
-        // SAFETY: the caller's.
-        let word = unsafe { self.read() };
-        if word & 0xFF00_00FF != u32::from(WIDE) {
+        // First: what is no such block may begin in one of the last entries of all.
+        if self.check() != WIDE {
             return None;
         }
+        // SAFETY: the caller's.
+        let word = unsafe { self.read() };
         let digits = (word >> 8) as usize;
-        Some(digits & 0x3F | digits >> 2 & 0x3F << 6)
+        (digits < 1 << 16).then_some(digits & 0x3F | digits >> 2 & 0x3F << 6)
     }
 
     /// Slack of the live block that starts here with the wide tag.

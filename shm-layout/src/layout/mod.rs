@@ -247,7 +247,7 @@ pub struct ClassSlot {
     pub pinned: Counter,
 }
 
-/// One thread's counters for one size class or bucket. All are cumulative and never fall.
+/// One thread's counters for one size class or bucket. What they say is cumulative and never falls.
 ///
 /// Whoever reads frees before allocations never sees a negative number of live blocks.
 #[repr(C, align(64))]

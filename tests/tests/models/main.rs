@@ -38,6 +38,8 @@ mod central;
 mod harden;
 #[path = "../../../alloc-preload/src/heap/mod.rs"]
 mod heap;
+#[path = "../../../alloc-preload/src/hint.rs"]
+mod hint;
 #[path = "../../../alloc-preload/src/hot.rs"]
 mod hot;
 #[path = "../../../alloc-preload/src/ledger/mod.rs"]
