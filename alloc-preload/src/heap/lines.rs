@@ -69,7 +69,6 @@ impl Heap {
     }
 
     /// Has the tallies of all its classes keep up with what the fast paths have counted.
-    #[cold]
     #[inline(never)]
     fn keep_up(&self) {
         for class in self.classes() {
