@@ -8,7 +8,7 @@ use crate::harden;
 use crate::heap::{self, Heap};
 use crate::hot::{self, Hot};
 use crate::large::{self, Demand, Large};
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, out_of_line};
 use crate::misuse::{self, Call, Event};
 use crate::window::{WINDOW, Window, owner};
 use core::ptr::NonNull;
@@ -42,7 +42,7 @@ impl Block {
         let (entry, unit) = unsafe { (WINDOW.entry(granule), WINDOW.unit(Window::unit_of_granule(granule))) };
         let tag = entry.get();
         // SAFETY: the ledger is committed there.
-        let slack = unsafe { entry.slack(tag) }.ok_or(Wrong::NotLive(tag))?;
+        let slack = unsafe { out_of_line::slack(entry, tag) }.ok_or(Wrong::NotLive(tag))?;
         let index = Window::unit_of_granule(granule);
         let kind = if unit.owner() == owner::SPAN {
             Kind::Large(Large { unit: index })
@@ -82,30 +82,33 @@ impl Block {
     }
 
     /// Counts the block as freed by this heap's thread.
-    fn count_out(&self, hot: &Hot, heap: &Heap, size: usize) {
+    fn count_out(&self, hot: &Hot, heap: &Heap, requested: usize, size: usize) {
         match self.kind {
             Kind::Small(class) => {
                 if let Some(line) = heap.small_line(class) {
-                    hot::count_out(line, Scale::class(class), self.requested);
+                    hot::count_out(line, Scale::class(class), requested);
                 }
-                account::credit(hot, heap, self.requested, size);
+                account::credit(hot, heap, requested, size);
             }
-            Kind::Large(_) => large::count_out(hot, heap, self.requested, size),
+            Kind::Large(_) => large::count_out(hot, heap, requested, size),
         }
     }
 
-    /// Gives the block back, uncounted. False if another thread has freed it meanwhile.
-    fn give(&self, heap: &Heap) -> bool {
+    /// Gives the block back, uncounted: what was requested of it. `None` if another thread has freed it meanwhile.
+    fn give(&self, heap: &Heap) -> Option<usize> {
         match self.kind {
             Kind::Large(block) => {
                 let is_ours = large::claim(block, self.tag);
                 if is_ours {
                     block.park(heap);
                 }
-                is_ours
+                is_ours.then_some(self.requested)
             }
-            // SAFETY: a live block as `at` found it, which its holder, our caller, gives back.
-            Kind::Small(class) => unsafe { heap.give(self.address(), self.granule, self.tag, class) },
+            Kind::Small(class) => {
+                // SAFETY: a live block as `at` found it, which its holder, our caller, gives back.
+                let slack = unsafe { heap.give(self.address(), self.granule, self.tag, class) }?;
+                Some(class.block_size().saturating_sub(slack))
+            }
         }
     }
 }
@@ -204,7 +207,7 @@ fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
                         misuse::written_after_free(block.as_ptr() as usize, class.block_size(), Call::Malloc);
                     }
                     // First of all: a child whose parent's thread vanishes here does not find it among the free.
-                    entry.set_live_of(class.block_size(), class.block_size() - size);
+                    out_of_line::set_live_of(entry, class.block_size(), class.block_size() - size);
                     if harden::is_on() {
                         harden::seal(block.as_ptr(), size, class.block_size());
                     }
@@ -279,10 +282,8 @@ pub(crate) fn free(hot: &Hot, heap: &Heap, pointer: *mut u8) -> Result<(), Wrong
     let block = Block::sealed_at(pointer)?;
     // Read first: once given back, a span's record is anybody's.
     let size = block.size();
-    if !block.give(heap) {
-        return Err(FREED_MEANWHILE);
-    }
-    block.count_out(hot, heap, size);
+    let requested = block.give(heap).ok_or(FREED_MEANWHILE)?;
+    block.count_out(hot, heap, requested, size);
     Ok(())
 }
 
@@ -310,7 +311,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         (Kind::Small(from), Some(to)) if from == to => {
             // SAFETY: a live block, which only its holder, our caller, uses.
             unsafe {
-                block.entry.set_live_of(from.block_size(), from.block_size() - size);
+                out_of_line::set_live_of(block.entry, from.block_size(), from.block_size() - size);
                 if harden::is_on() {
                     harden::seal(pointer, size, from.block_size());
                 }
@@ -356,11 +357,11 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
     let used = if harden::is_on() { old } else { old_size };
     // SAFETY: two different live blocks of at least that many bytes.
     unsafe { core::ptr::copy_nonoverlapping(pointer, new, used.min(size)) };
-    if !block.give(heap) {
+    let Some(requested) = block.give(heap) else {
         give_uncounted(heap, new);
         return Err(FREED_MEANWHILE);
-    }
-    block.count_out(hot, heap, old_size);
+    };
+    block.count_out(hot, heap, requested, old_size);
     match (class, new_large) {
         (Some(class), _) => count_small(hot, heap, class, size),
         (None, Some(large)) => large::count_in(hot, heap, size, large.allocated()),

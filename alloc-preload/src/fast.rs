@@ -12,7 +12,7 @@ use crate::heap::{Chain, Heap};
 use crate::hint::prefetch;
 use crate::hot::{self, Hot};
 use crate::large;
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, out_of_line};
 use crate::slab::Slab;
 use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
@@ -251,7 +251,7 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
         return free_first(pointer, hot, heap, place, tag, owner);
     };
     let size = bin.block_size();
-    let room = count_remote(hot, bin, row, entry, tag);
+    let room = count_remote(hot, bin, row, freeing(bin, entry, tag));
     // SAFETY: the exchange made this call the only one to free the block.
     if unsafe { chain.add(pointer, size) } {
         cold_path();
@@ -263,17 +263,21 @@ extern "C" fn free_elsewhere(pointer: *mut u8, hot: &Hot, place: usize, owner: u
     }
 }
 
-/// Counts the free of another heap's block, which had this tag and is pending by now: so the digits of a wide one are those that it
-/// was freed with. As `Hot::move_room`; the bin of its class was started.
+/// What freeing a block with this tag adds. Of a wide one its digits tell, while it is pending and not handed on.
 #[inline(always)]
-fn count_remote(hot: &Hot, bin: &Bin, row: &Row, entry: &Entry, tag: u8) -> u64 {
-    hot::count(&row.remote_frees, 1);
-    let change = if ledger::is_narrow(tag) {
+fn freeing(bin: &Bin, entry: &Entry, tag: u8) -> u64 {
+    if ledger::is_narrow(tag) {
         bin.freeing_tagged(tag)
     } else {
         // SAFETY: the ledger is committed there.
         bin.freeing(unsafe { entry.wide_slack() })
-    };
+    }
+}
+
+/// Counts the free of another heap's block; as `Hot::move_room`. The bin of its class was started.
+#[inline(always)]
+fn count_remote(hot: &Hot, bin: &Bin, row: &Row, change: u64) -> u64 {
+    hot::count(&row.remote_frees, 1);
     // SAFETY: the bin was started.
     hot::tally(&unsafe { bin.line() }.freed, change);
     hot.move_room(change)
@@ -282,12 +286,12 @@ fn count_remote(hot: &Hot, bin: &Bin, row: &Row, entry: &Entry, tag: u8) -> u64 
 /// A pending block to whose owner no chain leads, or the first of its class that this thread's heap has to do with.
 #[inline(never)]
 extern "C" fn free_first(pointer: *mut u8, hot: &Hot, heap: &Heap, place: usize, tag: u8, owner: usize) {
-    // SAFETY: `place_of` answered with it.
-    let entry = unsafe { TABLES.entry(place) };
+    // SAFETY: `place_of` answered with it; and the ledger is committed there.
+    let slack = unsafe { out_of_line::slack(TABLES.entry(place), tag) }.unwrap_or_default();
     // SAFETY: the owner is a heap, and the exchange made this call the only one to free the block.
     let bin = unsafe { heap.free_remote(owner, pointer) };
     if let Some(row) = heap.row()
-        && hot.is_outside(count_remote(hot, bin, row, entry, tag))
+        && hot.is_outside(count_remote(hot, bin, row, bin.freeing(slack)))
     {
         settle_and_look();
     }

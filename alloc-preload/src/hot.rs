@@ -274,8 +274,8 @@ pub(crate) fn belongs(owner: usize, name: usize) -> bool {
     owner.wrapping_sub(name) < size_of::<Bins>()
 }
 
-/// Counts a call of the fast path by what it adds to the room. That counts frees: from time to time they have the account
-/// settled, and then all tallies keep up.
+/// Counts a call of the fast path by what it adds to the room. That counts frees, after so many of which all tallies keep up
+/// (see `Heap::keep_up_after`).
 #[inline(always)]
 pub(crate) fn tally(tally: &Tally, change: u64) {
     if !BARE {

@@ -9,8 +9,8 @@
 //!
 //! The sum wraps. Who knows roughly how many calls there have been, and how many bytes, learns from it both exactly: what the
 //! sum is ahead of theirs is a multiple of the part without `requested`, and a rest. So beside the sum stands a *base*: calls
-//! in units of 2^18 and the bytes in units of as many blocks, in half a word each. Its writer moves it on before it lies
-//! [`AHEAD`] calls behind, always to [`LAG`] calls at least behind the sum: a reader may find it somewhat newer than the
+//! in units of 2^18 and the bytes in units of as many blocks, in half a word each. Its writer asks every 2^18 calls at least
+//! whether it lies [`AHEAD`] calls behind, and moves it on then, to [`LAG`] calls at least behind the sum: a reader may find it somewhat newer than the
 //! sum, or older, and reads the same. Calls of one class by one row are exact up to 2^50; a million in a second take 35 years.
 //!
 //! Of large blocks the two words are the two numbers.
@@ -53,7 +53,7 @@ pub const BLOCK_SHIFT: u32 = 22;
 /// What a free adds beside its bytes.
 pub const FREE: u64 = 1 << 44;
 
-/// So many calls the sum may be ahead of its base: half of what a reader can tell.
+/// From so many calls on that the sum is ahead of its base, this is moved on: half of what a reader can tell.
 const AHEAD: u64 = 1 << 19;
 /// Calls that the base is left behind, so that a reader may miss its last move, or see it early.
 const LAG: u64 = 1 << 17;
@@ -203,10 +203,13 @@ impl Tally {
     /// Moves the base on where that is due.
     #[inline(never)]
     pub fn keep_up(&self, scale: Scale, way: Way) {
-        let words @ [_, old] = [self.sum.get(), self.base.get()];
+        // In this order: in a child that a fork makes of this call, the base is no newer than the sum, wherever the two come from.
+        let old = self.base.get();
+        fence(Ordering::Acquire);
+        let words = [self.sum.get(), old];
         if scale.is_behind(way, words) {
             let [_, base] = scale.pack(way, scale.unpack(way, words));
-            // A child that is forked here, and goes on much later, must not set back what its parent has moved on.
+            // Such a child, which may go on much later, must not set back what its parent has moved on.
             self.base.elect(old, base);
         }
     }

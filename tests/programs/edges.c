@@ -1,5 +1,5 @@
 /* Blocks of 16 bytes that lie at the very end of what has been committed, where the tables' last entries tell of them: each becomes
-   larger, or is freed twice. Says how many it met.
+   larger, or is freed twice. Says how many it met, and waits.
    Usage: edges realloc|double. */
 #include "handshake.h"
 
@@ -29,6 +29,6 @@ int main(int count, char **arguments) {
         void *volatile again = malloc(16);
         must(again != NULL);
     }
-    say("%d", met);
+    pause_here("%d", met);
     return 0;
 }

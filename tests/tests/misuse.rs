@@ -318,9 +318,13 @@ fn a_small_block_at_the_end_of_the_heap_is_resized_and_its_second_free_told() {
         if let Some(limit) = limit {
             command.limit(libc::RLIMIT_AS, limit);
         }
-        let finished = command.arg(what).env("STATSALLOC_MISUSE", "count").preload().finish().success();
-        let met: u32 = finished.out().trim().parse().unwrap();
+        let mut running = command.arg(what).env("STATSALLOC_MISUSE", "count").preload().begin();
+        let met: i64 = running.line().parse().unwrap();
         assert!(met >= 6, "{what}: met {met} such blocks");
+        let doubles = snapshot(running.pid()).number("/misuse/double_frees");
+        assert_eq!(doubles, if what == "double" { met } else { 0 });
+        running.go();
+        running.finish().success();
     }
 }
 

@@ -3,20 +3,23 @@
 use super::{Heap, slab_at};
 use crate::harden;
 use crate::hot;
-use crate::ledger;
+use crate::ledger::{self, out_of_line};
 use crate::window::{WINDOW, Window, owner};
 use shm_layout::class::SizeClass;
 
 impl Heap {
-    /// Gives a block of a slab back, uncounted. False if another thread has freed it meanwhile.
+    /// Gives a block of a slab back, uncounted: the slack that it was freed with. `None` if another thread has freed it meanwhile.
     ///
     /// # Safety
     /// The block, at this granule, was a live one of this class with this tag in the ledger, and the program has handed it
     /// in to be freed.
-    pub(crate) unsafe fn give(&self, block: *mut u8, granule: usize, tag: u8, class: SizeClass) -> bool {
+    pub(crate) unsafe fn give(&self, block: *mut u8, granule: usize, tag: u8, class: SizeClass) -> Option<usize> {
         let index = Window::unit_of_granule(granule);
         // SAFETY: the caller's; the unit of a live block has a head.
         let (entry, unit, head) = unsafe { (WINDOW.entry(granule), WINDOW.unit(index), WINDOW.head(index)) };
+        // Of a wide tag only while the block is nobody else's: until then it may be freed and had anew, with another slack.
+        // SAFETY: the ledger is committed there.
+        let slack = || unsafe { out_of_line::slack(entry, tag) }.unwrap_or_default();
         // Another thread may adopt the slab first, and abandon it again.
         let owner = loop {
             let owner = unit.owner();
@@ -27,8 +30,9 @@ impl Heap {
         };
         if !self.owns(owner) {
             if !entry.exchange_if(tag, ledger::PENDING) {
-                return false;
+                return None;
             }
+            let slack = slack();
             if let Some(row) = self.row() {
                 hot::count(&row.remote_frees, 1);
             }
@@ -39,16 +43,17 @@ impl Heap {
                 }
                 self.free_remote(owner, block);
             }
-            return true;
+            return Some(slack);
         }
         if entry.check() != tag {
-            return false;
+            return None;
         }
+        let slack = slack();
         if harden::is_on() {
             // SAFETY: a block of ours that was just freed.
             unsafe { harden::spoil(block, class.block_size()) };
         }
         self.retire(block, entry, class);
-        true
+        Some(slack)
     }
 }

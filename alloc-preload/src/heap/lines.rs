@@ -7,7 +7,7 @@ use shm_layout::class::{CLASSES, LINES, SizeClass, bucket_of};
 use shm_layout::layout::ClassCounters;
 use shm_layout::tally::{Scale, Way};
 
-/// After so many frees the tallies keep up.
+/// After so many blocks that were freed or came home the tallies keep up.
 const MANY: u32 = 1 << 16;
 
 impl Heap {

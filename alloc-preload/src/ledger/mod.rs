@@ -253,6 +253,31 @@ impl Entry {
     }
 }
 
+/// What only slow paths do, once for all of them.
+pub(crate) mod out_of_line {
+    use super::Entry;
+
+    /// As [`Entry::slack`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    pub(crate) unsafe fn slack(entry: &Entry, tag: u8) -> Option<usize> {
+        // SAFETY: the caller's.
+        unsafe { entry.slack(tag) }
+    }
+
+    /// As [`Entry::set_live_of`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    pub(crate) unsafe fn set_live_of(entry: &Entry, block: usize, slack: usize) {
+        // SAFETY: the caller's.
+        unsafe { entry.set_live_of(block, slack) }
+    }
+}
+
 /// A free block returns to its slab. Only a bare build has not marked it before.
 #[inline(always)]
 pub(crate) fn rest(block: *mut u8) {

@@ -127,7 +127,7 @@ pub(crate) fn free(heap: &Heap, block: *mut u8) -> bool {
         return false;
     }
     // SAFETY: just looked at.
-    let freed = unsafe { heap.give(block, granule, tag, class()) };
+    let freed = unsafe { heap.give(block, granule, tag, class()) }.is_some();
     if freed {
         hot::count_out(&row_of(heap).lines[class().0 as usize], Scale::class(class()), SIZE);
     }
