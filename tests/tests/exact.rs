@@ -327,6 +327,25 @@ fn remote_frees_are_exact_and_counted() {
     assert_eq!(seen[3].total("remote_frees"), seen[2].total("remote_frees"), "the last ones were freed at home");
 }
 
+/// From some instruction on the block is its owner's, who hands it out again with another slack.
+#[test]
+fn a_remote_free_counts_what_it_freed_whatever_its_owner_does_meanwhile() {
+    let mut met = 0;
+    for step in 1.. {
+        let mut command = Command::new(program("between.c"));
+        let said = command.args([step.to_string().as_str(), "7900", "7300"]).preload().finish().success().out();
+        let [is_reached, is_met, difference] = said.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{said}")
+        };
+        assert_eq!(difference, "0", "step {step}: {said}");
+        met += u32::from(is_reached == "1" && is_met == "1");
+        if is_reached == "0" {
+            break;
+        }
+    }
+    assert!(met >= 10, "the owner had the block back before the end of the call {met} times");
+}
+
 #[test]
 fn remote_reallocs_are_exact() {
     let mut script = Script::new();
