@@ -11,7 +11,8 @@
 //! sum is ahead of theirs is a multiple of the part without `requested`, and a rest. So beside the sum stands a *base*: calls
 //! in units of 2^18 and the bytes in units of as many blocks, in half a word each. Its writer asks every 2^18 calls at least
 //! whether it lies [`AHEAD`] calls behind, and moves it on then, to [`LAG`] calls at least behind the sum: a reader may find it
-//! somewhat newer than the sum, or older, and reads the same. Calls of one class by one row are exact up to 2^50; a million in a second take 35 years.
+//! somewhat newer than the sum, or older, and reads the same. Calls of one class by one row are exact up to 2^50; a million in
+//! a second take 35 years.
 //!
 //! Of large blocks the two words are the two numbers.
 

@@ -3,7 +3,7 @@
 #include "handshake.h"
 #include <pthread.h>
 
-enum { CALLS = 2500000, HANDED = 6000000, BATCH = 100, LARGE = 3 };
+enum { CALLS = 2500000, HANDED = 6000000, BATCH = 100, LARGE = 3, STOCK = 600 };
 
 static const size_t sizes[] = {40, 1000, 5000, 30000};
 
@@ -35,7 +35,7 @@ static long resizes(void) {
     return requested;
 }
 
-/* Some large ones last: with these, the others come home before their bin is empty. */
+/* Some large ones first: with these, the others come home, so that their bin, which is full at the start, never has to be filled. */
 static void *batch[BATCH + LARGE];
 static pthread_barrier_t handed;
 
@@ -51,15 +51,22 @@ static void *frees(void *unused) {
 }
 
 static long handed_over(void) {
+    static void *stock[STOCK];
+    for (int i = 0; i < STOCK; i++) {
+        must((stock[i] = malloc(64)) != NULL);
+    }
+    for (int i = 0; i < STOCK; i++) {
+        free(stock[i]);
+    }
     for (long call = 0; call < HANDED; call += BATCH) {
         for (int i = 0; i < BATCH + LARGE; i++) {
-            batch[i] = malloc(i < BATCH ? 64 : 30000);
+            batch[i] = malloc(i < LARGE ? 30000 : 64);
             must(batch[i] != NULL);
         }
         pthread_barrier_wait(&handed);
         pthread_barrier_wait(&handed);
     }
-    return (long)HANDED / BATCH * (BATCH * 64 + LARGE * 30000);
+    return STOCK * 64 + (long)HANDED / BATCH * (BATCH * 64 + LARGE * 30000);
 }
 
 int main(void) {
