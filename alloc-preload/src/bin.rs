@@ -150,7 +150,7 @@ impl Bin {
     fn look(&self, class: SizeClass) {
         // SAFETY: the bin was started.
         let (line, scale) = (unsafe { self.line() }, Scale::class(class));
-        // All that the fast path allocates came out of here, or was freed since, which is counted elsewhere.
+        // Whatever the fast path hands out came by a filling, or was freed or came home: see `Heap::keep_up_after`.
         line.allocated.keep_up(scale, Way::In);
         let calls = |tally: &Tally, way| tally.get(scale, way).calls;
         let in_use = || calls(&line.allocated, Way::In).saturating_sub(calls(&line.freed, Way::Out));

@@ -3,7 +3,7 @@
    Usage: between STEP SIZE OTHER. Says whether the call has so many instructions, whether the owner met the block, and by how much
    the bytes requested differ in the end from those at the start. */
 #include "stepping.h"
-#include <malloc.h>
+#include "totals.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -44,33 +44,17 @@ static void *frees(void *unused) {
     return unused;
 }
 
-/* What the program has asked for and not freed. */
-static long requested(void) {
-    static char text[1 << 16], buffer[1 << 16];
-    static FILE *stream;
-    if (stream == NULL) {
-        must((stream = fmemopen(text, sizeof text, "w")) != NULL);
-        must(setvbuf(stream, buffer, _IOFBF, sizeof buffer) == 0);
-    }
-    rewind(stream);
-    must(malloc_info(0, stream) == 0 && fflush(stream) == 0);
-    static const char name[] = "<total type=\"requested\" size=\"";
-    const char *found = strstr(text, name);
-    must(found != NULL);
-    return atol(found + strlen(name));
-}
-
-int main(int count, char **arguments) {
-    must(count == 4);
+int main(int argument_count, char **arguments) {
+    must(argument_count == 4);
     step = atol(arguments[1]);
     size_t size = (size_t)atol(arguments[2]), other = (size_t)atol(arguments[3]);
     struct sigaction action = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO};
     must(sigaction(SIGTRAP, &action, NULL) == 0);
-    requested();
+    count();
     pthread_t thread;
     must(pthread_create(&thread, NULL, frees, NULL) == 0);
     wait_for_turn(1);
-    long before = requested();
+    long before = count().requested;
     must((freed = malloc(size)) != NULL);
     void *old = freed, *blocks[OFTEN];
     turn = 2;
@@ -86,6 +70,6 @@ int main(int count, char **arguments) {
     }
     turn = 5;
     must(pthread_join(thread, NULL) == 0);
-    say("%d %d %ld", steps >= step, met, requested() - before);
+    say("%d %d %ld", steps >= step, met, count().requested - before);
     return 0;
 }

@@ -5,8 +5,8 @@
    With the others it first makes so many pairs of calls, then as many blocks that stay, after which a free finds its heap climbing;
    and forks only between these distances from the start of malloc's code. */
 #include "stepping.h"
+#include "totals.h"
 #include <dlfcn.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,31 +45,6 @@ static void trapped(int signal, siginfo_t *info, void *context) {
     if (status != 0) {
         fail("the child of fork %d, at %#llx, ended with %#x", forks, (unsigned long long)last, status);
     }
-}
-
-struct totals {
-    long requested, allocated, blocks;
-};
-
-static long total_of(const char *text, const char *name) {
-    char wanted[64];
-    snprintf(wanted, sizeof wanted, "<total type=\"%s\" ", name);
-    const char *found = strstr(text, wanted);
-    must(found != NULL);
-    return atol(strchr(found + strlen(wanted), '"') + 1);
-}
-
-/* What the heap counts now. */
-static struct totals count(void) {
-    static char text[1 << 16], buffer[1 << 16];
-    static FILE *stream;
-    if (stream == NULL) {
-        must((stream = fmemopen(text, sizeof text, "w")) != NULL);
-        must(setvbuf(stream, buffer, _IOFBF, sizeof buffer) == 0);
-    }
-    rewind(stream);
-    must(malloc_info(0, stream) == 0 && fflush(stream) == 0);
-    return (struct totals){total_of(text, "requested"), total_of(text, "allocated"), total_of(text, "live blocks")};
 }
 
 static void *others[2];
