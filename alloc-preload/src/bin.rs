@@ -9,10 +9,11 @@ use crate::slots::{self, Slot, Slots};
 use core::arch::asm;
 use core::cell::Cell;
 use core::hint::cold_path;
+use core::mem::offset_of;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{Ordering, compiler_fence};
 use shm_layout::class::{CLASSES, SizeClass};
-use shm_layout::layout::ClassCounters;
+use shm_layout::layout::{ClassCounters, ROWS, ROWS_OFFSET, Row};
 use shm_layout::tally::{Scale, Tally, Way};
 
 /// A thread's free blocks of one class, and all else that allocating and freeing one takes, on one line of the caches. The
@@ -28,8 +29,6 @@ pub(crate) struct Bin {
     /// Block size less 128: less the requested bytes it is a narrow tag, less a narrow tag the requested bytes, if tags
     /// count as signed. As wide as the sums that it goes into.
     tag_base: Cell<usize>,
-    /// The class's counters in the heap's row.
-    line: Cell<*const ClassCounters>,
     /// What allocating a block adds to the room and the class's tally, requested bytes apart.
     charge: Cell<u64>,
     /// What freeing one adds, its tag apart: see [`freeing`](Self::freeing).
@@ -52,6 +51,17 @@ const OFTEN: u16 = 2;
 
 /// Of so many fillings from then on, one looks at how much of the class is in use.
 const LOOK: u16 = 16;
+
+/// Bytes from a heap to the next: as many as from a row to the next.
+pub(crate) const HEAP: usize = size_of::<Row>();
+/// Bytes from the first heap to the segment, for as many heaps as there can be rows.
+pub(crate) const SEGMENT: usize = ROWS * HEAP;
+/// Bytes from a heap to its row.
+const ROW: usize = SEGMENT + ROWS_OFFSET;
+/// Bytes from a bin to the counters of its class: known when this is compiled, they take no field and no instruction.
+const LINE: usize = ROW + offset_of!(Row, lines);
+
+const _: () = assert!(size_of::<Bin>() == size_of::<ClassCounters>() && LINE < i32::MAX as usize);
 
 /// A heap's bins. Zeroed memory is a valid state: none was started.
 #[repr(C)]
@@ -84,7 +94,6 @@ impl Bin {
             floor: Cell::new(null()),
             ceiling: Cell::new(null()),
             tag_base: Cell::new(0),
-            line: Cell::new(null()),
             charge: Cell::new(0),
             credit: Cell::new(0),
             step: Cell::new(0),
@@ -94,11 +103,11 @@ impl Bin {
     }
 
     pub(crate) fn is_started(&self) -> bool {
-        !self.line.get().is_null()
+        self.charge.get() != 0
     }
 
-    /// Makes this the bin of a class that counts in `line`. What is in it stays.
-    pub(crate) fn start(&self, class: SizeClass, line: &ClassCounters, slots: &Slots) {
+    /// Makes this the bin of a class, if it is none yet. The heap has a row.
+    pub(crate) fn start(&self, class: SizeClass, slots: &Slots) {
         let size = class.block_size();
         if !self.is_started() {
             let (lowest, slots) = slots.first(class);
@@ -108,7 +117,6 @@ impl Bin {
         self.widen();
         let tag_base = size.wrapping_sub(NARROW.into());
         self.tag_base.set(tag_base);
-        self.line.set(line);
         self.charge.set(room::charge(size));
         self.credit.set(room::credit(size).wrapping_sub(tag_base as u64));
         self.step.set(class.step() as u32);
@@ -284,14 +292,14 @@ impl Bin {
         (i64::from(tag.cast_signed()).cast_unsigned()).wrapping_add(self.credit.get())
     }
 
-    /// The counters.
+    /// The class's counters in the heap's row.
     ///
     /// # Safety
-    /// The bin was started.
+    /// The bin was started, and is a heap's.
     #[inline(always)]
     pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
-        // SAFETY: rows are never unmapped.
-        unsafe { &*self.line.get() }
+        // SAFETY: bin and line have the same place in heap and row (see `ROW`); rows are never unmapped.
+        unsafe { &*core::ptr::from_ref(self).byte_add(LINE).cast() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What all heaps share: free runs, abandoned slabs, idle heaps. One lock, held for short and never while calling up.
 
 use crate::background::Background;
-use crate::heap::Heap;
+use crate::bin;
+use crate::heap::{Heap, Stock};
 use crate::hot::Hot;
 use crate::lock::{Guard, Lock};
 use crate::options::options;
@@ -26,6 +27,8 @@ pub(crate) struct Central {
     pub(crate) warm: u32,
     /// Heaps ever made; heap 0 is the one that threads without a heap share.
     pub(crate) made: u32,
+    /// Stocks that are accessible beyond the first.
+    stocks: u32,
 }
 
 /// No heap.
@@ -45,6 +48,7 @@ static CENTRAL: Shared = Shared(UnsafeCell::new(Central {
     idle: NO_HEAP_ID,
     warm: NO_HEAP_ID,
     made: 1,
+    stocks: 0,
 }));
 
 /// Set while the state is being changed. Unlike the lock it survives a fork: then the change was cut off.
@@ -151,44 +155,59 @@ pub(crate) fn is_in_order() {
     REPAIRED.store(false, Ordering::Relaxed);
 }
 
-// The heaps' area: the wiped page, the hot records (wiped as well), the heaps.
+// The heaps' area: the wiped page, the hot records (wiped as well), the heaps' stocks, the heaps; behind as many of these as
+// there can be lies the segment.
 
 /// Heaps that become accessible at a time.
 const STEP: usize = 4;
 
 /// The area for `count` heaps.
 pub(crate) fn heap_area(count: usize) -> HeapArea {
-    let before = os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE);
-    let bytes = |heaps: usize| before + heaps * size_of::<Heap>();
-    HeapArea { bytes: bytes(count), before, ready: bytes(STEP.min(count)) }
+    let stocks = os::PAGE + (count * size_of::<Hot>()).next_multiple_of(os::PAGE);
+    let stocks_end = |heaps: usize| stocks + heaps * size_of::<Stock>();
+    let (heaps, first) = (stocks_end(count), STEP.min(count));
+    HeapArea {
+        stocks,
+        heaps,
+        segment: heaps + bin::SEGMENT,
+        ready: [(0, stocks_end(first)), (heaps, first * size_of::<Heap>())],
+    }
 }
 
 /// Makes heap `id`, the next one that was never used, accessible. Under the central lock.
 ///
 /// # Safety
 /// `id` is below the number of heaps there is room for.
-pub(crate) unsafe fn make_ready(id: u32) -> os::Result<()> {
+pub(crate) unsafe fn make_ready(id: u32, central: &mut Central) -> os::Result<()> {
     let (_, count) = WINDOW.heaps();
-    let id = id as usize;
-    if !id.is_multiple_of(STEP) || id == 0 {
+    if !(id as usize).is_multiple_of(STEP) || id == 0 {
         return Ok(());
     }
-    let bytes = STEP.min(count - id) * size_of::<Heap>();
+    let more = STEP.min(count - id as usize);
     // SAFETY: the heaps' area is ours.
-    unsafe { commit_table(Part::Heaps, core::ptr::from_ref(heap(id as u32)).cast_mut().cast(), bytes) }
+    unsafe {
+        // It may have been the heaps for which there was no memory.
+        if central.stocks < id {
+            commit_table(Part::Stocks, core::ptr::from_ref(stock(id)).cast_mut().cast(), more * size_of::<Stock>())?;
+            central.stocks = id;
+        }
+        commit_table(Part::Heaps, core::ptr::from_ref(heap(id)).cast_mut().cast(), more * size_of::<Heap>())
+    }
 }
 
-/// Where the accessible heaps end.
-pub(crate) fn heaps_end(central: &Central) -> usize {
+/// Where the accessible stocks and heaps end.
+pub(crate) fn heaps_end(central: &Central) -> [usize; 2] {
     let (_, count) = WINDOW.heaps();
-    WINDOW.heap_records() + (central.made as usize).next_multiple_of(STEP).min(count) * size_of::<Heap>()
+    let ready = |heaps: u32| (heaps as usize).next_multiple_of(STEP).min(count);
+    let (stocks, heaps) = (ready(central.made.max(central.stocks + 1)), ready(central.made));
+    [WINDOW.stocks() + stocks * size_of::<Stock>(), WINDOW.heap_records() + heaps * size_of::<Heap>()]
 }
 
 /// The same in a child that counts in its parent's segment still: to lock the central state may repair it, which is counted.
 ///
 /// # Safety
 /// No other thread uses the heap.
-pub(crate) unsafe fn heaps_end_in_child() -> usize {
+pub(crate) unsafe fn heaps_end_in_child() -> [usize; 2] {
     // SAFETY: the caller's.
     heaps_end(unsafe { &*CENTRAL.0.get() })
 }
@@ -197,7 +216,7 @@ pub(crate) unsafe fn heaps_end_in_child() -> usize {
 pub(crate) fn wipe_on_fork() -> bool {
     let (area, _) = WINDOW.heaps();
     // SAFETY: our own area.
-    unsafe { os::wipe_on_fork(area as *mut u8, WINDOW.heap_records() - area) }.is_ok()
+    unsafe { os::wipe_on_fork(area as *mut u8, WINDOW.stocks() - area) }.is_ok()
 }
 
 /// Zeroes what `wipe_on_fork` covers, by hand.
@@ -239,6 +258,15 @@ pub(crate) unsafe fn hot(id: u32) -> &'static Hot {
 pub(crate) unsafe fn heap(id: u32) -> &'static Heap {
     // SAFETY: the caller's.
     unsafe { &*(WINDOW.heap_records() as *const Heap).add(id as usize) }
+}
+
+/// What of heap `id` is long.
+///
+/// # Safety
+/// As [`heap`].
+pub(crate) unsafe fn stock(id: u32) -> &'static Stock {
+    // SAFETY: the caller's.
+    unsafe { &*(WINDOW.stocks() as *const Stock).add(id as usize) }
 }
 
 /// The heap whose bins lie there.

@@ -89,9 +89,18 @@ pub(crate) fn reserve_undumped(size: usize) -> Result<*mut u8> {
 
 /// Maps `size` zeroed bytes at exactly `address`; fails with `EEXIST` where something is mapped already.
 pub(crate) fn map_at(address: *mut u8, size: usize) -> Result<()> {
+    place_at(address, size, READ_WRITE)
+}
+
+/// As `reserve`, at exactly `address`; fails as `map_at`.
+pub(crate) fn reserve_at(address: *mut u8, size: usize) -> Result<()> {
+    place_at(address, size, libc::PROT_NONE)
+}
+
+fn place_at(address: *mut u8, size: usize, protection: i32) -> Result<()> {
     let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: NOREPLACE never touches an existing mapping.
-    let got = unsafe { call!(SYS_mmap, address, size, READ_WRITE, flags, -1isize, 0) }?;
+    let got = unsafe { call!(SYS_mmap, address, size, protection, flags, -1isize, 0) }?;
     if got == address as usize {
         return Ok(());
     }

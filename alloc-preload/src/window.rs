@@ -18,6 +18,7 @@ pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
+use crate::bin;
 use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
@@ -62,6 +63,7 @@ pub(crate) struct Window {
     tables: AtomicUsize,
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
+    stocks: AtomicUsize,
     heap_records: AtomicUsize,
     heap_count: AtomicUsize,
     /// Units whose ledger is accessible, and whose records in each table are.
@@ -87,6 +89,7 @@ pub(crate) static WINDOW: Window = Window {
     tables: AtomicUsize::new(0),
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
+    stocks: AtomicUsize::new(0),
     heap_records: AtomicUsize::new(0),
     heap_count: AtomicUsize::new(0),
     ledger_ready: AtomicUsize::new(0),
@@ -218,9 +221,19 @@ impl Window {
         (self.heaps.load(Ordering::Relaxed), self.heap_count.load(Ordering::Relaxed))
     }
 
+    /// Address of the heaps' stocks in it.
+    pub(crate) fn stocks(&self) -> usize {
+        self.stocks.load(Ordering::Relaxed)
+    }
+
     /// Address of the heaps' records in it.
     pub(crate) fn heap_records(&self) -> usize {
         self.heap_records.load(Ordering::Relaxed)
+    }
+
+    /// Where the segment lies: with its rows at a fixed distance from the heaps. Room for as many rows as for heaps.
+    pub(crate) fn segment(&self) -> *mut u8 {
+        (self.heap_records() + bin::SEGMENT) as *mut u8
     }
 
     /// Whether address space is scarce, and the window is mapped chunk by chunk.

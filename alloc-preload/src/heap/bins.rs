@@ -14,7 +14,7 @@ impl Heap {
     /// Fills the class's bin, which is empty; `None` when memory is exhausted.
     pub(crate) fn fill(&self, class: SizeClass) -> Option<()> {
         let bin = self.bins.bin(class);
-        let more = bin.make_room(class, &self.slots);
+        let more = bin.make_room(class, &self.stock().slots);
         if more > 0 {
             globals().metadata.add_shared(more as u64);
         }
@@ -27,11 +27,11 @@ impl Heap {
 
     /// Makes the class's bin ready for use.
     pub(super) fn start_bin(&self, class: SizeClass) {
-        if let Some(line) = self.row().and_then(|row| row.lines.get(class.0 as usize)) {
+        if self.row().is_some() {
             // In this order: a child that is forked in between would not know of it.
             self.have(class);
             read_before();
-            self.bins.bin(class).start(class, line, &self.slots);
+            self.bins.bin(class).start(class, &self.stock().slots);
         }
     }
 
@@ -49,7 +49,7 @@ impl Heap {
             return self.take_back(block, class);
         }
         entry.note(ledger::CONFINED);
-        self.release(self.quarantine.enter(block));
+        self.release(self.stock().quarantine.enter(block));
     }
 
     /// Ends the quarantine of a block, or of null.
@@ -79,7 +79,7 @@ impl Heap {
             return;
         }
         loop {
-            let block = self.quarantine.leave();
+            let block = self.stock().quarantine.leave();
             if block.is_null() {
                 return;
             }
@@ -113,7 +113,7 @@ impl Heap {
     /// Loses all blocks in bins and on their way: in a child that rebuilds its slabs, they are found there.
     pub(crate) fn forget_blocks(&self) {
         self.classes().map(|class| self.bins.bin(class)).filter(|bin| bin.is_started()).for_each(Bin::forget);
-        while harden::is_on() && !self.quarantine.leave().is_null() {}
+        while harden::is_on() && !self.stock().quarantine.leave().is_null() {}
         self.forget_remote();
     }
 }

@@ -26,8 +26,8 @@ pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
 use crate::background;
-use crate::bin::{Bin, Bins};
-use crate::central::{UNLISTED, central, decay_ns};
+use crate::bin::{self, Bin, Bins};
+use crate::central::{self, UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
 use crate::ledger;
@@ -44,7 +44,7 @@ use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 use shm_layout::layout::Row;
 use sparse::Sweep;
 
-/// A heap. Unlike the hot record it survives a fork.
+/// A heap. Unlike the hot record it survives a fork. It lies at a fixed distance from its row (see `bin`).
 #[repr(C, align(4096))]
 pub(crate) struct Heap {
     /// First, so that a heap's address is that of its bins: its name.
@@ -78,11 +78,16 @@ pub(crate) struct Heap {
     parked: Parked,
     /// Bytes of its slabs that count as stranded already, since it is warm.
     left: Cell<u64>,
+}
+
+/// What of a heap is long, and only slow paths reach for by name.
+#[repr(C, align(4096))]
+pub(crate) struct Stock {
     slots: Slots,
     quarantine: Quarantine,
 }
 
-const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
+const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0 && size_of::<Heap>() == bin::HEAP);
 const _: () = assert!(CLASSES <= u64::BITS as usize);
 
 /// States of a heap.
@@ -109,7 +114,7 @@ fn of<T>(cells: &[T; CLASSES], class: SizeClass) -> &T {
 
 impl Heap {
     /// Bytes of a heap of which no class has been used often.
-    pub(crate) const BYTES: usize = size_of::<Self>() - Slots::SPARE;
+    pub(crate) const BYTES: usize = size_of::<Self>() + size_of::<Stock>() - Slots::SPARE;
 
     pub(crate) fn bins(&self) -> &Bins {
         &self.bins
@@ -117,6 +122,11 @@ impl Heap {
 
     fn name(&self) -> usize {
         core::ptr::from_ref(self) as usize
+    }
+
+    fn stock(&self) -> &'static Stock {
+        // SAFETY: a heap that is used was made, and its stock with it.
+        unsafe { central::stock(central::id_of(self.name())) }
     }
 
     /// Whether a unit with this owner is the heap's.

@@ -24,7 +24,8 @@ use crate::clock;
 use crate::options::Options;
 use crate::os::{self, Errno};
 use crate::print::Line;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::window::WINDOW;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
 use shm_layout::layout::*;
@@ -76,7 +77,7 @@ impl Segment {
     /// There is memory behind `row`, and what prevents publishing costs only that: the same memory is then private.
     /// `None` if there is no memory.
     pub(crate) fn create(options: &Options, ranges: Ranges, forked_from: u32, row: usize) -> Option<Self> {
-        let place = Place::of_this_program()?;
+        let place = Place::of_this_program();
         let segment = match Self::publish(options, place, row) {
             Ok(segment) => segment,
             Err(refusal) => {
@@ -297,8 +298,8 @@ pub(crate) fn thread_name() -> [u8; 16] {
 
 /// Rows in use of this process's present segment; none before there is one.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let base = PLACE[0].load(Ordering::Relaxed);
-    let rows = (0..populate::rows_end()).filter(move |&i| base != 0 && populate::has_row(i));
+    let base = WINDOW.segment() as usize;
+    let rows = (0..populate::rows_end()).filter(|&i| populate::has_row(i));
     // SAFETY: these have memory behind them.
     rows.map(move |i| unsafe { &*((base + ROWS_OFFSET) as *const Row).add(i) })
 }
@@ -317,8 +318,7 @@ pub(crate) fn misuse_modules() -> Option<&'static [MisuseModule; MISUSES]> {
 
 /// Where the present segment starts, with memory behind all that comes before the rings.
 fn start() -> Option<usize> {
-    let base = PLACE[0].load(Ordering::Relaxed);
-    (base != 0 && populate::rows_end() != 0).then_some(base)
+    (populate::rows_end() != 0).then(|| WINDOW.segment() as usize)
 }
 
 impl Refusal {
@@ -339,36 +339,27 @@ impl Refusal {
     }
 }
 
-/// Where the segment of this program lies, and those of all children. Reserved once: a child may be under a limit on
-/// address space that its parent's reservations exceed already.
+/// Where the segment of this program lies, and those of all children. Reserved once, with the window: a child may be under a
+/// limit on address space that its parent's reservations exceed already.
 #[derive(Clone, Copy)]
 struct Place {
     base: *mut u8,
     bytes: usize,
 }
 
-static PLACE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-
 impl Place {
-    /// `None` if there is no address space.
-    fn of_this_program() -> Option<Self> {
-        let [base, bytes] = &PLACE;
-        if base.load(Ordering::Relaxed) == 0 {
-            let wanted = mapped_bytes();
-            base.store(os::reserve(wanted).ok()? as usize, Ordering::Relaxed);
-            bytes.store(wanted, Ordering::Relaxed);
-        }
-        Some(Self { base: base.load(Ordering::Relaxed) as *mut u8, bytes: bytes.load(Ordering::Relaxed) })
+    /// The window is open.
+    fn of_this_program() -> Self {
+        Self { base: WINDOW.segment(), bytes: bytes(WINDOW.heaps().1) }
     }
 }
 
-/// How much of a segment to map: all of it, or under a limit on address space no more rows than there can be heaps.
-fn mapped_bytes() -> usize {
-    os::limit(libc::RLIMIT_AS).map_or(SEGMENT_BYTES, |limit| {
-        let bytes = ROWS_OFFSET + rows_under(limit) * size_of::<Row>();
-        bytes.next_multiple_of(os::PAGE)
-    })
+/// Bytes of a segment with so many rows.
+pub(crate) fn bytes(rows: usize) -> usize {
+    ROWS_OFFSET + rows * size_of::<Row>()
 }
+
+const _: () = assert!(SEGMENT_BYTES == ROWS_OFFSET + ROWS * size_of::<Row>());
 
 /// Rows, and heaps, that there can be under a limit on address space of so many bytes: one for each MiB.
 pub(crate) fn rows_under(limit: u64) -> usize {

@@ -11,7 +11,7 @@ use shm_layout::layout::*;
 const START_BYTES: usize = TOTALS_OFFSET;
 /// Rows become accessible in steps of this many bytes.
 const ACCESS_STEP: usize = 128 << 10;
-/// Rows get memory in chunks of this many bytes: two rows and a half.
+/// Rows get memory in chunks of this many bytes: two rows.
 const CHUNK: usize = 16 << 10;
 const CHUNKS: usize = (SEGMENT_BYTES - ROWS_OFFSET).div_ceil(CHUNK);
 const PAGE: usize = os::PAGE;

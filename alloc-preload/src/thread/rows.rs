@@ -56,7 +56,7 @@ pub(crate) fn claim(from: From) -> Option<Claimed> {
     let row = segment.row(id as usize)?;
     if id == central.made {
         // SAFETY: there is room for it.
-        unsafe { central::make_ready(id) }.ok()?;
+        unsafe { central::make_ready(id, &mut central) }.ok()?;
         central.made += 1;
         heap.reset();
         globals().metadata.add_shared((Heap::BYTES + size_of::<Hot>()) as u64);

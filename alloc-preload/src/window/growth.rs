@@ -146,6 +146,7 @@ pub(crate) enum Part {
     Slabs,
     Runs,
     Chunks,
+    Stocks,
     Heaps,
     Ledger,
 }
@@ -176,11 +177,11 @@ pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> 
 }
 
 /// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit
-/// itself, and the reservation alone would exceed the limit. Beyond `heaps_end` no heap is in use. What the kernel does
+/// itself, and the reservation alone would exceed the limit. Beyond the two ends no heap is in use. What the kernel does
 /// not take back stays reserved, and is used as before until the next attempt. Under the central lock.
 #[cold]
 #[inline(never)]
-pub(crate) fn release(heaps_end: usize) {
+pub(crate) fn release([stocks_end, heaps_end]: [usize; 2]) {
     let window = &WINDOW;
     let mut released = window.released.load(Ordering::Relaxed);
     if released == ALL_RELEASED {
@@ -199,7 +200,8 @@ pub(crate) fn release(heaps_end: usize) {
         (Part::Slabs, used(Part::Slabs), at(&window.runs)),
         (Part::Runs, used(Part::Runs), at(&window.chunks)),
         (Part::Chunks, used(Part::Chunks), at(&window.heaps)),
-        (Part::Heaps, heaps_end.next_multiple_of(os::PAGE), at(&window.tables) + at(&window.tables_bytes)),
+        (Part::Stocks, stocks_end, at(&window.heap_records)),
+        (Part::Heaps, heaps_end, window.segment() as usize),
     ] {
         // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
         if released & part.bit() == 0 && (from >= to || unsafe { os::unmap(from as *mut u8, to - from) }.is_ok()) {

@@ -17,15 +17,17 @@ const SPARSE: u64 = 4;
 /// Places tried for a limited window.
 const PLACES: usize = 16;
 
-/// Bytes of the heaps' records in the tables.
+/// The heaps' records in the tables.
 #[derive(Clone, Copy)]
 pub(crate) struct HeapArea {
-    /// All of them.
-    pub(crate) bytes: usize,
-    /// Those before the first heap's own.
-    pub(crate) before: usize,
-    /// Those that are accessible from the start.
-    pub(crate) ready: usize,
+    /// Offset of the stocks.
+    pub(crate) stocks: usize,
+    /// Offset of the heaps.
+    pub(crate) heaps: usize,
+    /// Offset of the segment, and where the area ends.
+    pub(crate) segment: usize,
+    /// Offsets and bytes of what is accessible from the start.
+    pub(crate) ready: [(usize, usize); 2],
 }
 
 /// Reserves the window and its tables. `heap_area` tells what the records of so many heaps take. Called until it has
@@ -48,12 +50,14 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
     let area = heap_area(ROWS);
     let shape = Shape::new(bytes, area);
     let window = os::reserve_undumped(bytes + CHUNK)?;
-    let result = os::reserve_undumped(shape.total).and_then(|tables| {
-        // SAFETY: the heap records lie in the reservation just made.
-        let committed = unsafe { os::commit(tables.add(shape.heaps), area.ready) };
+    let all = shape.total + segment::bytes(ROWS);
+    let result = os::reserve_undumped(all).and_then(|tables| {
+        // SAFETY: the heaps' area lies in the reservation just made.
+        let commit = |(offset, bytes)| unsafe { os::commit(tables.add(shape.heaps + offset), bytes) };
+        let committed = area.ready.into_iter().try_for_each(commit);
         if committed.is_err() {
             // SAFETY: the reservation just made, which nothing uses.
-            let _ = unsafe { os::unmap(tables, shape.total) };
+            let _ = unsafe { os::unmap(tables, all) };
         }
         committed.map(|()| tables)
     });
@@ -85,7 +89,7 @@ fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> 
         random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let base = (32 << 40) + (random >> 52 << 32);
         let tables = base + bytes;
-        match os::map_at((tables + shape.heaps) as *mut u8, area.ready) {
+        match map_heaps((tables + shape.heaps) as *mut u8, area, heaps) {
             Ok(()) => {
                 publish(base, bytes, tables, &shape, heaps, true);
                 return Ok(());
@@ -95,6 +99,19 @@ fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> 
         }
     }
     Err(os::Errno(libc::ENOMEM))
+}
+
+/// Maps the first of so many heaps, and reserves their segment.
+fn map_heaps(address: *mut u8, area: HeapArea, heaps: usize) -> os::Result<()> {
+    let [first, second] = area.ready.map(|(offset, bytes)| (address.wrapping_add(offset), bytes));
+    // SAFETY: what was just mapped, and nothing uses.
+    let undo = |(start, bytes)| _ = unsafe { os::unmap(start, bytes) };
+    os::map_at(first.0, first.1)?;
+    os::map_at(second.0, second.1).inspect_err(|_| undo(first))?;
+    os::reserve_at(address.wrapping_add(area.segment), segment::bytes(heaps)).inspect_err(|_| {
+        undo(first);
+        undo(second);
+    })
 }
 
 fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize, chunked: bool) {
@@ -118,6 +135,7 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.runs, tables + shape.runs);
     set(&window.chunks, tables + shape.chunks);
     set(&window.heaps, tables + shape.heaps);
+    set(&window.stocks, tables + shape.stocks);
     set(&window.heap_records, tables + shape.heap_records);
     set(&window.heap_count, heaps);
     set(&window.chunked, usize::from(chunked));
@@ -132,7 +150,9 @@ struct Shape {
     runs: usize,
     chunks: usize,
     heaps: usize,
+    stocks: usize,
     heap_records: usize,
+    /// Where they end. Behind them lies the segment.
     total: usize,
 }
 
@@ -154,8 +174,9 @@ impl Shape {
             runs,
             chunks,
             heaps: heaps_at,
-            heap_records: heaps_at + heap_area.before,
-            total: after(heaps_at, heap_area.bytes),
+            stocks: heaps_at + heap_area.stocks,
+            heap_records: heaps_at + heap_area.heaps,
+            total: heaps_at + heap_area.segment,
         }
     }
 }

@@ -27,7 +27,7 @@ pub use misuse::{CALLS, ForeignSlot, MODULE_BYTES, MisuseKind, MisuseModule, Mis
 /// First eight bytes of a complete segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STATHEAP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Rows, the shared one included.
 pub const ROWS: usize = 4097;
@@ -320,6 +320,8 @@ pub struct Row {
     pub reserved2: [Counter; 11],
     /// Size classes, then buckets.
     pub lines: [ClassCounters; LINES],
+    /// Reserved, zero: a row is two pages, so that the allocator can lay what belongs to one beside it, page by page.
+    pub reserved3: [Counter; (8192 - 256 - LINES * 64) / 8],
 }
 
 #[cfg(not(loom))]
@@ -338,6 +340,6 @@ const _: () = {
     assert!(size_of::<ClassSlot>() == 16);
     assert!(CLASS_RING_OFFSET + CLASS_MINUTES * LINES * 16 <= ROWS_OFFSET);
     assert!(size_of::<ClassCounters>() == 64);
-    assert!(size_of::<Row>() == 256 + LINES * 64 && core::mem::offset_of!(Row, lines) == 256);
+    assert!(size_of::<Row>() == 8192 && core::mem::offset_of!(Row, lines) == 256);
     assert!(CLASSES < LINES && ROWS_OFFSET.is_multiple_of(4096));
 };
