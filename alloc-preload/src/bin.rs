@@ -206,8 +206,7 @@ impl Bin {
         unsafe {
             let block = (*top).get();
             prefetch(top.sub(1).cast::<*const u8>().read());
-            // In one instruction, where the compiler would keep the address in a register and store it.
-            asm!("sub qword ptr [{}], 8", in(reg) self.top.as_ptr(), options(nostack));
+            self.top.set(top.sub(1));
             Some(NonNull::new_unchecked(block))
         }
     }
