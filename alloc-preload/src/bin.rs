@@ -298,7 +298,7 @@ impl Bin {
     #[inline(always)]
     pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
         // SAFETY: bin and line have the same place in heap and row (see `ROW`); rows are never unmapped.
-        unsafe { &*core::ptr::from_ref(self).byte_add(LINE).cast() }
+        unsafe { &*((core::ptr::from_ref(self) as usize + LINE) as *const ClassCounters) }
     }
 }
 
@@ -312,15 +312,24 @@ mod tests {
     use std::vec::Vec;
 
     fn zeroed<T>() -> Box<T> {
-        // SAFETY: slots and counters, which may be zero.
+        // SAFETY: bins, slots and counters, which may be zero.
         unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    /// A bin as it lies in a heap, with the counters of its class where they lie in the row.
+    #[repr(C)]
+    struct Placed {
+        bin: Bin,
+        _between: [u8; LINE - size_of::<Bin>()],
+        line: ClassCounters,
     }
 
     #[test]
     fn a_bin_has_few_slots_until_it_has_been_filled_again() {
-        let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
+        let (placed, slots) = (zeroed::<Placed>(), zeroed());
+        let bin = &placed.bin;
         let class = SizeClass::of(64).unwrap();
-        bin.start(class, &line, &slots);
+        bin.start(class, &slots);
         assert_eq!(bin.most(), FIRST as u32);
         let more: Vec<usize> = (0..OFTEN + 2).map(|_| bin.make_room(class, &slots)).collect();
         assert_eq!(more.iter().sum::<usize>(), 512 * size_of::<Slot>());
@@ -329,9 +338,10 @@ mod tests {
 
     #[test]
     fn a_bin_has_more_slots_only_while_much_of_its_class_is_in_use() {
-        let (bin, line, slots) = (Bin::empty(), zeroed::<ClassCounters>(), zeroed());
+        let (placed, slots) = (zeroed::<Placed>(), zeroed());
+        let (bin, line) = (&placed.bin, &placed.line);
         let class = SizeClass::of(4096).unwrap();
-        bin.start(class, &line, &slots);
+        bin.start(class, &slots);
         let count = |tally: &Tally, way, calls| {
             tally.set(Scale::class(class), way, Counts { calls, requested: calls * 4096 });
         };
@@ -351,10 +361,11 @@ mod tests {
 
     #[test]
     fn attempts_to_fill_a_bin_for_which_there_is_no_memory_do_not_count() {
-        let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
+        let (placed, slots) = (zeroed::<Placed>(), zeroed());
+        let bin = &placed.bin;
         let class = SizeClass::of(64).unwrap();
         assert!((0..=OFTEN).all(|_| bin.make_room(class, &slots) == 0 && bin.is_full()));
-        bin.start(class, &line, &slots);
+        bin.start(class, &slots);
         assert!((0..=OFTEN).any(|_| bin.make_room(class, &slots) > 0));
     }
 
@@ -365,8 +376,9 @@ mod tests {
             moves in prop::collection::vec(0..8_u8, 0..2000),
         ) {
             let Some(class) = SizeClass::of(size) else { return Ok(()) };
-            let (bin, line, slots) = (Bin::empty(), zeroed(), zeroed());
-            bin.start(class, &line, &slots);
+            let (placed, slots) = (zeroed::<Placed>(), zeroed());
+            let bin = &placed.bin;
+            bin.start(class, &slots);
             let (mut model, mut next) = (Vec::new(), 0_usize);
             for step in moves {
                 match step {
