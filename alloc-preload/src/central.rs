@@ -196,6 +196,8 @@ pub(crate) unsafe fn make_ready(id: u32, central: &mut Central) -> os::Result<()
 }
 
 /// Where the accessible stocks and heaps end.
+#[cold]
+#[inline(never)]
 pub(crate) fn heaps_end(central: &Central) -> [usize; 2] {
     let (_, count) = WINDOW.heaps();
     let ready = |heaps: u32| (heaps as usize).next_multiple_of(STEP).min(count);

@@ -74,10 +74,16 @@ impl Heap {
     }
 
     /// Ends the quarantine of all blocks.
+    #[inline]
     pub(crate) fn release_quarantine(&self) {
-        if !harden::is_on() {
-            return;
+        if harden::is_on() {
+            self.release_all();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_all(&self) {
         loop {
             let block = self.stock().quarantine.leave();
             if block.is_null() {

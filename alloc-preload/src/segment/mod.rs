@@ -361,8 +361,8 @@ pub(crate) fn bytes(rows: usize) -> usize {
 
 const _: () = assert!(SEGMENT_BYTES == ROWS_OFFSET + ROWS * size_of::<Row>());
 
-/// Rows, and heaps, that there can be under a limit on address space of so many bytes: one for each MiB.
+/// Rows, and heaps, that there can be under a limit on address space of so many bytes: one for every 2 MiB.
 pub(crate) fn rows_under(limit: u64) -> usize {
     const FEWEST: u64 = 16;
-    (limit >> 20).clamp(FEWEST, ROWS as u64) as usize
+    (limit >> 21).clamp(FEWEST, ROWS as u64) as usize
 }
