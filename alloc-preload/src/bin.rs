@@ -61,7 +61,19 @@ const ROW: usize = SEGMENT + ROWS_OFFSET;
 /// Bytes from a bin to the counters of its class: known when this is compiled, they take no field and no instruction.
 const LINE: usize = ROW + offset_of!(Row, lines);
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Bin>() == size_of::<ClassCounters>() && LINE < i32::MAX as usize);
+
+/// Address of the counters that belong to the bin at this one.
+#[cfg(not(loom))]
+#[inline(always)]
+fn line_of(bin: usize) -> usize {
+    bin + LINE
+}
+
+// There they are larger than bins.
+#[cfg(loom)]
+use crate::world::line_of;
 
 /// A heap's bins. Zeroed memory is a valid state: none was started.
 #[repr(C)]
@@ -201,12 +213,14 @@ impl Bin {
             return None;
         }
         // SAFETY: above the floor up to the top stand blocks. The line that the next block begins with is fetched: nothing else
-        // of ours would touch it before the program does. At the floor lies another bin's slot or another number: a prefetch
-        // of what is no address does nothing.
+        // of ours would touch it before the program does. At the floor lies another bin's slot or another number, or what
+        // comes before the stock: a prefetch of what is no address does nothing.
         unsafe {
             let block = (*top).get();
             prefetch(top.sub(1).cast::<*const u8>().read());
             self.top.set(top.sub(1));
+            // As in `push`: a thread that is cancelled further on has no live block in its bin.
+            asm!("", options(nostack, preserves_flags));
             Some(NonNull::new_unchecked(block))
         }
     }
@@ -298,7 +312,7 @@ impl Bin {
     #[inline(always)]
     pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
         // SAFETY: bin and line have the same place in heap and row (see `ROW`); rows are never unmapped.
-        unsafe { &*((core::ptr::from_ref(self) as usize + LINE) as *const ClassCounters) }
+        unsafe { &*(line_of(core::ptr::from_ref(self) as usize) as *const ClassCounters) }
     }
 }
 

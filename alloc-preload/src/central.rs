@@ -27,8 +27,8 @@ pub(crate) struct Central {
     pub(crate) warm: u32,
     /// Heaps ever made; heap 0 is the one that threads without a heap share.
     pub(crate) made: u32,
-    /// Stocks that are accessible beyond the first.
-    stocks: u32,
+    /// The heap with whose stock the last ones begin that have become accessible.
+    pub(crate) stocks: u32,
 }
 
 /// No heap.
@@ -193,6 +193,17 @@ pub(crate) unsafe fn make_ready(id: u32, central: &mut Central) -> os::Result<()
         }
         commit_table(Part::Heaps, core::ptr::from_ref(heap(id)).cast_mut().cast(), more * size_of::<Heap>())
     }
+}
+
+/// From now on there are so many heaps at most, fewer than there might have been: gives up the address space of the others'
+/// hot records. Under the central lock.
+#[cold]
+pub(crate) fn have_heaps(count: usize) {
+    // First: what a child that is forked in between does not have, it does not map.
+    WINDOW.have_heaps(count);
+    let from = (WINDOW.heaps().0 + os::PAGE + count * size_of::<Hot>()).next_multiple_of(os::PAGE);
+    // SAFETY: records that no thread has ever had.
+    let _ = unsafe { os::unmap(from as *mut u8, WINDOW.stocks() - from) };
 }
 
 /// Where the accessible stocks and heaps end.

@@ -9,7 +9,7 @@ use crate::heap;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
-use crate::window;
+use crate::window::{self, WINDOW};
 use core::ffi::{c_int, c_uint};
 
 /// What `prlimit` does, after giving up unused address space if that is about to be limited.
@@ -17,8 +17,11 @@ use core::ffi::{c_int, c_uint};
 #[inline(never)]
 pub(crate) fn set(pid: i32, resource: c_uint, new: *const libc::rlimit64, old: *mut libc::rlimit64) -> c_int {
     let ours = pid == 0 || pid as u32 == os::pid();
-    if ours && resource == libc::RLIMIT_AS && soft(new).is_some_and(|limit| limit != libc::RLIM64_INFINITY) {
-        release();
+    if ours
+        && resource == libc::RLIMIT_AS
+        && let Some(limit) = soft(new).filter(|&limit| limit != libc::RLIM64_INFINITY)
+    {
+        release(limit);
     }
     // SAFETY: the caller's pointers, as the interface requires.
     answer(unsafe { os::set_limit(pid, resource, new, old) }.map(|()| 0))
@@ -47,19 +50,24 @@ fn soft(new: *const libc::rlimit64) -> Option<libc::rlim64_t> {
 pub(crate) fn lock_all(flags: c_int) -> c_int {
     let result = os::lock_all(flags);
     if result.is_ok() && flags & (libc::MCL_CURRENT | libc::MCL_FUTURE) == libc::MCL_FUTURE {
-        release();
+        release(u64::MAX);
     }
     answer(result.map(|()| 0))
 }
 
-/// Gives up the address space that has not been used yet.
+/// Gives up the address space that has not been used yet, for a program that is to have so many bytes of it.
 #[cold]
 #[inline(never)]
-fn release() {
+fn release(limit: u64) {
     with_heap(|_, heap| {
         heap::give_all_parked(heap);
         let central = central();
         window::release(central::heaps_end(&central));
+        let (few, all) = (segment::rows_under(limit).max(segment::rows_end()).next_multiple_of(2), WINDOW.heaps().1);
+        if few < all {
+            central::have_heaps(few);
+            segment::release(few, all);
+        }
     });
 }
 

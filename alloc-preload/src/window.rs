@@ -60,6 +60,8 @@ pub(crate) struct Window {
     runs: AtomicUsize,
     chunks: AtomicUsize,
     bytes: AtomicUsize,
+    /// Where the address space ends that was reserved for it: behind it, so that it could begin at a multiple of [`CHUNK`].
+    end: AtomicUsize,
     tables: AtomicUsize,
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
@@ -86,6 +88,7 @@ pub(crate) static WINDOW: Window = Window {
     runs: AtomicUsize::new(0),
     chunks: AtomicUsize::new(0),
     bytes: AtomicUsize::new(0),
+    end: AtomicUsize::new(0),
     tables: AtomicUsize::new(0),
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
@@ -219,6 +222,11 @@ impl Window {
     /// Address of the heaps' area, and how many it has room for.
     pub(crate) fn heaps(&self) -> (usize, usize) {
         (self.heaps.load(Ordering::Relaxed), self.heap_count.load(Ordering::Relaxed))
+    }
+
+    /// From now on there is room for so many heaps, fewer than before. Under the central lock.
+    pub(crate) fn have_heaps(&self, count: usize) {
+        self.heap_count.store(count, Ordering::Relaxed);
     }
 
     /// Address of the heaps' stocks in it.

@@ -1,10 +1,11 @@
 /* Allocates blocks until there are no more (mixed: not even of the smallest size), says how many bytes that were, frees all and does it again: the second time
    there must be about as much.
-   Usage: exhaust SIZE|mixed [THREADS [together]]: beside so many threads, which hold their stacks and a block each, or
-   together with them. */
+   Usage: exhaust SIZE|mixed [THREADS [beside|together [LIMIT]]]: beside so many threads, which hold their stacks and a block
+   each, or together with them; after it has limited its own address space to so many bytes. */
 #include "handshake.h"
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 struct block {
     struct block *next;
@@ -104,7 +105,11 @@ static void *in_thread(void *number) {
 }
 
 int main(int count, char **arguments) {
-    must(count >= 2 && count <= 4);
+    must(count >= 2 && count <= 5);
+    if (count > 4) {
+        rlim_t limit = (rlim_t)atol(arguments[4]);
+        must(setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}) == 0);
+    }
     wanted = strcmp(arguments[1], "mixed") ? (size_t)atol(arguments[1]) : MIXED;
     must(wanted == MIXED || wanted >= SMALLEST);
     intptr_t threads = count > 2 ? atoi(arguments[2]) : 0;

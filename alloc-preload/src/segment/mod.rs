@@ -40,12 +40,12 @@ pub(crate) struct Ranges {
 
 /// A mapped segment: a shared object, or private memory of the same layout where it cannot be published.
 ///
-/// `base` is the start of `mapped` bytes, of which those that [`populate`] stands for have memory behind them. They
-/// stay mapped as long as the process lives; a forked child puts its own in their place.
+/// `base` is the start of [`mapped`](Self::mapped) bytes, of which those that [`populate`] stands for have memory behind them. They
+/// stay mapped as long as the process lives, but for rows that it can have no more ([`release`]); a forked child puts its own in
+/// their place.
 #[derive(Clone, Copy)]
 pub(crate) struct Segment {
     base: *mut u8,
-    mapped: usize,
     pid: u32,
     suffix: u32,
     published: bool,
@@ -96,6 +96,11 @@ impl Segment {
         Some(segment)
     }
 
+    /// Bytes that are mapped: for as many rows as there can be heaps.
+    fn mapped(&self) -> usize {
+        bytes(WINDOW.heaps().1)
+    }
+
     /// The process-wide counters.
     pub(crate) fn globals(&self) -> &'static Globals {
         // SAFETY: within the populated start of the mapping; all atomics.
@@ -143,14 +148,7 @@ impl Segment {
         let pid = os::pid();
         sweep::sweep(pid);
         let object = Object::create(pid)?;
-        let segment = Self {
-            base: place.base,
-            mapped: place.bytes,
-            pid,
-            suffix: object.suffix,
-            published: true,
-            kept: options.keep,
-        };
+        let segment = Self { base: place.base, pid, suffix: object.suffix, published: true, kept: options.keep };
         // SAFETY: a process has one segment at a time; whatever lies there is not used any more.
         let result = unsafe { object.map(place) }.and_then(|()| segment.open_up(row)).map(|()| segment);
         if result.is_err() {
@@ -164,8 +162,7 @@ impl Segment {
     fn private(place: Place, row: usize) -> Option<Self> {
         // SAFETY: as in `publish`.
         unsafe { os::reserve_again(place.base, place.bytes) }.ok()?;
-        let Place { base, bytes: mapped } = place;
-        let segment = Self { base, mapped, pid: process_number(), suffix: 0, published: false, kept: false };
+        let segment = Self { base: place.base, pid: process_number(), suffix: 0, published: false, kept: false };
         segment.open_up(row).ok()?;
         Some(segment)
     }
@@ -191,8 +188,8 @@ impl Segment {
     pub(crate) fn leave(&self) -> bool {
         // SAFETY: the mapping is ours, and a child makes its own segment before it reads one.
         unsafe {
-            os::reserve_again(self.base, self.mapped).is_ok()
-                && os::make_accessible(self.base, populate::accessible().min(self.mapped)).is_ok()
+            os::reserve_again(self.base, self.mapped()).is_ok()
+                && os::make_accessible(self.base, populate::accessible().min(self.mapped())).is_ok()
         }
     }
 
@@ -296,6 +293,11 @@ pub(crate) fn thread_name() -> [u8; 16] {
     if is_filtered() { [0; 16] } else { os::thread_name() }
 }
 
+/// Whether row `id` can be read.
+pub(crate) fn has_row(id: u32) -> bool {
+    (id as usize) < populate::rows_end() && populate::has_row(id as usize)
+}
+
 /// Rows in use of this process's present segment; none before there is one.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let base = WINDOW.segment() as usize;
@@ -352,6 +354,19 @@ impl Place {
     fn of_this_program() -> Self {
         Self { base: WINDOW.segment(), bytes: bytes(WINDOW.heaps().1) }
     }
+}
+
+/// Gives up the address space of rows from number `rows` on, of `all` that were mapped. Nobody has ever had one of them, and
+/// there is room for no such heap any more.
+#[cold]
+pub(crate) fn release(rows: usize, all: usize) {
+    // SAFETY: the end of our mapping, of which nothing is in use.
+    let _ = unsafe { os::unmap(WINDOW.segment().wrapping_add(bytes(rows)), bytes(all) - bytes(rows)) };
+}
+
+/// Rows that were ever asked for.
+pub(crate) fn rows_end() -> usize {
+    populate::rows_end()
 }
 
 /// Bytes of a segment with so many rows.

@@ -36,7 +36,7 @@ pub(super) fn reset() {
 pub(super) fn start(segment: Segment) -> os::Result<()> {
     // SAFETY: the start of our mapping.
     unsafe {
-        os::make_accessible(segment.base, accessible_end(0).min(segment.mapped))?;
+        os::make_accessible(segment.base, accessible_end(0).min(segment.mapped()))?;
         memory(segment.base, START_BYTES)?;
     }
     segment.globals().metadata.add_shared(START_BYTES as u64);
@@ -66,13 +66,13 @@ pub(super) fn has_row(i: usize) -> bool {
 
 /// Sees to it that row `i` has memory behind it. The caller holds the central lock.
 pub(super) fn row(segment: Segment, i: usize) -> bool {
-    if i >= ROWS || ROWS_OFFSET + (i + 1) * size_of::<Row>() > segment.mapped {
+    if i >= ROWS || ROWS_OFFSET + (i + 1) * size_of::<Row>() > segment.mapped() {
         return false;
     }
     let end = rows_end();
     if i >= end {
-        let from = accessible_end(end).min(segment.mapped);
-        let bytes = accessible_end(i + 1).min(segment.mapped) - from;
+        let from = accessible_end(end).min(segment.mapped());
+        let bytes = accessible_end(i + 1).min(segment.mapped()) - from;
         // SAFETY: within our mapping.
         if bytes != 0 && unsafe { os::make_accessible(segment.base.add(from), bytes) }.is_err() {
             return false;
@@ -101,7 +101,7 @@ fn has_chunk(n: usize) -> bool {
 /// Puts memory behind chunk `n`, as far as it is mapped.
 fn chunk(segment: Segment, n: usize) -> os::Result<()> {
     let from = ROWS_OFFSET + n * CHUNK;
-    let bytes = CHUNK.min(segment.mapped.saturating_sub(from));
+    let bytes = CHUNK.min(segment.mapped().saturating_sub(from));
     // SAFETY: within the accessible part of our mapping, which ends on a multiple of chunks or with the mapping.
     unsafe { memory(segment.base.add(from), bytes) }?;
     if let Some(chunks) = ROW_CHUNKS.get(n / 64) {

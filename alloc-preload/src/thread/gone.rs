@@ -46,7 +46,8 @@ pub(super) fn retire_some() {
 fn has_lost_its_thread(id: u32) -> bool {
     // SAFETY: it was made.
     let heap = unsafe { central::heap(id) };
-    let Some(row) = heap.row() else { return false };
+    // In a child it may be a row of its parent's, with nothing behind it.
+    let Some(row) = heap.row().filter(|_| segment::has_row(id)) else { return false };
     if heap.usage().load(Ordering::Acquire) != usage::USED || row.state.load(Ordering::Acquire) != row_state::LIVE {
         return false;
     }

@@ -193,7 +193,7 @@ pub(crate) fn release([stocks_end, heaps_end]: [usize; 2]) {
     let (ledger, _) = window.ledger_range(UnitIndex(at(&window.ledger_ready) as u32), 0);
     window.over_limit.store(1, Ordering::Relaxed);
     for (part, from, to) in [
-        (Part::Window, window.address(end) as usize, window.base() + at(&window.bytes)),
+        (Part::Window, window.address(end) as usize, at(&window.end)),
         (Part::Ledger, ledger as usize, at(&window.units)),
         (Part::Units, used(Part::Units), at(&window.heads)),
         (Part::Heads, used(Part::Heads), at(&window.slabs)),

@@ -65,6 +65,7 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
         Ok(tables) => {
             let base = (window as usize).next_multiple_of(CHUNK);
             publish(base, bytes, tables as usize, &shape, ROWS, false);
+            WINDOW.end.store(window as usize + bytes + CHUNK, Ordering::Relaxed);
             Ok(())
         }
         Err(error) => {
@@ -76,7 +77,7 @@ fn try_reserved(bytes: usize, heap_area: fn(usize) -> HeapArea) -> os::Result<()
 }
 
 /// Picks window and tables among addresses that neither the kernel nor a linker uses of its own accord: between 32 and
-/// 48 TiB, moved about by the stack's random address. All but the first heaps is mapped when it is wanted.
+/// 48 TiB, moved about by the stack's random address. All but the first heaps and the segment's place is mapped when it is wanted.
 #[cold]
 #[inline(never)]
 fn open_chunked(limit: u64, heap_area: fn(usize) -> HeapArea) -> os::Result<()> {

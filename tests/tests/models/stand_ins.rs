@@ -151,6 +151,10 @@ pub(crate) mod os {
         Ok(())
     }
 
+    pub(crate) unsafe fn unmap(_: *mut u8, _: usize) -> Result<()> {
+        unreachable!("no program limits itself")
+    }
+
     pub(crate) unsafe fn purge(_: *mut u8, _: usize) -> Result<()> {
         unreachable!("nothing decays")
     }

@@ -5,6 +5,7 @@ mod unit;
 
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
+use crate::heap::Heap;
 use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
@@ -31,6 +32,7 @@ struct Places {
     slabs: usize,
     heads: usize,
     heaps: usize,
+    heaps_bytes: usize,
     area: HeapArea,
 }
 
@@ -45,13 +47,15 @@ impl Window {
     fn places(&self) -> &Places {
         self.0.get_or_init(|| {
             let area = crate::central::heap_area(HEAPS);
+            let heaps_bytes = area.heaps + HEAPS * size_of::<Heap>();
             Places {
                 base: zeroed(UNITS * UNIT, UNIT),
                 ledger: zeroed(ledger::GROUP * size_of::<Entry>(), os::PAGE),
                 units: zeroed(UNITS * size_of::<Unit>(), os::PAGE),
                 slabs: zeroed(UNITS * size_of::<Slab>(), os::PAGE),
                 heads: zeroed(UNITS * size_of::<AtomicU32>(), os::PAGE),
-                heaps: zeroed(area.bytes, os::PAGE),
+                heaps: zeroed(heaps_bytes, os::PAGE),
+                heaps_bytes,
                 area,
             }
         })
@@ -62,7 +66,7 @@ impl Window {
         let places = self.places();
         // SAFETY: no thread runs, and zero is a valid state.
         unsafe {
-            core::ptr::write_bytes(places.heaps as *mut u8, 0, places.area.bytes);
+            core::ptr::write_bytes(places.heaps as *mut u8, 0, places.heaps_bytes);
             core::ptr::write_bytes(places.slabs as *mut u8, 0, UNITS * size_of::<Slab>());
         }
     }
@@ -79,8 +83,14 @@ impl Window {
         (self.places().heaps, HEAPS)
     }
 
+    pub(crate) fn have_heaps(&self, _: usize) {}
+
+    pub(crate) fn stocks(&self) -> usize {
+        self.places().heaps + self.places().area.stocks
+    }
+
     pub(crate) fn heap_records(&self) -> usize {
-        self.places().heaps + self.places().area.before
+        self.places().heaps + self.places().area.heaps
     }
 
     pub(crate) fn granules(&self) -> usize {
@@ -156,13 +166,15 @@ impl Tables {
 
 #[derive(Clone, Copy)]
 pub(crate) struct HeapArea {
-    pub(crate) bytes: usize,
-    pub(crate) before: usize,
-    pub(crate) ready: usize,
+    pub(crate) stocks: usize,
+    pub(crate) heaps: usize,
+    pub(crate) segment: usize,
+    pub(crate) ready: [(usize, usize); 2],
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
+    Stocks,
     Heaps,
 }
 

@@ -1,6 +1,7 @@
 //! The world of a model, new for every interleaving: heaps with their rows, and what a thread does to one. What the fast
 //! path does in the library stands here in its plain form, made of the same functions of ledger, bins and heap.
 
+use crate::bin::Bin;
 use crate::central::{self, Central, NO_HEAP_ID, central};
 use crate::heap::{self, Heap, usage};
 use crate::hot;
@@ -67,6 +68,7 @@ fn begin() {
         idle: NO_HEAP_ID,
         warm: NO_HEAP_ID,
         made: 1,
+        stocks: 0,
     };
 }
 
@@ -76,6 +78,13 @@ pub(crate) fn row(id: u32) -> &'static Row {
     // SAFETY: as in `begin`.
     let rows = ROWS.get_or_init(|| unsafe { Box::new_zeroed_slice(HEAPS).assume_init() });
     &rows[id as usize]
+}
+
+/// Address of the counters that belong to the bin at this one.
+pub(crate) fn line_of(bin: usize) -> usize {
+    let offset = bin - WINDOW.heap_records();
+    let (id, class) = (offset / size_of::<Heap>(), offset % size_of::<Heap>() / size_of::<Bin>());
+    core::ptr::from_ref(&row(id as u32).lines[class]) as usize
 }
 
 /// Heap `id` of a thread that begins.
