@@ -205,19 +205,27 @@ impl Bin {
         self.top.set(self.floor.get());
     }
 
-    /// Takes a block out; `None` if there is none.
+    /// Takes a block out; `None` if there is none. The line that the next block begins with is fetched: nothing else of ours would
+    /// touch it before the program does.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
+        self.take::<true>()
+    }
+
+    /// As `pop`, where the next block is `NEXT` to be fetched: of larger ones the first line is not what the program waits for.
+    #[inline(always)]
+    pub(crate) fn take<const NEXT: bool>(&self) -> Option<NonNull<u8>> {
         let top = self.top.get();
         if top == self.floor.get() {
             return None;
         }
-        // SAFETY: above the floor up to the top stand blocks. The line that the next block begins with is fetched: nothing else
-        // of ours would touch it before the program does. At the floor lies another bin's slot or another number, or what
+        // SAFETY: above the floor up to the top stand blocks. At the floor lies another bin's slot or another number, or what
         // comes before the stock: a prefetch of what is no address does nothing.
         unsafe {
             let block = (*top).get();
-            prefetch(top.sub(1).cast::<*const u8>().read());
+            if NEXT {
+                prefetch(top.sub(1).cast::<*const u8>().read());
+            }
             self.top.set(top.sub(1));
             // As in `push`: a thread that is cancelled further on has no live block in its bin.
             asm!("", options(nostack, preserves_flags));

@@ -85,7 +85,7 @@ extern "C" fn allocate_large<O: Otherwise>(size: usize) -> *mut u8 {
 
 #[inline(always)]
 fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
-    let Some(block) = bin.pop() else {
+    let Some(block) = (if WIDE { bin.take::<false>() } else { bin.take::<true>() }) else {
         cold_path();
         return O::allocate(size);
     };
