@@ -2,6 +2,7 @@
 //!
 //! A bin survives a fork. Nothing leads to it in a child before the thread's hot record has been filled in again.
 
+use crate::beside::line_of;
 use crate::hint::{opaque, prefetch};
 use crate::ledger::NARROW;
 use crate::room;
@@ -9,11 +10,10 @@ use crate::slots::{self, Slot, Slots};
 use core::arch::asm;
 use core::cell::Cell;
 use core::hint::cold_path;
-use core::mem::offset_of;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{Ordering, compiler_fence};
 use shm_layout::class::{CLASSES, SizeClass};
-use shm_layout::layout::{ClassCounters, ROWS, ROWS_OFFSET, Row};
+use shm_layout::layout::ClassCounters;
 use shm_layout::tally::{Scale, Tally, Way};
 
 /// A thread's free blocks of one class, and all else that allocating and freeing one takes, on one line of the caches. The
@@ -42,6 +42,8 @@ pub(crate) struct Bin {
 }
 
 const _: () = assert!(size_of::<Bin>() == 64);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Bin>() == size_of::<ClassCounters>());
 
 /// Blocks that a bin takes while its class is only freed.
 const FEW: u32 = 4;
@@ -51,29 +53,6 @@ const OFTEN: u16 = 2;
 
 /// Of so many fillings from then on, one looks at how much of the class is in use.
 const LOOK: u16 = 16;
-
-/// Bytes from a heap to the next: as many as from a row to the next.
-pub(crate) const HEAP: usize = size_of::<Row>();
-/// Bytes from the first heap to the segment, for as many heaps as there can be rows.
-pub(crate) const SEGMENT: usize = ROWS * HEAP;
-/// Bytes from a heap to its row.
-const ROW: usize = SEGMENT + ROWS_OFFSET;
-/// Bytes from a bin to the counters of its class: known when this is compiled, they take no field and no instruction.
-const LINE: usize = ROW + offset_of!(Row, lines);
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Bin>() == size_of::<ClassCounters>() && LINE < i32::MAX as usize);
-
-/// Address of the counters that belong to the bin at this one.
-#[cfg(not(loom))]
-#[inline(always)]
-fn line_of(bin: usize) -> usize {
-    bin + LINE
-}
-
-// There they are larger than bins.
-#[cfg(loom)]
-use crate::world::line_of;
 
 /// A heap's bins. Zeroed memory is a valid state: none was started.
 #[repr(C)]
@@ -319,7 +298,7 @@ impl Bin {
     /// The bin was started, and is a heap's.
     #[inline(always)]
     pub(crate) unsafe fn line(&self) -> &'static ClassCounters {
-        // SAFETY: bin and line have the same place in heap and row (see `ROW`); rows are never unmapped.
+        // SAFETY: bin and line have the same place in heap and row; rows that a heap has are never unmapped.
         unsafe { &*(line_of(core::ptr::from_ref(self) as usize) as *const ClassCounters) }
     }
 }
@@ -327,6 +306,7 @@ impl Bin {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::beside::LINE;
     use crate::slots::FIRST;
     use proptest::prelude::*;
     use shm_layout::tally::Counts;

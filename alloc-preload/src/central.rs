@@ -1,7 +1,7 @@
 //! What all heaps share: free runs, abandoned slabs, idle heaps. One lock, held for short and never while calling up.
 
 use crate::background::Background;
-use crate::bin;
+use crate::beside;
 use crate::heap::{Heap, Stock};
 use crate::hot::Hot;
 use crate::lock::{Guard, Lock};
@@ -169,7 +169,7 @@ pub(crate) fn heap_area(count: usize) -> HeapArea {
     HeapArea {
         stocks,
         heaps,
-        segment: heaps + bin::SEGMENT,
+        segment: heaps + beside::SEGMENT,
         ready: [(0, stocks_end(first)), (heaps, first * size_of::<Heap>())],
     }
 }

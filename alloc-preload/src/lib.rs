@@ -14,7 +14,7 @@
 //! | slabs     | [`slab`], [`bin`](mod@bin), [`ledger`], [`room`], [`harden`] | blocks of one class; a byte for every granule; what a peak may still rise; seals |
 //! | window    | [`window`]                  | the address range and the tables beside it |
 //! | told      | [`segment`], [`report`], [`misuse`], [`stats`] | counters published, printed, misuse told |
-//! | ground    | [`options`], [`clock`], [`lock`], [`cancel`], [`print`], [`os`], [`sync`], [`bare`] | everything that leaves the process; what threads share; the build that measures |
+//! | ground    | [`options`], [`clock`], [`lock`], [`cancel`], [`print`], [`os`], [`sync`], [`bare`], [`beside`] | everything that leaves the process; what threads share; the build that measures; where rows lie |
 //!
 //! No `std` and no `alloc`: they would call the `malloc` exported here.
 #![cfg_attr(not(test), no_std)]
@@ -31,6 +31,7 @@ mod account;
 mod api;
 mod background;
 mod bare;
+mod beside;
 mod bin;
 mod block;
 mod boot;

@@ -18,7 +18,7 @@ pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
-use crate::bin;
+use crate::beside;
 use crate::ledger::{self, Entry};
 use crate::os;
 use crate::slab::Slab;
@@ -241,7 +241,7 @@ impl Window {
 
     /// Where the segment lies: with its rows at a fixed distance from the heaps. Room for as many rows as for heaps.
     pub(crate) fn segment(&self) -> *mut u8 {
-        (self.heap_records() + bin::SEGMENT) as *mut u8
+        (self.heap_records() + beside::SEGMENT) as *mut u8
     }
 
     /// Whether address space is scarce, and the window is mapped chunk by chunk.

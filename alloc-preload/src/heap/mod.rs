@@ -26,7 +26,8 @@ pub(crate) use warm::{cool, list, unlist};
 
 use crate::account::Account;
 use crate::background;
-use crate::bin::{self, Bin, Bins};
+use crate::beside;
+use crate::bin::{Bin, Bins};
 use crate::central::{self, UNLISTED, central, decay_ns};
 use crate::harden::Quarantine;
 use crate::hot;
@@ -44,7 +45,7 @@ use shm_layout::class::{CLASSES, GRANULE, SizeClass};
 use shm_layout::layout::Row;
 use sparse::Sweep;
 
-/// A heap. Unlike the hot record it survives a fork. It lies at a fixed distance from its row (see `bin`).
+/// A heap. Unlike the hot record it survives a fork. It lies at a fixed distance from its row (see `beside`).
 #[repr(C, align(4096))]
 pub(crate) struct Heap {
     /// First, so that a heap's address is that of its bins: its name.
@@ -89,7 +90,7 @@ pub(crate) struct Stock {
 
 const _: () = assert!(core::mem::offset_of!(Heap, bins) == 0);
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Heap>() == bin::HEAP);
+const _: () = assert!(size_of::<Heap>() == beside::HEAP);
 const _: () = assert!(CLASSES <= u64::BITS as usize);
 
 /// States of a heap.

@@ -30,6 +30,8 @@ pub mod tally;
 
 #[path = "../../../alloc-preload/src/bare.rs"]
 mod bare;
+#[path = "../../../alloc-preload/src/beside.rs"]
+mod beside;
 #[path = "../../../alloc-preload/src/bin.rs"]
 mod bin;
 #[path = "../../../alloc-preload/src/central.rs"]

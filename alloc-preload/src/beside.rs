@@ -1,0 +1,24 @@
+//! How heaps lie beside their rows: a heap takes as much room as a row, and behind as many heaps as there can be lies the
+//! segment. So one distance leads from every heap to its row, known when this is compiled, and what it leads to takes no field
+//! and no instruction.
+
+use shm_layout::layout::{ROWS, ROWS_OFFSET, Row};
+
+/// Bytes from a heap to the next, and from a row to the next.
+pub(crate) const HEAP: usize = size_of::<Row>();
+/// Bytes from the first heap to the segment.
+pub(crate) const SEGMENT: usize = ROWS * HEAP;
+/// Bytes from a bin, at the start of its heap, to the counters of its class, at the start of the row's lines: both are as long.
+pub(crate) const LINE: usize = SEGMENT + ROWS_OFFSET + core::mem::offset_of!(Row, lines);
+
+/// Address of the counters that belong to the bin at this one.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn line_of(bin: usize) -> usize {
+    const _: () = assert!(LINE <= i32::MAX as usize);
+    bin + LINE
+}
+
+// There counters are longer than bins.
+#[cfg(loom)]
+pub(crate) use crate::world::line_of;
