@@ -63,7 +63,9 @@ fn release(limit: u64) {
         heap::give_all_parked(heap);
         let central = central();
         window::release(central::heaps_end(&central));
-        let (few, all) = (segment::rows_under(limit).max(segment::rows_end()).next_multiple_of(2), WINDOW.heaps().1);
+        // In a child, heaps of its parent's threads may have no row yet.
+        let had = segment::rows_end().max(central.made as usize);
+        let (few, all) = (segment::rows_under(limit).max(had).next_multiple_of(2), WINDOW.heaps().1);
         if few < all {
             central::have_heaps(few);
             segment::release(few, all);

@@ -177,6 +177,15 @@ fn large_blocks_keep_their_contents_beside_what_somebody_else_maps_where_blocks_
     }
 }
 
+/// It gives up hot records: not those of heaps that its parent's threads have left to it.
+#[test]
+fn a_child_of_many_threads_limits_itself() {
+    let mut command = Command::new(program("limitschild.c"));
+    // The stacks of its parent's threads stay mapped in the child.
+    let finished = command.args(["100", &(64 * MIB).to_string()]).preload().finish().success();
+    assert_eq!((finished.out().as_str(), finished.err().as_str()), ("limited\n", ""));
+}
+
 /// A limit that somebody else sets is below what is reserved, and is not seen coming.
 #[test]
 fn a_limit_from_outside_leaves_large_blocks_able_to_grow() {
