@@ -11,11 +11,13 @@ mod chunk;
 mod growth;
 pub(crate) mod huge;
 mod opening;
+mod tables;
 mod unit;
 
 pub(crate) use chunk::{Chunk, SHARERS};
 pub(crate) use growth::{Part, commit_table, grow, occupy, release, vacate};
 pub(crate) use opening::{HeapArea, open};
+pub(crate) use tables::TABLES;
 pub(crate) use unit::{Unit, UnitIndex, owner};
 
 use crate::beside;
@@ -24,8 +26,6 @@ use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
 use crate::stats::globals;
-use core::cell::Cell;
-use core::ptr::null;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use shm_layout::class::{GRANULE, UNIT};
 
@@ -101,90 +101,6 @@ pub(crate) static WINDOW: Window = Window {
     released: AtomicUsize::new(0),
     over_limit: AtomicUsize::new(0),
 };
-
-/// Where window, ledger and unit records lie, in words for the fast path.
-#[repr(C, align(64))]
-pub(crate) struct Tables {
-    base: Cell<usize>,
-    ledger: Cell<*const Entry>,
-    /// Where the entry of the granule at address 0 would lie.
-    entries: Cell<*const Entry>,
-    /// Where the record of the unit at address 0 would lie.
-    units: Cell<*const Unit>,
-    /// Where its head would stand.
-    heads: Cell<*const AtomicU32>,
-    slabs: Cell<*const Slab>,
-}
-
-// SAFETY: written once, by `open`, before any thread has a heap. Without one a thread reads `base` at most, and knows no
-// granule, wherever that is.
-unsafe impl Sync for Tables {}
-
-/// The tables of [`WINDOW`].
-pub(crate) static TABLES: Tables = Tables {
-    base: Cell::new(0),
-    ledger: Cell::new(null()),
-    entries: Cell::new(null()),
-    units: Cell::new(null()),
-    heads: Cell::new(null()),
-    slabs: Cell::new(null()),
-};
-
-impl Tables {
-    #[inline(always)]
-    pub(crate) fn base(&self) -> usize {
-        self.base.get()
-    }
-
-    /// The entry at this [place](ledger::place).
-    ///
-    /// # Safety
-    /// The calling thread has a heap, and the place is that of a granule below the committed end.
-    #[inline(always)]
-    pub(crate) unsafe fn entry(&self, place: usize) -> &'static Entry {
-        // SAFETY: the ledger is accessible as far as the window is, and never unmapped.
-        unsafe { &*self.ledger.get().add(place) }
-    }
-
-    /// The entry of a block's granule.
-    ///
-    /// # Safety
-    /// The calling thread has a heap, and the block lies below the committed end.
-    #[inline(always)]
-    pub(crate) unsafe fn entry_of(&self, block: *const u8) -> &'static Entry {
-        // SAFETY: as in `entry`.
-        unsafe { &*self.entry_place(block) }
-    }
-
-    /// Where that entry lies, if the block is one.
-    #[inline(always)]
-    pub(crate) fn entry_place(&self, block: *const u8) -> *const Entry {
-        self.entries.get().wrapping_add(ledger::place(block as usize / GRANULE))
-    }
-
-    /// The unit that a pointer lies in.
-    ///
-    /// # Safety
-    /// The calling thread has a heap, and the pointer lies below the committed end.
-    #[inline(always)]
-    pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
-        // SAFETY: the records are accessible as far as the window is, and never unmapped.
-        unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
-    }
-
-    /// The slab that a block lies in.
-    ///
-    /// # Safety
-    /// The calling thread has a heap, and the block lies in a slab.
-    #[inline(always)]
-    pub(crate) unsafe fn slab(&self, block: *const u8) -> &'static Slab {
-        // SAFETY: the unit of a slab has a head, and the records are accessible as far as the window is.
-        unsafe {
-            let head = &*self.heads.get().wrapping_add(block as usize / UNIT);
-            &*self.slabs.get().add(head.load(Ordering::Relaxed) as usize)
-        }
-    }
-}
 
 macro_rules! table {
     ($name:ident, $field:ident, $type:ty) => {
