@@ -200,7 +200,7 @@ pub(crate) unsafe fn make_ready(id: u32, central: &mut Central) -> os::Result<()
 #[cold]
 pub(crate) fn have_heaps(count: usize) {
     // First: what a child that is forked in between does not have, it does not map.
-    WINDOW.have_heaps(count);
+    beside::have(count);
     let from = (WINDOW.heaps().0 + os::PAGE + count * size_of::<Hot>()).next_multiple_of(os::PAGE);
     // SAFETY: records that no thread has ever had.
     let _ = unsafe { os::unmap(from as *mut u8, WINDOW.stocks() - from) };

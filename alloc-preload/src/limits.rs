@@ -2,6 +2,7 @@
 //! lock their memory.
 
 use crate::background;
+use crate::beside;
 use crate::central::{self, central};
 use crate::clock;
 use crate::fast::slow::set_errno;
@@ -9,7 +10,7 @@ use crate::heap;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
-use crate::window::{self, WINDOW};
+use crate::window;
 use core::ffi::{c_int, c_uint};
 
 /// What `prlimit` does, after giving up unused address space if that is about to be limited.
@@ -65,7 +66,7 @@ fn release(limit: u64) {
         window::release(central::heaps_end(&central));
         // In a child, heaps of its parent's threads may have no row yet.
         let had = segment::rows_end().max(central.made as usize);
-        let (few, all) = (segment::rows_under(limit).max(had).next_multiple_of(2), WINDOW.heaps().1);
+        let (few, all) = (segment::rows_under(limit).max(had).next_multiple_of(2), beside::count());
         if few < all {
             central::have_heaps(few);
             segment::release(few, all);

@@ -66,8 +66,6 @@ pub(crate) struct Window {
     tables_bytes: AtomicUsize,
     heaps: AtomicUsize,
     stocks: AtomicUsize,
-    heap_records: AtomicUsize,
-    heap_count: AtomicUsize,
     /// Units whose ledger is accessible, and whose records in each table are.
     ledger_ready: AtomicUsize,
     records_ready: [AtomicUsize; growth::RECORD_TABLES],
@@ -93,8 +91,6 @@ pub(crate) static WINDOW: Window = Window {
     tables_bytes: AtomicUsize::new(0),
     heaps: AtomicUsize::new(0),
     stocks: AtomicUsize::new(0),
-    heap_records: AtomicUsize::new(0),
-    heap_count: AtomicUsize::new(0),
     ledger_ready: AtomicUsize::new(0),
     records_ready: [const { AtomicUsize::new(0) }; growth::RECORD_TABLES],
     chunked: AtomicUsize::new(0),
@@ -137,12 +133,7 @@ impl Window {
 
     /// Address of the heaps' area, and how many it has room for.
     pub(crate) fn heaps(&self) -> (usize, usize) {
-        (self.heaps.load(Ordering::Relaxed), self.heap_count.load(Ordering::Relaxed))
-    }
-
-    /// From now on there is room for so many heaps, fewer than before. Under the central lock.
-    pub(crate) fn have_heaps(&self, count: usize) {
-        self.heap_count.store(count, Ordering::Relaxed);
+        (self.heaps.load(Ordering::Relaxed), beside::count())
     }
 
     /// Address of the heaps' stocks in it.
@@ -152,12 +143,7 @@ impl Window {
 
     /// Address of the heaps' records in it.
     pub(crate) fn heap_records(&self) -> usize {
-        self.heap_records.load(Ordering::Relaxed)
-    }
-
-    /// Where the segment lies: with its rows at a fixed distance from the heaps. Room for as many rows as for heaps.
-    pub(crate) fn segment(&self) -> *mut u8 {
-        (self.heap_records() + beside::SEGMENT) as *mut u8
+        beside::heaps()
     }
 
     /// Whether address space is scarce, and the window is mapped chunk by chunk.

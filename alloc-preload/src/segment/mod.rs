@@ -20,11 +20,11 @@ pub(crate) use history::tick;
 pub(crate) use populate::bytes as memory_bytes;
 pub(crate) use sums::{LineSum, Sums, collect};
 
+use crate::beside;
 use crate::clock;
 use crate::options::Options;
 use crate::os::{self, Errno};
 use crate::print::Line;
-use crate::window::WINDOW;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use object::Object;
 use shm_layout::class::{BUCKETS, CLASSES, LINES, SizeClass, bucket_limit};
@@ -98,7 +98,7 @@ impl Segment {
 
     /// Bytes that are mapped: for as many rows as there can be heaps.
     fn mapped(&self) -> usize {
-        bytes(WINDOW.heaps().1)
+        bytes(beside::count())
     }
 
     /// The process-wide counters.
@@ -300,7 +300,7 @@ pub(crate) fn has_row(id: u32) -> bool {
 
 /// Rows in use of this process's present segment; none before there is one.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let base = WINDOW.segment() as usize;
+    let base = beside::segment() as usize;
     let rows = (0..populate::rows_end()).filter(|&i| populate::has_row(i));
     // SAFETY: these have memory behind them.
     rows.map(move |i| unsafe { &*((base + ROWS_OFFSET) as *const Row).add(i) })
@@ -320,7 +320,7 @@ pub(crate) fn misuse_modules() -> Option<&'static [MisuseModule; MISUSES]> {
 
 /// Where the present segment starts, with memory behind all that comes before the rings.
 fn start() -> Option<usize> {
-    (populate::rows_end() != 0).then(|| WINDOW.segment() as usize)
+    (populate::rows_end() != 0).then(|| beside::segment() as usize)
 }
 
 impl Refusal {
@@ -352,7 +352,7 @@ struct Place {
 impl Place {
     /// The window is open.
     fn of_this_program() -> Self {
-        Self { base: WINDOW.segment(), bytes: bytes(WINDOW.heaps().1) }
+        Self { base: beside::segment(), bytes: bytes(beside::count()) }
     }
 }
 
@@ -361,7 +361,7 @@ impl Place {
 #[cold]
 pub(crate) fn release(rows: usize, all: usize) {
     // SAFETY: the end of our mapping, of which nothing is in use.
-    let _ = unsafe { os::unmap(WINDOW.segment().wrapping_add(bytes(rows)), bytes(all) - bytes(rows)) };
+    let _ = unsafe { os::unmap(beside::segment().wrapping_add(bytes(rows)), bytes(all) - bytes(rows)) };
 }
 
 /// Rows that were ever asked for.

@@ -1,6 +1,7 @@
 //! How the window grows: chunk by chunk, with the tables beside it.
 
 use super::{CHUNK, CHUNK_UNITS, Chunk, UNIT_GRANULES, Unit, UnitIndex, WINDOW, owner};
+use crate::beside;
 use crate::os;
 use crate::slab::Slab;
 use crate::span::Run;
@@ -200,8 +201,8 @@ pub(crate) fn release([stocks_end, heaps_end]: [usize; 2]) {
         (Part::Slabs, used(Part::Slabs), at(&window.runs)),
         (Part::Runs, used(Part::Runs), at(&window.chunks)),
         (Part::Chunks, used(Part::Chunks), at(&window.heaps)),
-        (Part::Stocks, stocks_end, at(&window.heap_records)),
-        (Part::Heaps, heaps_end, window.segment() as usize),
+        (Part::Stocks, stocks_end, beside::heaps()),
+        (Part::Heaps, heaps_end, beside::segment() as usize),
     ] {
         // SAFETY: the unused rest of the window or of a table: nothing there was ever accessible.
         if released & part.bit() == 0 && (from >= to || unsafe { os::unmap(from as *mut u8, to - from) }.is_ok()) {

@@ -2,6 +2,7 @@
 
 use super::growth::ALL_RELEASED;
 use super::{CHUNK, CHUNK_UNITS, Chunk, LARGEST, TABLES, Unit, WINDOW};
+use crate::beside;
 use crate::ledger::Entry;
 use crate::os;
 use crate::segment;
@@ -137,8 +138,8 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     set(&window.chunks, tables + shape.chunks);
     set(&window.heaps, tables + shape.heaps);
     set(&window.stocks, tables + shape.stocks);
-    set(&window.heap_records, tables + shape.heap_records);
-    set(&window.heap_count, heaps);
+    beside::begin_at(tables + shape.heap_records);
+    beside::have(heaps);
     set(&window.chunked, usize::from(chunked));
     set(&window.released, if chunked { ALL_RELEASED } else { 0 });
 }

@@ -83,8 +83,6 @@ impl Window {
         (self.places().heaps, HEAPS)
     }
 
-    pub(crate) fn have_heaps(&self, _: usize) {}
-
     pub(crate) fn stocks(&self) -> usize {
         self.places().heaps + self.places().area.stocks
     }
