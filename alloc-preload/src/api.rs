@@ -61,10 +61,8 @@ export! {
 
     /// `calloc(3)`
     fn calloc(count: usize, size: usize) -> Pointer {
-        match count.checked_mul(size) {
-            Some(bytes) => fast::allocate_zeroed(bytes).cast(),
-            None => no_memory().cast(),
-        }
+        // More than there can be, where that overflows.
+        fast::allocate_zeroed(count.saturating_mul(size)).cast()
     }
 
     /// `realloc(3)`; size 0 frees and returns null, as glibc does.

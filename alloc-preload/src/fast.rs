@@ -18,9 +18,9 @@ use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
-use shm_layout::class::{FINE_MAX, SMALL_MAX, SizeClass};
+use shm_layout::class::{FINE_MAX, GRANULE, SizeClass};
 use shm_layout::layout::Row;
-use slow::{allocate_slow, allocate_zeroed_large, free_slow, usable_size_slow};
+use slow::{allocate_slow, allocate_zeroed_large, allocate_zeroed_slow, free_slow, usable_size_slow};
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
 ///
@@ -31,30 +31,111 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     allocate_or::<OrNull>(size)
 }
 
-/// What an allocation does off the fast path, and a free of what is no block here.
-pub(crate) trait Otherwise {
-    fn allocate(size: usize) -> *mut u8;
-    fn free(pointer: *mut u8);
+/// The way of an allocation off the fast path, and how it ends on it.
+pub(crate) trait Allocating {
+    /// Where no block of up to [`SMALL_MAX`] bytes lies ready.
+    fn slow(size: usize) -> *mut u8;
+
+    /// Larger blocks.
+    #[inline(always)]
+    fn large(size: usize) -> *mut u8
+    where
+        Self: Sized,
+    {
+        allocate_large::<Self>(size)
+    }
+
+    /// Hands the block on.
+    ///
+    /// # Safety
+    /// A block of at least `size` bytes that was just taken.
+    #[inline(always)]
+    unsafe fn finish(block: *mut u8, _size: usize) -> *mut u8 {
+        block
+    }
+
+    /// The same, but the account has to be settled first.
+    ///
+    /// # Safety
+    /// As for `finish`.
+    #[inline(always)]
+    unsafe fn settle(block: *mut u8, _size: usize) -> *mut u8 {
+        settled(block)
+    }
+}
+
+/// What becomes of the free of a pointer that is no block here.
+pub(crate) trait Freeing {
+    fn slow(pointer: *mut u8);
 }
 
 /// A null pointer and `errno` where memory is exhausted.
 struct OrNull;
 
-impl Otherwise for OrNull {
+impl Allocating for OrNull {
     #[inline(always)]
-    fn allocate(size: usize) -> *mut u8 {
+    fn slow(size: usize) -> *mut u8 {
         allocate_slow(size)
+    }
+}
+
+impl Freeing for OrNull {
+    #[inline(always)]
+    fn slow(pointer: *mut u8) {
+        free_slow(pointer);
+    }
+}
+
+/// The same, and zeros in the block.
+struct Zeroed;
+
+impl Allocating for Zeroed {
+    #[inline(always)]
+    fn slow(size: usize) -> *mut u8 {
+        allocate_zeroed_slow(size)
     }
 
     #[inline(always)]
-    fn free(pointer: *mut u8) {
-        free_slow(pointer);
+    fn large(size: usize) -> *mut u8 {
+        allocate_zeroed_large(size)
+    }
+
+    #[inline(always)]
+    unsafe fn finish(block: *mut u8, size: usize) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe { zero(block, size) };
+        block
+    }
+
+    #[inline(always)]
+    unsafe fn settle(block: *mut u8, size: usize) -> *mut u8 {
+        settled_zeroed(block, size)
+    }
+}
+
+/// Zeros a block, or as much of it as was asked for. Of few bytes in four stores, some of them onto each other, without a branch
+/// that a program of many sizes would have mispredicted.
+///
+/// # Safety
+/// A block of ours of at least `size` bytes that nobody uses yet.
+#[inline(always)]
+unsafe fn zero(block: *mut u8, size: usize) {
+    const STORES: usize = 4;
+    if size > STORES * GRANULE {
+        // SAFETY: the caller's.
+        unsafe { core::ptr::write_bytes(block, 0, size) };
+        return;
+    }
+    let last = size.saturating_sub(1) & !(GRANULE - 1);
+    for store in 0..STORES {
+        // SAFETY: blocks begin at granules, and hold whole ones.
+        unsafe { block.add(last.min(store * GRANULE)).cast::<u128>().write(0) };
     }
 }
 
 /// As [`allocate`], with another way off the fast path.
 #[inline(always)]
-pub(crate) fn allocate_or<O: Otherwise>(size: usize) -> *mut u8 {
+pub(crate) fn allocate_or<O: Allocating>(size: usize) -> *mut u8 {
     if size > FINE_MAX {
         return allocate_medium::<O>(size);
     }
@@ -65,29 +146,29 @@ pub(crate) fn allocate_or<O: Otherwise>(size: usize) -> *mut u8 {
 
 /// Sizes whose slack stands in more than one byte of the ledger.
 #[inline(never)]
-extern "C" fn allocate_medium<O: Otherwise>(size: usize) -> *mut u8 {
+extern "C" fn allocate_medium<O: Allocating>(size: usize) -> *mut u8 {
     let hot = hot();
     match SizeClass::of(size) {
         Some(class) => pop::<true, O>(hot, hot.bin(class), size),
-        None => allocate_large::<O>(size),
+        None => O::large(size),
     }
 }
 
 /// Sizes of which a block may follow one of as many pages.
 #[inline(never)]
-extern "C" fn allocate_large<O: Otherwise>(size: usize) -> *mut u8 {
+extern "C" fn allocate_large<O: Allocating>(size: usize) -> *mut u8 {
     match large::same::allocate(hot(), size) {
         Some((block, false)) => block,
         Some((block, true)) => settled(block),
-        None => O::allocate(size),
+        None => O::slow(size),
     }
 }
 
 #[inline(always)]
-fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
+fn pop<const WIDE: bool, O: Allocating>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
     let Some(block) = (if WIDE { bin.take::<false>() } else { bin.take::<true>() }) else {
         cold_path();
-        return O::allocate(size);
+        return O::slow(size);
     };
     let block = block.as_ptr();
     // SAFETY: what lies in a bin is a block of the window.
@@ -102,10 +183,8 @@ fn pop<const WIDE: bool, O: Otherwise>(hot: &'static Hot, bin: &'static Bin, siz
     let change = bin.allocating(size);
     // SAFETY: a bin with blocks was started.
     hot::tally(&unsafe { bin.line() }.allocated, change);
-    if hot.leaves_room(change) {
-        return settled(block);
-    }
-    block
+    // SAFETY: just taken, from the bin for blocks of that size.
+    unsafe { if hot.leaves_room(change) { O::settle(block, size) } else { O::finish(block, size) } }
 }
 
 /// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the
@@ -117,6 +196,19 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
     in_passing(account::settle);
+    block
+}
+
+/// As [`settled`], and zeros the block.
+#[unsafe(naked)]
+extern "C" fn settled_zeroed(block: *mut u8, size: usize) -> *mut u8 {
+    naked_asm!(".cfi_startproc", "jmp {}", ".cfi_endproc", sym settle_then_zero)
+}
+
+unsafe extern "C" fn settle_then_zero(block: *mut u8, size: usize) -> *mut u8 {
+    in_passing(account::settle);
+    // SAFETY: a block of at least that many bytes, which is about to be handed out.
+    unsafe { core::ptr::write_bytes(block, 0, size) };
     block
 }
 
@@ -132,9 +224,9 @@ pub(crate) fn free(pointer: *mut u8) {
 
 /// As [`free`], with another way off the fast path.
 #[inline(always)]
-pub(crate) fn free_or<O: Otherwise>(pointer: *mut u8) {
+pub(crate) fn free_or<O: Freeing>(pointer: *mut u8) {
     let hot = hot();
-    let Some(place) = hot.place_of(pointer) else { return O::free(pointer) };
+    let Some(place) = hot.place_of(pointer) else { return O::slow(pointer) };
     // SAFETY: `place_of` answered.
     let (entry, unit) = unsafe { (TABLES.entry(place), TABLES.unit(pointer)) };
     let owner = unit.owner();
@@ -351,13 +443,5 @@ pub(crate) fn usable_size(pointer: *mut u8) -> usize {
 /// A block of `size` zeroed bytes; null with `errno` set when memory is exhausted.
 #[inline(always)]
 pub(crate) fn allocate_zeroed(size: usize) -> *mut u8 {
-    if size > SMALL_MAX {
-        return allocate_zeroed_large(size);
-    }
-    let block = allocate(size);
-    if !block.is_null() {
-        // SAFETY: a fresh block of at least that many bytes.
-        unsafe { core::ptr::write_bytes(block, 0, size) };
-    }
-    block
+    allocate_or::<Zeroed>(size)
 }

@@ -4,7 +4,7 @@
 //! jump to whatever the dynamic linker has found for the basic ones, as libstdc++'s do; the aligned ones and those that
 //! do not throw are left to libstdc++.
 
-use crate::fast::{self, Otherwise, slow};
+use crate::fast::{self, Allocating, Freeing, slow};
 use crate::harden::SIZES_ARE_CHECKED;
 use crate::misuse::Call;
 use crate::names;
@@ -92,14 +92,16 @@ unsafe extern "C" fn delete_sized(pointer: *mut u8, size: usize, caller: usize, 
 /// thread has a heap here, and nothing succeeds on the fast path.
 struct OrThrow;
 
-impl Otherwise for OrThrow {
+impl Allocating for OrThrow {
     #[inline(always)]
-    fn allocate(size: usize) -> *mut u8 {
+    fn slow(size: usize) -> *mut u8 {
         allocate_or_throw(size)
     }
+}
 
+impl Freeing for OrThrow {
     #[inline(always)]
-    fn free(pointer: *mut u8) {
+    fn slow(pointer: *mut u8) {
         free_by_name(pointer);
     }
 }

@@ -1,6 +1,6 @@
 /* Calls whose instructions are counted, each between two marks, after enough of the same to warm everything up.
    Some blocks of the class stay live all the time, so that no slab empties or fills up at a mark.
-   Usage: warm malloc|free|realloc|moves|pairs|others SIZE. Sixteen sections; of pairs, each is a loop of sixteen, moves
+   Usage: warm malloc|calloc|free|realloc|moves|pairs|others SIZE. Sixteen sections; of pairs, each is a loop of sixteen, moves
    are reallocations into another class, and others are frees of blocks that another thread has allocated, which lives. */
 #include "handshake.h"
 #include <pthread.h>
@@ -77,6 +77,18 @@ int main(int count, char **arguments) {
             MARK();
             block = malloc(size);
             MARK();
+        } else if (strcmp(what, "calloc") == 0) {
+            if (marked) {
+                MARK();
+                block = calloc(1, size);
+                MARK();
+            } else {
+                block = calloc(1, size);
+            }
+            for (size_t i = 0; i < size; i++) {
+                must(block[i] == 0);
+            }
+            memset(block, 1, size);
         } else {
             block = malloc(size);
         }

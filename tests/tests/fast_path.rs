@@ -11,6 +11,9 @@ use tests::{library, missing};
 const MALLOC_LIMIT: usize = 34;
 const FREE_LIMIT: usize = 40;
 const REALLOC_LIMIT: usize = 50;
+/// More than `malloc` for a block that is zeroed; up to `FEW` bytes `calloc` does that itself.
+const ZEROS: usize = 18;
+const FEW: usize = 64;
 /// More of them for a block of more than 1 KiB, of which is written in digits how much was not asked for; and for one where
 /// that takes three of them.
 const DIGITS: usize = 20;
@@ -73,6 +76,24 @@ fn warm_malloc_is_short_and_calls_nothing() {
 #[test]
 fn warm_free_is_short_and_calls_nothing() {
     check("free", FREE_LIMIT, &[]);
+}
+
+#[test]
+fn warm_calloc_is_short_and_ends_in_memset_only_where_much_is_to_be_zeroed() {
+    check_sizes(&[1, 24, FEW - 4], "calloc", MALLOC_LIMIT + ZEROS, &[]);
+    if missing(&["objdump"]) {
+        return;
+    }
+    let program = compiled("warm.c", &["-fno-plt", "-Wl,-z,now"]);
+    for size in [FEW + 1, 1000, 5100, 24_500] {
+        for section in sections(Command::new(&program).args(["calloc", &size.to_string()])) {
+            let (_, last) = section.instructions.last().expect("calloc comes to us");
+            assert!(last.starts_with("jmp ") && last.contains("<memset@"), "calloc of {size} bytes ends with {last}");
+            assert!(section.forbidden().is_empty(), "calloc of {size} bytes: {:?}", section.forbidden());
+            let count = section.instructions.len();
+            assert!(count <= MALLOC_LIMIT + DIGITS + ZEROS, "calloc of {size} bytes: {count} instructions");
+        }
+    }
 }
 
 /// Such a block is as large as the room that a heap has, and of its bytes fewer are asked for than the peak was higher.

@@ -16,6 +16,17 @@ pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(in_passing(|hot, heap| block::allocate(hot, heap, size, 1)).unwrap_or(null_mut()))
 }
 
+/// As [`allocate_slow`], with zeros in as many bytes as were asked for: beyond them there may lie a seal.
+#[inline(never)]
+pub(super) extern "C" fn allocate_zeroed_slow(size: usize) -> *mut u8 {
+    let block = allocate_slow(size);
+    if !block.is_null() {
+        // SAFETY: a new block of at least that many bytes.
+        unsafe { core::ptr::write_bytes(block, 0, size) };
+    }
+    block
+}
+
 #[inline(never)]
 pub(super) extern "C" fn allocate_zeroed_large(size: usize) -> *mut u8 {
     or_enomem(in_passing(|hot, heap| block::allocate_zeroed_large(hot, heap, size)).unwrap_or(null_mut()))
