@@ -122,7 +122,9 @@ impl Large {
 
     fn take_run(wanted: Wanted) -> Option<Taken> {
         let taken = central().spans.take(wanted, options().huge)?;
-        if taken.zero && decay_ns().is_some() {
+        // A sparse one has it by choice, and not because what lies about does not fit.
+        let is_chosen = wanted.zero && zeros::may_give_back();
+        if taken.zero && !is_chosen && decay_ns().is_some() {
             span::purge_unfit(wanted.units);
         }
         Some(taken)
@@ -196,10 +198,10 @@ impl Large {
 
     /// As [`give`](Self::give), for a block that is expected to be followed by another of its size.
     pub(crate) fn park(self, heap: &Heap) {
-        self.observe();
+        let is_clean = self.observe();
         match heap.place_for(self.unit) {
-            Some(place) => heap.park(place, self.unit, self.fit()),
-            None => self.give(),
+            Some(place) if !is_clean => heap.park(place, self.unit, self.fit()),
+            _ => self.give(),
         }
     }
 

@@ -175,12 +175,15 @@ impl Spans {
     /// Takes a run.
     pub(crate) fn take(&mut self, wanted: Wanted, huge: Huge) -> Option<Taken> {
         loop {
+            let most_used = self.most_used;
             let (first, kind) = self.cut(wanted, huge)?;
             let Ok(left) = guard::clear(first, wanted.units, wanted.guard) else {
                 self.lose(first, wanted.units);
                 continue;
             };
-            let affordable = |page| !is_huge(first, page) && (kind == Kind::Clean || guard::draw());
+            // Zeroed blocks that replace each other take clean runs by choice, and may have few page faults.
+            let is_dear = kind == Kind::Clean && (!wanted.zero || self.most_used > most_used);
+            let affordable = |page| !is_huge(first, page) && (is_dear || guard::draw());
             let guard = match wanted.guard {
                 Some(_) if left => Guard::Left,
                 Some(page) if affordable(page) => Guard::Due,

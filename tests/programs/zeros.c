@@ -2,7 +2,8 @@
    start are resident in the end, and how many page faults each of the last thousand blocks took; waits for the test.
    USE: sparse (a byte in 64 KiB is written), filled, most (three fifths of blocks a little smaller than a power of two), beside
    (sparse, and every other block is not zeroed and filled), partly (of one size; sparse in turn with blocks that are not zeroed
-   and filled to two thirds), little (likewise to a fifth), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
+   and filled to two thirds), little (likewise to a fifth), varied (filled, eight of 300 to 900 KiB, of which one at
+   random is replaced), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
    first. With "forbidden" before them, a filter of system calls is in force from the beginning that ends the program at a
    mincore, or at the question whether there is a filter. */
 #include "handshake.h"
@@ -36,8 +37,20 @@ static void is_zero(const char *block, size_t size) {
     must(block[0] == 0 && memcmp(block, block + 1, size - 1) == 0);
 }
 
+static size_t random_below(size_t limit) {
+    static unsigned long state = 88172645463325252;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % limit;
+}
+
 static char *used(const char *use, int round) {
     size_t size = (size_t)(256 + round * 37 % 768) << 10;
+    if (strcmp(use, "varied") == 0) {
+        size = (300 << 10) + random_below(600 << 10);
+        use = "filled";
+    }
     if (strcmp(use, "beside") == 0 && round % 2 != 0) {
         char *filled = malloc(size);
         must(filled != NULL);
@@ -105,7 +118,7 @@ int main(int argc, char **argv) {
         int rounds = strcmp(argv[use], "locked") == 0 ? LAST : ROUNDS;
         for (int round = 0; round < rounds; round++) {
             start = round == rounds - LAST ? faults() : start;
-            char **slot = &blocks[round * 5 % BLOCKS];
+            char **slot = &blocks[strcmp(argv[use], "varied") == 0 ? random_below(8) : (size_t)round * 5 % BLOCKS];
             free(*slot);
             *slot = used(argv[use], round);
         }

@@ -36,6 +36,14 @@ fn buffers_that_are_filled_are_not_faulted_in_again_and_again() {
     assert!(faults < 16, "{faults} page faults for 160 pages");
 }
 
+/// They once fell into taking what had just been purged for them, each block anew.
+#[test]
+fn buffers_of_many_sizes_that_are_filled_are_not_faulted_in_again_and_again() {
+    let (resident, faults) = zeros(&["varied"]);
+    assert!(resident < 14 << 10, "{resident} KiB for 5 MiB that are live on average");
+    assert!(faults < 8, "{faults} page faults for 150 pages");
+}
+
 #[test]
 fn buffers_just_below_a_power_of_two_that_are_filled_in_part_are_not_either() {
     let (_, faults) = zeros(&["most"]);

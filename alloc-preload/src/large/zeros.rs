@@ -1,8 +1,9 @@
 //! How a block gets its zeros whose memory was in use before. Cleared by `memset`, every page of it is resident from then on.
 //! Given back to the kernel, those pages are that the user touches, at the price of a page fault each. Which of them is cheaper
 //! depends on how much that is: it is estimated from blocks that had no memory behind them when they were handed out. When one
-//! comes back, what is resident of it is what its user has touched. Where much is resident that others will fill again, only
-//! that is cleared: what is not there reads as zero.
+//! comes back, what is resident of it is what its user has touched; where that is little, it goes back there and then, and the
+//! next such block finds memory that reads as zero. Where much is resident that others will fill again, only that is cleared:
+//! what is not there reads as zero.
 
 use super::Large;
 use crate::central::decay_ns;
@@ -10,6 +11,7 @@ use crate::harden;
 use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
 use crate::segment;
+use crate::window::UNIT_PAGES;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Smaller blocks are always cleared: that takes less time than the system calls.
@@ -76,12 +78,9 @@ impl Habit {
     /// The way for the next block: so many pages, of which this part is `resident` still, maybe since others have filled
     /// what was given back for the last one in this place.
     fn way(&self, pages: usize, was_unbacked: bool, resident: impl FnOnce() -> Option<u32>) -> Way {
-        let touched = self.touched.load(Ordering::Relaxed);
-        let faults = pages.saturating_mul(touched as usize) / ALL as usize;
-        let pays_off = faults.saturating_add(1).saturating_mul(FAULT) <= pages;
-        let resident = if pays_off { resident() } else { None };
+        let resident = if self.is_sparse(pages) { resident() } else { None };
         if was_unbacked && let Some(resident) = resident {
-            self.learn_filled(resident.saturating_sub(touched));
+            self.learn_filled(resident.saturating_sub(self.touched.load(Ordering::Relaxed)));
         }
         let much = if self.filled.load(Ordering::Relaxed) > OFTEN { OFTEN } else { MUCH };
         if resident.is_some_and(|resident| resident <= much) || self.is_trial() {
@@ -89,6 +88,12 @@ impl Habit {
         }
         // Where much is resident, whoever filled it would fault it in anew.
         if resident.is_some() { Way::Resident } else { Way::Clear }
+    }
+
+    /// Whether the page faults of a block of so many pages take less time than clearing it.
+    fn is_sparse(&self, pages: usize) -> bool {
+        let faults = pages.saturating_mul(self.touched.load(Ordering::Relaxed) as usize) / ALL as usize;
+        faults.saturating_add(1).saturating_mul(FAULT) <= pages
     }
 
     fn is_trial(&self) -> bool {
@@ -143,14 +148,16 @@ fn may_ask() -> bool {
     MAY_ASK.load(Ordering::Relaxed) == YES
 }
 
-fn may_give_back() -> bool {
+pub(super) fn may_give_back() -> bool {
     !harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()
 }
 
-/// Whether a zeroed block of so many bytes rather takes memory that was not in use before, which saves the clearing. Of what is
-/// large, memory that was would lie about beside it meanwhile; but where that may not be given back, all of it would be cleared.
+/// Whether a zeroed block of so many bytes rather takes memory that has none behind it: a small one if users touch little of such
+/// blocks, a large one if none could be given back and all would be cleared. Else memory that was in use before comes first: of a
+/// buffer that is filled every page would be faulted in, and beside a large block that memory would lie about.
 pub(super) fn rather_clean(allocated: usize) -> bool {
-    allocated < LARGE_TO_CLEAR || !may_give_back()
+    let is_sparse = || Habit::of(allocated).is_some_and(|habit| habit.is_sparse(allocated / PAGE));
+    if allocated < LARGE_TO_CLEAR { may_give_back() && is_sparse() } else { !may_give_back() }
 }
 
 impl Large {
@@ -206,14 +213,31 @@ impl Large {
         done * PAGE
     }
 
-    /// Looks at what has been touched of a block that comes back.
-    pub(super) fn observe(self) {
-        if self.run().unbacked.replace(false)
-            && let Some(habit) = self.habit().filter(|habit| habit.should_sample())
+    /// Looks at what has been touched of a block that comes back. Where that is little it goes back at once, so that all of the run
+    /// is known to read as zero: whether it has.
+    pub(super) fn observe(self) -> bool {
+        let run = self.run();
+        if !run.unbacked.replace(false) {
+            return false;
+        }
+        let Some(habit) = self.habit() else { return false };
+        if habit.should_sample()
             && let Some(touched) = self.resident()
         {
             habit.learn(touched);
         }
+        let pages = run.units.get() as usize * UNIT_PAGES;
+        if !habit.is_sparse(pages) {
+            return false;
+        }
+        self.hold();
+        // What has been cut off is somebody else's.
+        if run.is_cut() || !self.give_back(0, pages) {
+            return false;
+        }
+        run.touched.set(0);
+        run.unclean.set(false);
+        true
     }
 
     /// What users of such blocks do, if the block's memory may be given back: not what seals lie in, nor what the kernel would put
