@@ -7,13 +7,13 @@ use crate::fork;
 use crate::harden;
 use crate::lock::Lock;
 use crate::names;
-use crate::options::{self, Huge, Options, options};
+use crate::options::{self, Options, options};
 use crate::os;
 use crate::print::Line;
 use crate::segment::{self, Ranges, Segment};
 use crate::stats::{self, globals};
 use crate::thread;
-use crate::window::{self, WINDOW, huge};
+use crate::window::{self, WINDOW};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int};
 use core::hint::cold_path;
@@ -66,9 +66,6 @@ fn boot() -> Option<()> {
         if !central::wipe_on_fork() {
             fork::wipe_by_hand();
         }
-    }
-    if options().huge != Huge::Never {
-        huge::heed_system();
     }
     publish(0, SHARED_ROW)?;
     globals().metadata.add_shared(2 * os::PAGE as u64);

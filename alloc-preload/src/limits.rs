@@ -10,7 +10,7 @@ use crate::heap;
 use crate::os;
 use crate::segment;
 use crate::thread::with_heap;
-use crate::window;
+use crate::window::{self, huge};
 use core::ffi::{c_int, c_uint};
 
 /// What `prlimit` does, after giving up unused address space if that is about to be limited.
@@ -92,6 +92,7 @@ const SECCOMP_STRICT: usize = 1;
 #[inline(never)]
 pub(crate) fn control(operation: c_int, arguments: [usize; 4]) -> c_int {
     if matches!(operation, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
+        huge::heed_system();
         segment::expect_filter();
         background::start_no_more();
     }

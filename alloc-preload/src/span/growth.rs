@@ -41,7 +41,7 @@ impl Spans {
 
     /// Whether huge pages are to be asked for behind what is added to this zone.
     pub(super) fn wants_huge(&self, wish: Huge, zone: Zone) -> bool {
-        wish == Huge::Always || wish != Huge::Never && huge::are_worth_it() && self.is_dense(zone)
+        wish == Huge::Always || wish != Huge::Never && self.is_dense(zone) && huge::are_worth_it()
     }
 
     /// Counts units that have become clean ones.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
 use crate::segment;
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// In a chunk's count of filled pages: it was made huge since, or cannot be.
 const DONE: u16 = 0x8000;
@@ -47,8 +47,15 @@ const PATIENCE: u64 = 100;
 /// What the first one is expected to take, in ns: as long as where huge pages are dear.
 const EXPECTED: u64 = 5_000_000;
 
-/// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same.
+/// Whether the administrator's wish is known.
+static HEEDED: AtomicBool = AtomicBool::new(false);
+
+/// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same. Asked once, by who first
+/// wants one or is about to forbid himself the question; most processes end before.
 pub(crate) fn heed_system() {
+    if HEEDED.load(Ordering::Relaxed) || HEEDED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let Ok(fd) = os::open(c"/sys/kernel/mm/transparent_hugepage/enabled", libc::O_RDONLY, 0) else { return };
     let mut says = [0; 64];
     let length = os::read(fd, &mut says).unwrap_or(0);
@@ -59,8 +66,9 @@ pub(crate) fn heed_system() {
     }
 }
 
-/// Whether huge pages are neither missing nor dear at present, as far as is known.
+/// Whether huge pages are wished for, and neither missing nor dear at present, as far as is known.
 pub(crate) fn are_worth_it() -> bool {
+    heed_system();
     clock::last() >= NOT_BEFORE.load(Ordering::Relaxed)
 }
 
@@ -190,7 +198,7 @@ pub(crate) fn forked() {
 
 /// Makes one filled chunk huge, if there is one: 0.3 to 0.6 ms, or about 5 where huge pages are dear.
 pub(crate) fn collapse_one(now: u64) {
-    if WINDOW.is_chunked() || now < NOT_BEFORE.load(Ordering::Relaxed) || !is_due(now) {
+    if WINDOW.is_chunked() || !is_due(now) || !are_worth_it() {
         return;
     }
     let shared = SHARED.load(Ordering::Relaxed).div_ceil(CHUNK_UNITS as u32);
