@@ -1,5 +1,5 @@
-//! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path; there is no call
-//! (but `memcpy`, where `realloc` moves a block), no locked instruction, no system call, and a test holds them to that.
+//! The fast paths: short enough to read as assembly. Each ends in a return or a jump to a slow path, or to `memset`; there is no
+//! call (but `memcpy`, where `realloc` moves a block), no locked instruction, no system call, and a test holds them to that.
 
 pub(crate) mod resize;
 pub(crate) mod slow;
@@ -33,10 +33,10 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
 
 /// The way of an allocation off the fast path, and how it ends on it.
 pub(crate) trait Allocating {
-    /// Where no block of up to [`SMALL_MAX`] bytes lies ready.
+    /// Where no block lies ready.
     fn slow(size: usize) -> *mut u8;
 
-    /// Larger blocks.
+    /// Blocks of which one may follow another of as many pages.
     #[inline(always)]
     fn large(size: usize) -> *mut u8
     where

@@ -98,8 +98,8 @@ impl Large {
         }
         let may_guard = (demand.guarded || harden::is_on()) && allocated < units * UNIT && guard::is_wanted(allocated);
         let page = may_guard.then_some(allocated / PAGE);
-        let zero = demand.zero && zeros::rather_clean(allocated);
-        let wanted = Wanted { units, align, zero, slab: false, high: false, guard: page };
+        let (zero, sparse) = if demand.zero { zeros::rather_clean(allocated) } else { (false, false) };
+        let wanted = Wanted { units, align, zero, sparse, slab: false, high: false, guard: page };
         let parked = heap.take_parked(wanted);
         let is_parked = parked.is_some();
         let taken = parked.or_else(|| Self::take_run(wanted))?;
@@ -122,9 +122,7 @@ impl Large {
 
     fn take_run(wanted: Wanted) -> Option<Taken> {
         let taken = central().spans.take(wanted, options().huge)?;
-        // A sparse one has it by choice, and not because what lies about does not fit.
-        let is_chosen = wanted.zero && zeros::may_give_back();
-        if taken.zero && !is_chosen && decay_ns().is_some() {
+        if taken.zero && !taken.chosen && decay_ns().is_some() {
             span::purge_unfit(wanted.units);
         }
         Some(taken)

@@ -93,6 +93,8 @@ pub(crate) struct Spans {
     used_units: usize,
     /// The most that were in use at one time.
     most_used: usize,
+    /// Since when there are clean runs, monotonic ns, that were given back as such, with entries of former blocks in the ledger.
+    spent_since: Option<u64>,
     appetite: Appetite,
     /// Chunked mode: free runs that are not mapped, and how many bytes have to be free before more become so.
     vacant: Bins,
@@ -116,6 +118,8 @@ pub(crate) struct Wanted {
     pub(crate) align: usize,
     /// Rather one that reads as zero.
     pub(crate) zero: bool,
+    /// Likewise, of which little will be touched.
+    pub(crate) sparse: bool,
     /// For a slab.
     pub(crate) slab: bool,
     /// From the upper end of a clean run: for a slab of whose units the ledger has one page for every eight. Those of which it
@@ -128,7 +132,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// The units of a slab whose blocks begin in so many areas of the ledger.
     pub(crate) const fn slab(units: usize, areas: usize) -> Self {
-        Self { units, align: 1, zero: false, guard: None, slab: true, high: areas == 1 }
+        Self { units, align: 1, zero: false, sparse: false, guard: None, slab: true, high: areas == 1 }
     }
 
     /// Where it belongs.
@@ -142,6 +146,8 @@ pub(crate) struct Taken {
     pub(crate) unit: UnitIndex,
     /// Whether all of it reads as zero.
     pub(crate) zero: bool,
+    /// Whether one that was in use before would have done: it has been passed over, since one that reads as zero was wanted.
+    pub(crate) chosen: bool,
     pub(crate) guard: Guard,
 }
 
@@ -164,6 +170,7 @@ impl Spans {
             newest: NO_UNIT,
             used_units: 0,
             most_used: 0,
+            spent_since: None,
             appetite: Appetite::new(),
             vacant: Bins::new(),
             vacate_from: 0,
@@ -175,21 +182,22 @@ impl Spans {
     /// Takes a run.
     pub(crate) fn take(&mut self, wanted: Wanted, huge: Huge) -> Option<Taken> {
         loop {
+            let chosen = wanted.sparse && self.has_dirty(wanted);
             let most_used = self.most_used;
             let (first, kind) = self.cut(wanted, huge)?;
             let Ok(left) = guard::clear(first, wanted.units, wanted.guard) else {
                 self.lose(first, wanted.units);
                 continue;
             };
-            // Zeroed blocks that replace each other take clean runs by choice, and may have few page faults.
-            let is_dear = kind == Kind::Clean && (!wanted.zero || self.most_used > most_used);
+            // Sparse blocks have few page faults, and those that replace each other take clean runs all the time.
+            let is_dear = kind == Kind::Clean && !(wanted.sparse && self.most_used == most_used);
             let affordable = |page| !is_huge(first, page) && (is_dear || guard::draw());
             let guard = match wanted.guard {
                 Some(_) if left => Guard::Left,
                 Some(page) if affordable(page) => Guard::Due,
                 _ => Guard::Absent,
             };
-            return Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean, guard });
+            return Some(Taken { unit: UnitIndex(first), zero: kind == Kind::Clean, chosen, guard });
         }
     }
 
@@ -216,6 +224,8 @@ impl Spans {
         let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
             Some(found) => found,
             None => {
+                // Behind what is hardly touched they would be memory for nothing.
+                let huge = if wanted.sparse && huge != Huge::Always { Huge::Never } else { huge };
                 if self.grow(units + align - 1, own, huge).is_none() {
                     // What is free may be in pieces only because some are dirty and some clean.
                     self.purge_all();
@@ -241,7 +251,9 @@ impl Spans {
             Kind::Dirty => globals().cached.sub_shared(taken),
             _ => {
                 globals().retained.sub_shared((units * UNIT) as u64);
-                self.appetite.miss((units * UNIT) as u64);
+                if !wanted.sparse {
+                    self.appetite.miss((units * UNIT) as u64);
+                }
             }
         }
         mark(first, units, Kind::Used);
@@ -259,6 +271,7 @@ impl Spans {
     }
 
     /// A free run of these zones that holds what is wanted, of the first kind that has one.
+    #[inline(never)]
     fn find(&mut self, wanted: Wanted, orders: [Kind; 2], zones: &[Zone]) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
         orders.into_iter().find_map(|kind| {
@@ -282,6 +295,7 @@ impl Spans {
         if touched == 0 && !record.unclean.get() {
             globals().retained.add_shared((units * UNIT) as u64);
             self.join(unit.0, units, Kind::Clean, 0, 0);
+            self.spent_since = self.spent_since.or(Some(since));
             return self.vacate();
         }
         globals().cached.add_shared(touched);

@@ -1,7 +1,7 @@
 /* One call of the allocator, and a fork at every instruction of it, up to a number that only rare work exceeds: the handler of the trap that follows each
    instruction forks, and the child returns from the handler into the middle of the call, ends it, counts what the heap
    holds then, and goes on using it.
-   Usage: everyfork fork|clone alone|threads malloc|free|realloc|move|remote SIZE [PAIRS BLOCKS FROM TO]. Prints the number of forks.
+   Usage: everyfork fork|clone alone|threads malloc|calloc|free|realloc|move|remote SIZE [PAIRS BLOCKS FROM TO]. Prints the number of forks.
    With the others it first makes so many pairs of calls, then as many blocks that stay, after which a free finds its heap climbing;
    and forks only between these distances from the start of malloc's code. */
 #include "stepping.h"
@@ -116,6 +116,7 @@ int main(int argument_count, char **arguments) {
     free(kept[19]);
     count();
     kept[19] = malloc(size);
+    memset(kept[19], 1, size);
     free(kept[19]);
     if (argument_count == 9) {
         for (long pair = atol(arguments[5]); pair > 0; pair--) {
@@ -139,6 +140,12 @@ int main(int argument_count, char **arguments) {
         result = malloc(size);
         MARK();
         result[0] = result[size - 1] = 1;
+    } else if (strcmp(what, "calloc") == 0) {
+        after = (struct totals){before.requested + (long)size, before.allocated + block, before.blocks + 1};
+        MARK();
+        result = calloc(1, size);
+        MARK();
+        must(result[0] == 0 && memcmp(result, result + 1, size - 1) == 0);
     } else if (strcmp(what, "realloc") == 0) {
         after.requested += 1;
         MARK();

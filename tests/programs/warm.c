@@ -93,6 +93,10 @@ int main(int count, char **arguments) {
             block = malloc(size);
         }
         must(block != NULL);
+        if (strcmp(what, "calloc") == 0) {
+            free(block);
+            continue;
+        }
         char *again;
         if (marked && strcmp(what, "realloc") == 0) {
             MARK();

@@ -4,7 +4,7 @@
    (sparse, and every other block is not zeroed and filled), partly (of one size; sparse in turn with blocks that are not zeroed
    and filled to two thirds), little (likewise to a fifth), varied (filled, eight of 300 to 900 KiB, of which one at
    random is replaced), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
-   first. With "forbidden" before them, a filter of system calls is in force from the beginning that ends the program at a
+   first. With "refused" before them the kernel refuses mincore, by a filter that nobody was told of; with "forbidden", a filter of system calls is in force from the beginning that ends the program at a
    mincore, or at the question whether there is a filter. */
 #include "handshake.h"
 #include <linux/filter.h>
@@ -18,6 +18,16 @@
 
 enum { BLOCKS = 16, ROUNDS = 4000, LAST = 1000 };
 static char *blocks[BLOCKS];
+
+static long raw(long number, long first, long second, long third) {
+    register long fourth __asm__("r10") = 0, fifth __asm__("r8") = 0;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(first), "S"(second), "d"(third), "r"(fourth), "r"(fifth)
+                     : "rcx", "r11", "memory");
+    return result;
+}
 
 static long resident(void) {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -105,8 +115,30 @@ static void forbid_to_ask(void) {
     must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
+/* By the raw system call, once the allocator has seen that there is no filter. */
+static void refuse_to_tell(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    for (int i = 0; i < 2; i++) {
+        void *volatile block = calloc(1, 1 << 19);
+        free(block);
+    }
+    must(raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0) == 0);
+    must(raw(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program) == 0);
+}
+
 int main(int argc, char **argv) {
     must(argc >= 2);
+    if (strcmp(argv[1], "refused") == 0) {
+        refuse_to_tell();
+        argc--;
+        argv++;
+    }
     if (strcmp(argv[1], "forbidden") == 0) {
         forbid_to_ask();
         argv[1] = argv[0];

@@ -58,8 +58,8 @@ fn a_child_of_a_handler_returns_to_any_instruction_that_counts_on_the_slow_path(
 #[test]
 fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
     for how in ["fork", "clone"] {
-        let small = ["malloc", "free", "realloc", "move"].map(|call| (call, "40"));
-        let middle = ["malloc", "free", "move"].map(|call| (call, "5000"));
+        let small = ["malloc", "calloc", "free", "realloc", "move"].map(|call| (call, "40"));
+        let middle = ["malloc", "calloc", "free", "move"].map(|call| (call, "5000"));
         for (call, size) in small.into_iter().chain(middle) {
             let forks = fork_at_every_instruction(how, "alone", call, size);
             assert!(forks >= 30, "{how}, {call} of {size}: {forks} forks");
@@ -68,7 +68,7 @@ fn a_child_of_a_handler_returns_to_any_instruction_of_a_call() {
             let forks = fork_at_every_instruction(how, "alone", call, "100000");
             assert!(forks >= 100, "{how}, a large {call}: {forks} forks");
         }
-        for call in ["malloc", "free", "move", "remote"] {
+        for call in ["malloc", "calloc", "free", "move", "remote"] {
             let forks = fork_at_every_instruction(how, "threads", call, "40");
             assert!(forks >= 30, "{how} beside a thread, {call}: {forks} forks");
         }

@@ -2,7 +2,7 @@
 //! faults.
 
 use std::process::Command;
-use tests::{Run, program};
+use tests::{Run, program, snapshot};
 
 /// How many KiB 16 blocks of 640 KiB on average make resident, and the page faults that one takes.
 fn zeros(uses: &[&str]) -> (i64, i64) {
@@ -27,6 +27,36 @@ fn sparse_tables_keep_no_memory_that_is_not_touched() {
     }
     assert!(resident < 2 << 10, "{resident} KiB for 10 pages in each of 16 blocks");
     assert!(faults < 30, "{faults} page faults for 10 pages");
+}
+
+/// Sparse tables that are freed at once (see `tables.c`): KiB that are resident with them, without them, and how much more metadata
+/// there is once the allocator has looked after its memory.
+fn tables(decay_ms: &str) -> (i64, i64, i64) {
+    let mut running = Command::new(program("tables.c")).preload().env("STATSALLOC_DECAY_MS", decay_ms).begin();
+    assert_eq!(running.line(), "ready");
+    let metadata = |pid: u32| snapshot(pid).total("metadata_bytes") >> 10;
+    let before = metadata(running.pid());
+    running.go();
+    let told = running.line();
+    let (live, freed) = told.split_once(' ').unwrap();
+    let (live, freed) = (live.parse().unwrap(), freed.parse().unwrap());
+    running.go();
+    assert_eq!(running.line(), "done");
+    let after = metadata(running.pid());
+    running.go();
+    running.finish().success();
+    (live, freed, after - before)
+}
+
+#[test]
+fn sparse_tables_go_back_when_they_are_freed_and_so_does_in_time_what_was_written_down_of_them() {
+    // Six pages of each table, and one of the ledger.
+    let (live, freed, _) = tables("60000");
+    eprintln!("{live} KiB with 200 tables, {freed} without");
+    assert!(live < 7 << 10 || is_filtered(), "{live} KiB for 1200 pages");
+    assert!(freed < 2 << 10 || is_filtered(), "{freed} KiB of {live} stay before the decay time is over");
+    let (_, _, metadata) = tables("20");
+    assert!(metadata < 600, "{metadata} KiB of metadata more, and 200 pages of the ledger were written");
 }
 
 #[test]
@@ -79,6 +109,12 @@ fn buffers_are_not_faulted_in_again_where_sparse_tables_were() {
 fn memory_that_cannot_be_given_back_is_cleared() {
     // The program looks at the page that was locked.
     zeros(&["locked"]);
+}
+
+#[test]
+fn buffers_are_not_faulted_in_again_where_the_kernel_does_not_tell_what_is_resident() {
+    let (_, faults) = zeros(&["refused", "filled"]);
+    assert!(faults < 16, "{faults} page faults for 160 pages");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use super::Large;
 use crate::central::decay_ns;
 use crate::harden;
+use crate::hint::opaque;
 use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
 use crate::segment;
@@ -18,7 +19,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 /// Smaller blocks are always cleared: that takes less time than the system calls and the first page faults, and little memory is
 /// at stake.
 const FROM_LOG2: u32 = 18;
-/// From here on memory that was in use before comes first.
+/// From here on memory that was in use before comes first also where little will be touched.
 const LARGE_TO_CLEAR: usize = 1 << 20;
 const SIZES: usize = (usize::BITS - FROM_LOG2) as usize;
 
@@ -155,16 +156,23 @@ fn may_ask() -> bool {
     MAY_ASK.load(Ordering::Relaxed) == YES
 }
 
-pub(super) fn may_give_back() -> bool {
+#[inline(never)]
+fn may_give_back() -> bool {
     !harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()
 }
 
 /// Whether a zeroed block of so many bytes rather takes memory that has none behind it: a small one if users touch little of such
 /// blocks, a large one if none could be given back and all would be cleared. Else memory that was in use before comes first: of a
-/// buffer that is filled every page would be faulted in, and beside a large block that memory would lie about.
-pub(super) fn rather_clean(allocated: usize) -> bool {
-    let is_sparse = || Habit::of(allocated).is_some_and(|habit| habit.is_sparse(allocated / PAGE));
-    if allocated < LARGE_TO_CLEAR { may_give_back() && is_sparse() } else { !may_give_back() }
+/// buffer that is filled every page would be faulted in, and beside a large block that memory would lie about. And whether little
+/// will be touched of it, as far as has been seen.
+pub(super) fn rather_clean(allocated: usize) -> (bool, bool) {
+    if allocated >= LARGE_TO_CLEAR {
+        return (!may_give_back(), false);
+    }
+    let Some(habit) = Habit::of(allocated).filter(|habit| habit.is_sparse(allocated / PAGE) && may_give_back()) else {
+        return (false, false);
+    };
+    (true, habit.returned.load(Ordering::Relaxed) != 0)
 }
 
 impl Large {
@@ -227,13 +235,11 @@ impl Large {
         if !run.unbacked.replace(false) {
             return false;
         }
-        let Some(habit) = self.habit() else { return false };
-        if habit.should_sample()
-            && let Some(touched) = self.resident()
-        {
-            habit.learn(touched);
+        let (Some(habit), pages) = (self.habit(), self.allocated() / PAGE) else { return false };
+        if habit.should_sample() {
+            // Where that cannot be told, all may be.
+            habit.learn(self.resident().unwrap_or(ALL));
         }
-        let pages = self.allocated() / PAGE;
         if !habit.is_sparse(pages) {
             return false;
         }
@@ -243,6 +249,7 @@ impl Large {
             return false;
         }
         globals().purged.add_shared((habit.touched(pages) * PAGE) as u64);
+        globals().purges.add_shared(1);
         run.touched.set(0);
         run.unclean.set(false);
         true
@@ -256,11 +263,12 @@ impl Large {
 
     /// Gives back so many pages from number `first` on; false if the kernel refuses.
     fn give_back(self, first: usize, pages: usize) -> bool {
-        // SAFETY: pages of our block, which nobody has seen yet.
+        // SAFETY: pages of our block, which nobody has seen yet, or has freed.
         unsafe { os::purge(self.address().add(first * PAGE), pages * PAGE) }.is_ok()
     }
 
     /// The part of the block that is resident, in 1/[`ALL`]; of a very large one, by samples.
+    #[inline(never)]
     fn resident(self) -> Option<u32> {
         let pages = self.allocated() / PAGE;
         let (samples, each) = samples(pages);
@@ -270,7 +278,8 @@ impl Large {
             let mut resident = [0; MOST];
             let resident = resident.get_mut(..each)?;
             os::residency(self.address().wrapping_add(first * PAGE), resident).ok()?;
-            there += resident.iter().filter(|&page| page & 1 != 0).count();
+            // One by one: the compiler would write half a page of code for this.
+            there += resident.iter().map(|page| opaque(usize::from(page & 1))).sum::<usize>();
         }
         Some((there * ALL as usize).checked_div(samples * each)? as u32)
     }

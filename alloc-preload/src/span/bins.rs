@@ -53,6 +53,7 @@ impl Bins {
     }
 
     /// A run that holds `units` units from a multiple of `align`, among the first few of each bin.
+    #[inline(never)]
     pub(super) fn find_aligned(&self, units: usize, align: usize) -> Option<u32> {
         self.heads.iter().skip(Self::index(units)).find_map(|&head| {
             let next = |&unit: &u32| Some(run(unit).next.get()).filter(|&next| next != NO_UNIT);
@@ -60,6 +61,17 @@ impl Bins {
                 .take(LOOKED_AT)
                 .find(|&unit| skip_to(unit, align) + units <= run(unit).units.get() as usize)
         })
+    }
+
+    /// Shows all runs.
+    pub(super) fn each(&self, mut show: impl FnMut(u32)) {
+        for &head in &self.heads {
+            let mut unit = head;
+            while unit != NO_UNIT {
+                show(unit);
+                unit = run(unit).next.get();
+            }
+        }
     }
 
     /// One of the longest runs.

@@ -119,7 +119,7 @@ pub(super) fn is_gone() {
 }
 
 /// Guards behind memory that was in use before, where one costs as much as some page faults, and the block may cost none:
-/// so many at a time, over the whole process. Behind fresh memory every block has one.
+/// so many at a time, over the whole process. Behind other memory every block has one, but of sparse ones (see `Spans::take`).
 const AT_A_TIME: u64 = 8;
 /// When there may be another one, in ns. Each takes about 10 us, a thousandth of this: to be made, to be removed again, for the
 /// pages that have to be found anew, and for other processors that have to forget them.

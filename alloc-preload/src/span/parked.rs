@@ -129,7 +129,7 @@ impl Parked {
             Some(page) if !is_huge(unit.0, page) && guard::draw() => Guard::Due,
             _ => Guard::Absent,
         };
-        Some(Taken { unit, zero: false, guard })
+        Some(Taken { unit, zero: false, chosen: false, guard })
     }
 
     /// Takes all of them, with how often each has been seen.

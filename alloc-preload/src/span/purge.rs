@@ -125,7 +125,10 @@ impl Spans {
     /// Purges a piece of the oldest run, if that became free before `before`. True if there is more to do.
     pub(crate) fn purge_oldest(&mut self, before: u64) -> bool {
         self.appetite.fade(clock::last());
-        let is_due = |spans: &Self| spans.oldest_since().is_some_and(|since| since <= before);
+        if self.spent_since.is_some_and(|since| since <= before) {
+            self.purge_ledgers();
+        }
+        let is_due = |spans: &Self| spans.oldest_stamp().is_some_and(|since| since <= before);
         if is_due(self) {
             self.purge_last(self.oldest, PIECE);
         }
@@ -160,8 +163,22 @@ impl Spans {
     }
 
     /// Since when the oldest dirty run is free, monotonic ns.
-    pub(crate) fn oldest_since(&self) -> Option<u64> {
+    fn oldest_stamp(&self) -> Option<u64> {
         (self.oldest != NO_UNIT).then(|| run(self.oldest).stamp.get())
+    }
+
+    /// Since when there is something that [`purge_oldest`](Self::purge_oldest) will have to do, monotonic ns.
+    pub(crate) fn oldest_since(&self) -> Option<u64> {
+        self.oldest_stamp().into_iter().chain(self.spent_since).min()
+    }
+
+    /// Gives back what the ledger says of former blocks in clean runs.
+    #[inline(never)]
+    fn purge_ledgers(&mut self) {
+        self.spent_since = None;
+        for zone in &self.zones {
+            zone.clean.each(|first| purge_ledger(first as usize, first as usize + run(first).units.get() as usize));
+        }
     }
 
     /// Makes a dirty run clean, if the kernel does not refuse.

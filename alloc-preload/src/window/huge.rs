@@ -6,7 +6,7 @@
 use super::{CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
 use crate::clock;
 use crate::options::{Huge, options};
-use crate::os::{self, PAGE};
+use crate::os::{self, Errno, PAGE};
 use crate::segment;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -50,13 +50,26 @@ const EXPECTED: u64 = 5_000_000;
 /// Whether the administrator's wish is known.
 static HEEDED: AtomicBool = AtomicBool::new(false);
 
-/// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same. Asked once, by who first
-/// wants one or is about to forbid himself the question; most processes end before.
+/// Heeds an administrator who wants no huge pages at all: the kernel would give them on request all the same. Asked by who first has a
+/// use for one, or is about to forbid himself the question; most processes end before.
 pub(crate) fn heed_system() {
-    if HEEDED.load(Ordering::Relaxed) || HEEDED.swap(true, Ordering::Relaxed) {
-        return;
+    if !HEEDED.load(Ordering::Relaxed) {
+        ask_system();
     }
-    let Ok(fd) = os::open(c"/sys/kernel/mm/transparent_hugepage/enabled", libc::O_RDONLY, 0) else { return };
+}
+
+#[inline(never)]
+fn ask_system() {
+    let fd = match os::open(c"/sys/kernel/mm/transparent_hugepage/enabled", libc::O_RDONLY, 0) {
+        Ok(fd) => fd,
+        // A kernel without huge pages.
+        Err(Errno(libc::ENOENT)) => return HEEDED.store(true, Ordering::Relaxed),
+        // None until it can be told.
+        Err(_) => {
+            NOT_BEFORE.fetch_max(clock::last().saturating_add(PAUSE), Ordering::Relaxed);
+            return;
+        }
+    };
     let mut says = [0; 64];
     let length = os::read(fd, &mut says).unwrap_or(0);
     os::close(fd);
@@ -64,11 +77,17 @@ pub(crate) fn heed_system() {
     if says.get(..length).is_some_and(|says| says.windows(NEVER.len()).any(|word| word == NEVER)) {
         NOT_BEFORE.store(u64::MAX, Ordering::Relaxed);
     }
+    // Afterwards: a child that is forked in between asks again.
+    HEEDED.store(true, Ordering::Relaxed);
 }
 
 /// Whether huge pages are wished for, and neither missing nor dear at present, as far as is known.
 pub(crate) fn are_worth_it() -> bool {
     heed_system();
+    has_no_pause()
+}
+
+fn has_no_pause() -> bool {
     clock::last() >= NOT_BEFORE.load(Ordering::Relaxed)
 }
 
@@ -198,7 +217,7 @@ pub(crate) fn forked() {
 
 /// Makes one filled chunk huge, if there is one: 0.3 to 0.6 ms, or about 5 where huge pages are dear.
 pub(crate) fn collapse_one(now: u64) {
-    if WINDOW.is_chunked() || !is_due(now) || !are_worth_it() {
+    if WINDOW.is_chunked() || now < NOT_BEFORE.load(Ordering::Relaxed) || !is_due(now) {
         return;
     }
     let shared = SHARED.load(Ordering::Relaxed).div_ceil(CHUNK_UNITS as u32);
@@ -217,12 +236,15 @@ pub(crate) fn collapse_one(now: u64) {
         if !(NEARLY_ALL..SPLIT).contains(&seen) {
             continue;
         }
+        if !are_worth_it() {
+            return;
+        }
         // SAFETY: a committed chunk; its contents stay.
         let (collapsed, took) = timed(|| unsafe { os::collapse(WINDOW.address(UnitIndex(first)), CHUNK) });
         put_off(now, took);
         match collapsed {
             // Refused: a free unit may hold a guard, or the kernel may not know the advice, and costs one call for each chunk.
-            Ok(()) | Err(os::Errno(libc::EINVAL)) => {
+            Ok(()) | Err(Errno(libc::EINVAL)) => {
                 let _ = counted.compare_exchange(seen, seen | DONE, Ordering::Relaxed, Ordering::Relaxed);
             }
             Err(_) => {
@@ -240,13 +262,13 @@ mod tests {
     #[test]
     fn a_huge_page_that_took_long_to_get_is_the_last_for_a_while() {
         let used = || os::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
-        assert!(are_worth_it());
+        assert!(has_no_pause());
         let before = os::clock_ns(libc::CLOCK_MONOTONIC);
         bring(|| {
             let start = used();
             while used() - start < DEAR {}
         });
-        assert!(!are_worth_it());
+        assert!(!has_no_pause());
         assert!(NOT_BEFORE.load(Ordering::Relaxed) >= before + DEAR + PAUSE);
     }
 
