@@ -62,7 +62,7 @@ export! {
     /// `calloc(3)`
     fn calloc(count: usize, size: usize) -> Pointer {
         // More than there can be, where that overflows.
-        fast::allocate_zeroed(count.saturating_mul(size)).cast()
+        fast::zeroed::allocate_zeroed(count.saturating_mul(size)).cast()
     }
 
     /// `realloc(3)`; size 0 frees and returns null, as glibc does.

@@ -3,6 +3,7 @@
 
 pub(crate) mod resize;
 pub(crate) mod slow;
+pub(crate) mod zeroed;
 
 use crate::account;
 use crate::bin::Bin;
@@ -18,9 +19,9 @@ use crate::thread::{hot, in_passing, with_heap};
 use crate::window::{TABLES, WINDOW, Window, owner};
 use core::arch::naked_asm;
 use core::hint::cold_path;
-use shm_layout::class::{FINE_MAX, GRANULE, SizeClass};
+use shm_layout::class::{FINE_MAX, SizeClass};
 use shm_layout::layout::Row;
-use slow::{allocate_slow, allocate_zeroed_large, allocate_zeroed_slow, free_slow, usable_size_slow};
+use slow::{allocate_slow, free_slow, usable_size_slow};
 
 /// A block of `size` bytes; null with `errno` set when memory is exhausted.
 ///
@@ -83,53 +84,6 @@ impl Freeing for OrNull {
     #[inline(always)]
     fn slow(pointer: *mut u8) {
         free_slow(pointer);
-    }
-}
-
-/// The same, and zeros in the block.
-struct Zeroed;
-
-impl Allocating for Zeroed {
-    #[inline(always)]
-    fn slow(size: usize) -> *mut u8 {
-        allocate_zeroed_slow(size)
-    }
-
-    #[inline(always)]
-    fn large(size: usize) -> *mut u8 {
-        allocate_zeroed_large(size)
-    }
-
-    #[inline(always)]
-    unsafe fn finish(block: *mut u8, size: usize) -> *mut u8 {
-        // SAFETY: the caller's.
-        unsafe { zero(block, size) };
-        block
-    }
-
-    #[inline(always)]
-    unsafe fn settle(block: *mut u8, size: usize) -> *mut u8 {
-        settled_zeroed(block, size)
-    }
-}
-
-/// Zeros a block, or as much of it as was asked for. Of few bytes in four stores, some of them onto each other, without a branch
-/// that a program of many sizes would have mispredicted.
-///
-/// # Safety
-/// A block of ours of at least `size` bytes that nobody uses yet.
-#[inline(always)]
-unsafe fn zero(block: *mut u8, size: usize) {
-    const STORES: usize = 4;
-    if size > STORES * GRANULE {
-        // SAFETY: the caller's.
-        unsafe { core::ptr::write_bytes(block, 0, size) };
-        return;
-    }
-    let last = size.saturating_sub(1) & !(GRANULE - 1);
-    for store in 0..STORES {
-        // SAFETY: blocks begin at granules, and hold whole ones.
-        unsafe { block.add(last.min(store * GRANULE)).cast::<u128>().write(0) };
     }
 }
 
@@ -196,19 +150,6 @@ extern "C" fn settled(block: *mut u8) -> *mut u8 {
 
 unsafe extern "C" fn settle_then(block: *mut u8) -> *mut u8 {
     in_passing(account::settle);
-    block
-}
-
-/// As [`settled`], and zeros the block.
-#[unsafe(naked)]
-extern "C" fn settled_zeroed(block: *mut u8, size: usize) -> *mut u8 {
-    naked_asm!(".cfi_startproc", "jmp {}", ".cfi_endproc", sym settle_then_zero)
-}
-
-unsafe extern "C" fn settle_then_zero(block: *mut u8, size: usize) -> *mut u8 {
-    in_passing(account::settle);
-    // SAFETY: a block of at least that many bytes, which is about to be handed out.
-    unsafe { core::ptr::write_bytes(block, 0, size) };
     block
 }
 
@@ -438,10 +379,4 @@ pub(crate) fn usable_size(pointer: *mut u8) -> usize {
     }
     // SAFETY: the unit of a live block has a head; a slab's block size does not change while one of its blocks lives.
     unsafe { WINDOW.slab(WINDOW.head(index)) }.block_size.get() as usize
-}
-
-/// A block of `size` zeroed bytes; null with `errno` set when memory is exhausted.
-#[inline(always)]
-pub(crate) fn allocate_zeroed(size: usize) -> *mut u8 {
-    allocate_or::<Zeroed>(size)
 }
