@@ -1,25 +1,11 @@
 /* How much memory a program keeps. Usage: footprint MODE; says figures of its own and waits for the test. */
-#include "handshake.h"
-#include <fcntl.h>
+#include "resident.h"
 #include <malloc.h>
 #include <stdbool.h>
 #include <sys/wait.h>
 #include <time.h>
 
 static char page[1 << 16];
-
-/* Resident KiB, without allocating. */
-static long resident(void) {
-    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    must(file >= 0);
-    ssize_t length = read(file, page, sizeof page - 1);
-    close(file);
-    must(length > 0);
-    page[length] = 0;
-    char *second = strchr(page, ' ');
-    must(second != NULL);
-    return strtol(second, NULL, 10) * 4;
-}
 
 static long maps(void) {
     int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);

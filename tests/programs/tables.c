@@ -1,18 +1,10 @@
 /* Sparse zeroed tables, freed all at once. Says how many KiB more than at the start are resident while there are 200 of them, of
    480 KiB, in each of which a byte on six pages is written, and when they have been freed; waits for the test. Then it makes
    calls until the allocator has looked after its memory, says "done", and waits once more. */
-#include "handshake.h"
+#include "resident.h"
 #include <time.h>
 
 enum { TABLES = 200, SIZE = 480 << 10, LARGER = 500 << 10, PAGES = 6 };
-
-static long resident(void) {
-    FILE *file = fopen("/proc/self/statm", "r");
-    long size, pages;
-    must(file != NULL && fscanf(file, "%ld %ld", &size, &pages) == 2);
-    fclose(file);
-    return pages * 4;
-}
 
 static char *table(void) {
     char *table = calloc(1, SIZE);

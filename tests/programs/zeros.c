@@ -6,7 +6,7 @@
    random is replaced), locked (sparse, with a page that is locked and stays so). With two, the second comes after the
    first. With "refused" before them the kernel refuses mincore, by a filter that nobody was told of; with "forbidden", a filter of system calls is in force from the beginning that ends the program at a
    mincore, or at the question whether there is a filter. */
-#include "handshake.h"
+#include "resident.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
@@ -27,14 +27,6 @@ static long raw(long number, long first, long second, long third) {
                      : "a"(number), "D"(first), "S"(second), "d"(third), "r"(fourth), "r"(fifth)
                      : "rcx", "r11", "memory");
     return result;
-}
-
-static long resident(void) {
-    FILE *file = fopen("/proc/self/statm", "r");
-    long size, pages;
-    must(file != NULL && fscanf(file, "%ld %ld", &size, &pages) == 2);
-    fclose(file);
-    return pages * 4;
 }
 
 static long faults(void) {
