@@ -9,9 +9,12 @@
 pub const GRANULE: usize = 16;
 /// The address range behind one slab record: slabs and spans are whole units.
 pub const UNIT: usize = 32 << 10;
-/// Slabs of blocks above 1 KiB are whole pairs of units, and so are spans: so fewer lengths are in use, and what one has left
-/// serves another.
+/// Slabs of blocks above 1 KiB, but for those of one class, are whole pairs of units, and so are spans: so fewer lengths are in
+/// use, and what one has left serves another.
 pub const PAIR: usize = 2 * UNIT;
+/// Of blocks of so many bytes the eighteenth would begin 128 bytes before the slab's second unit: too near for what the library
+/// notes of it, 192 bytes on. One unit wastes as little of itself as two.
+const NEAR_A_BORDER: usize = 1920;
 /// Largest block that comes from a slab; anything above is a span.
 pub const SMALL_MAX: usize = 32 << 10;
 /// Number of size classes.
@@ -73,10 +76,10 @@ impl SizeClass {
         }
     }
 
-    /// Units of one slab: one up to 1 KiB, two up to 8 KiB, then as many as eight blocks need.
+    /// Units of one slab: one up to 1 KiB, two up to 8 KiB, then as many as eight blocks need; one for [`NEAR_A_BORDER`].
     pub const fn slab_units(self) -> usize {
         let size = self.block_size();
-        if size <= FINE_MAX { 1 } else { (size * 8).div_ceil(PAIR) * (PAIR / UNIT) }
+        if size <= FINE_MAX || size == NEAR_A_BORDER { 1 } else { (size * 8).div_ceil(PAIR) * (PAIR / UNIT) }
     }
 
     /// Blocks in one slab.

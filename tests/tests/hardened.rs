@@ -111,7 +111,14 @@ fn the_figures_stay_exact() {
 
 #[test]
 fn forks_and_threads_live_under_it() {
-    for case in ["chain_of_forks", "fork_handlers_allocate", "threads_fork_at_once"] {
+    const CASES: [&str; 5] = [
+        "chain_of_forks",
+        "fork_handlers_allocate",
+        "threads_fork_at_once",
+        "fork_while_threads_allocate",
+        "raw_fork_while_threads_allocate",
+    ];
+    for case in CASES {
         let mut command = Command::new(program("hazards/forks.c"));
         let finished = command.arg(case).env("STATSALLOC_HARDEN", "1").preload().finish().success();
         assert!(finished.out().ends_with("survived\n"), "{case}: {finished:?}");

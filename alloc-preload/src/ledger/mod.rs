@@ -27,7 +27,7 @@ use crate::sync::{AtomicU8, Ordering};
 use crate::window::{UNIT_GRANULES, WINDOW};
 use core::arch::asm;
 use core::hint::cold_path;
-use shm_layout::class::FINE_MAX;
+use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass};
 
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
@@ -51,6 +51,25 @@ pub(crate) const AREAS: usize = 4;
 const AREA: usize = GROUP / AREAS;
 /// Entries that a unit has in each area: they lie side by side.
 pub(crate) const PART: usize = UNIT_GRANULES / AREAS;
+
+/// So many entries tell of a live block with the wide tag: the tag and the digits.
+const WIDE_ENTRIES: usize = 4;
+
+// All of them lie in the unit that the block begins in: behind that one there may be another group, and behind an area's last
+// entry stands the first of the next, which is another block's.
+const _: () = {
+    let mut number = 0;
+    while number < CLASSES {
+        let class = SizeClass(number as u8);
+        let step = class.block_size() / GRANULE;
+        let mut start = 0;
+        while start < class.slab_blocks() * step && step > (WIDE_ENTRIES - 1) * AREAS {
+            assert!(start % UNIT_GRANULES + (WIDE_ENTRIES - 1) * AREAS < UNIT_GRANULES);
+            start += step;
+        }
+        number += 1;
+    }
+};
 
 /// Where the granule's entry lies: the lowest sixteen bits of its number, turned by two.
 #[inline(always)]
@@ -145,7 +164,7 @@ impl Entry {
         } else if !BARE {
             cold_path();
             // SAFETY: a block of which so much is slack has 256 bytes at least (see `SizeClass::of_aligned`; without
-            // alignment no more than an eighth is slack): more than twelve further granules.
+            // alignment no more than an eighth is slack): more than twelve further granules, all in one unit.
             unsafe { self.set_wide(slack) };
         }
     }
