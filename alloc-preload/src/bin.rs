@@ -198,8 +198,8 @@ impl Bin {
         if top == self.floor.get() {
             return None;
         }
-        // SAFETY: above the floor up to the top stand blocks. At the floor lies another bin's slot or another number, or what
-        // comes before the stock: a prefetch of what is no address does nothing.
+        // SAFETY: above the floor up to the top stand blocks. At the floor lies another bin's slot or none, within the same
+        // `Slots`: a prefetch of what is no address does nothing.
         unsafe {
             let block = (*top).get();
             if NEXT {

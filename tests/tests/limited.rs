@@ -186,6 +186,16 @@ fn a_child_of_many_threads_limits_itself() {
     assert_eq!((finished.out().as_str(), finished.err().as_str()), ("limited\n", ""));
 }
 
+/// What it gives up lies beside what is in use.
+#[test]
+fn a_program_that_limits_itself_has_small_blocks_for_threads_without_a_heap() {
+    for (limit, threads) in [(128 * MIB, "80"), (1 << 30, "8")] {
+        let finished =
+            Command::new(program("lowered.c")).args([&limit.to_string(), threads]).preload().finish().success();
+        assert_eq!((finished.out().as_str(), finished.err().as_str()), ("lowered\n", ""), "under {limit} bytes");
+    }
+}
+
 /// A limit that somebody else sets is below what is reserved, and is not seen coming.
 #[test]
 fn a_limit_from_outside_leaves_large_blocks_able_to_grow() {
