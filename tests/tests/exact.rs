@@ -1,8 +1,9 @@
 //! The published figures equal a program's own count, as differences between two snapshots.
 
 use shm_layout::class::{CLASSES, SMALL_MAX, SizeClass};
+use std::process::Command;
 use tests::script::{Do, Random, Script, TOO_MUCH};
-use tests::snapshot;
+use tests::{Run, program, snapshot};
 
 #[test]
 fn a_block_of_every_size_class_counts_in_its_class() {
@@ -70,6 +71,18 @@ fn blocks_at_the_ledgers_borders_leave_the_entries_of_others_alone() {
         script.free(slot);
     }
     script.pause().check();
+}
+
+#[test]
+fn slabs_and_spans_beside_each_other_in_any_order_leave_each_others_records_alone() {
+    const LARGE: [usize; 5] = [36 << 10, 60 << 10, 64 << 10, 96 << 10, 1 << 20];
+    let small = (0..CLASSES).map(|class| SizeClass(class as u8).block_size());
+    let sizes: Vec<String> = small.chain(LARGE).map(|size| size.to_string()).collect();
+    for (seed, harden) in [("11", "0"), ("12", "0"), ("28", "0"), ("29", "1")] {
+        let mut command = Command::new(program("beside.c"));
+        let finished = command.args([seed, "100"]).args(&sizes).env("STATSALLOC_HARDEN", harden).preload().finish();
+        assert_eq!(finished.success().out(), "apart\n", "seed {seed}");
+    }
 }
 
 #[test]
