@@ -169,12 +169,16 @@ pub(super) const ALL_RELEASED: usize = Part::Ledger.bit() * 2 - 1;
 /// # Safety
 /// The range lies in the reservation for this table, or where that was before [`release`], or would be.
 pub(crate) unsafe fn commit_table(part: Part, address: *mut u8, size: usize) -> os::Result<()> {
+    // A page of the table may reach that far already; and the kernel need not have an answer to a call about nothing.
+    if size == 0 {
+        return Ok(());
+    }
     if WINDOW.released.load(Ordering::Relaxed) & part.bit() == 0 {
         // SAFETY: the caller's.
         return unsafe { os::commit(address, size) };
     }
     // Where somebody else has mapped something meanwhile, the heap cannot grow any more.
-    if size == 0 { Ok(()) } else { os::map_at(address, size) }
+    os::map_at(address, size)
 }
 
 /// Gives up all address space that has not been used yet, and goes on in chunked mode: the program is about to limit

@@ -67,6 +67,39 @@ HAZARD(limits, mprotect_refused, "") {
     use_the_heap();
 }
 
+/* The kernel of Linux grants what is asked for no bytes; others that run its programs do not (qemu-user answers ENOMEM). */
+static void refuse_for_nothing(int number) {
+    const size_t length = offsetof(struct seccomp_data, args[1]);
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, length),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, length + 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+HAZARD(limits, calls_about_no_bytes_refused, "") {
+    static const int numbers[] = {SYS_mprotect, SYS_madvise, SYS_mmap, SYS_munmap};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        refuse_for_nothing(numbers[i]);
+    }
+    void *blocks[300];
+    for (int i = 0; i < 300; i++) {
+        blocks[i] = take(1000000);
+    }
+    for (int i = 0; i < 300; i++) {
+        free(blocks[i]);
+    }
+    ordinary_life();
+}
+
 /* Of an allocator, and of a program that only computes and prints. The time is told without a system call. */
 static const int needed[] = {SYS_mmap,  SYS_munmap, SYS_mprotect,   SYS_mremap, SYS_madvise,
                              SYS_futex, SYS_write,  SYS_exit_group, SYS_brk};
