@@ -122,8 +122,8 @@ pub(crate) enum Wrong {
     NotLive(u8),
     /// It is one, of so many requested bytes and in all, but its seal is broken (see `harden`).
     Overrun(usize, usize),
-    /// It is one, of so many requested bytes and in all, but the caller says another size.
-    Size(usize, usize),
+    /// It is one, of so many requested bytes and in all, but the caller says another size, the last of these.
+    Size(usize, usize, usize),
 }
 
 /// Reports a pointer that is not a live block.
@@ -133,9 +133,13 @@ pub(crate) fn report(pointer: *mut u8, wrong: Wrong, call: Call, caller: usize) 
     let address = pointer as usize;
     let (base, bytes) = WINDOW.range();
     let outside = address.wrapping_sub(base) >= bytes || WINDOW.is_hole(address);
-    let mut event = Event { kind: MisuseKind::Foreign, call, address, caller, block: None, enclosing_start: None };
-    if let Wrong::Overrun(requested, size) | Wrong::Size(requested, size) = wrong {
-        event.kind = if matches!(wrong, Wrong::Size(..)) { MisuseKind::WrongSize } else { MisuseKind::Overrun };
+    let mut event =
+        Event { kind: MisuseKind::Foreign, call, address, caller, block: None, enclosing_start: None, said: None };
+    if let Wrong::Overrun(requested, size) | Wrong::Size(requested, size, _) = wrong {
+        event.kind = MisuseKind::Overrun;
+        if let Wrong::Size(.., said) = wrong {
+            (event.kind, event.said) = (MisuseKind::WrongSize, Some(said));
+        }
         event.block = Some((size, Some(requested)));
     } else if !outside {
         let freed = matches!(wrong, Wrong::NotLive(ledger::FREE | ledger::PENDING | ledger::CONFINED));

@@ -54,6 +54,8 @@ pub(crate) struct Event {
     pub(crate) block: Option<(usize, Option<usize>)>,
     /// Where the live block begins that `address` points into.
     pub(crate) enclosing_start: Option<usize>,
+    /// The size that the caller gave with it, if that is what is wrong.
+    pub(crate) said: Option<usize>,
 }
 
 /// Counts and records `event`, then does what the options say. Returns unless that is to end the program.
@@ -151,6 +153,7 @@ pub(crate) fn freed_twice_or_overwritten(address: usize, block_size: Option<usiz
         caller: 0,
         block: block_size.map(|size| (size, None)),
         enclosing_start: None,
+        said: None,
     });
 }
 
@@ -159,7 +162,15 @@ pub(crate) fn freed_twice_or_overwritten(address: usize, block_size: Option<usiz
 #[inline(never)]
 pub(crate) fn written_after_free(address: usize, block_size: usize, call: Call) {
     let kind = MisuseKind::WrittenAfterFree;
-    report(&Event { kind, call, address, caller: 0, block: Some((block_size, None)), enclosing_start: None });
+    report(&Event {
+        kind,
+        call,
+        address,
+        caller: 0,
+        block: Some((block_size, None)),
+        enclosing_start: None,
+        said: None,
+    });
 }
 
 /// Counts and records all but foreign pointers, which have a record of their own.

@@ -302,7 +302,10 @@ fn a_free_with_another_size_than_was_asked_for_is_told() {
     let finished = misuse("wrong-size", None);
     assert_eq!((finished.signal(), finished.err().lines().count()), (Some(libc::SIGABRT), 1), "{finished:?}");
     let told = finished.err();
-    let wanted = format!("wrong size: free_sized({}) of a live 112-byte block (100 requested)", address(&finished));
+    let wanted = format!(
+        "wrong size: free_sized({}) of a live 112-byte block (100 requested), by another size (101)",
+        address(&finished)
+    );
     assert!(told.contains(&wanted), "{told}");
     let finished = misuse("wrong-size", Some("interior=count")).success();
     assert_eq!(finished.err(), "");

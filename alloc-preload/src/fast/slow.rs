@@ -108,7 +108,7 @@ pub(crate) fn free_sized_for(pointer: *mut u8, size: usize, call: Call, caller: 
     if let Ok(block) = block::Block::at(pointer)
         && block.requested != size
     {
-        block::report(pointer, Wrong::Size(block.requested, block.size()), call, caller);
+        block::report(pointer, Wrong::Size(block.requested, block.size(), size), call, caller);
     }
     free_for(pointer, call, caller);
 }

@@ -131,7 +131,15 @@ mod tests {
 
     fn event(caller: usize) -> Event {
         let kind = MisuseKind::Foreign;
-        Event { kind, call: Call::Realloc, address: caller << 8, caller, block: None, enclosing_start: None }
+        Event {
+            kind,
+            call: Call::Realloc,
+            address: caller << 8,
+            caller,
+            block: None,
+            enclosing_start: None,
+            said: None,
+        }
     }
 
     #[test]

@@ -59,7 +59,13 @@ impl Told<'_> {
                     false => line,
                 }
             }
-            MisuseKind::WrongSize => self.block(line, " of a live").text(", by another size"),
+            MisuseKind::WrongSize => {
+                let line = self.block(line, " of a live").text(", by another size");
+                match event.said {
+                    Some(said) => line.text(" (").number(said as u64).text(")"),
+                    None => line,
+                }
+            }
             MisuseKind::Overrun => self.block(line, " of a live").text(", written to beyond its end"),
             MisuseKind::WrittenAfterFree => self.block(line, ", a freed").text(", written to since"),
             MisuseKind::CorruptFreeList => {
@@ -106,6 +112,7 @@ mod tests {
         caller: 0x55aa,
         block: Some((64, Some(40))),
         enclosing_start: None,
+        said: None,
     };
 
     fn text(event: &Event) -> String {
@@ -152,8 +159,8 @@ mod tests {
             ),
         );
         assert_starts(
-            &Event { kind: MisuseKind::WrongSize, call: Call::FreeSized, ..EVENT },
-            "statsalloc: wrong size: free_sized(0x7f000040) of a live 64-byte block (40 requested), by another size, called",
+            &Event { kind: MisuseKind::WrongSize, call: Call::FreeSized, said: Some(24), ..EVENT },
+            "statsalloc: wrong size: free_sized(0x7f000040) of a live 64-byte block (40 requested), by another size (24), called",
         );
         assert_starts(
             &Event { kind: MisuseKind::Overrun, ..EVENT },
