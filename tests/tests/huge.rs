@@ -68,6 +68,35 @@ fn a_filled_heap_gets_huge_pages_and_no_memory_more_and_gives_them_back() {
     running.finish().success();
 }
 
+/// KiB that a block of 64 MiB of which one page in `pages` is written to takes beside others of the same kind, and how much of
+/// them in huge pages.
+fn last_pool(pages: &str) -> (i64, i64) {
+    let mut command = Command::new(program("pools.c"));
+    command.arg(pages).env("STATSALLOC_HUGE", "filled").preload();
+    let mut running = command.begin();
+    assert_eq!(running.line(), "asked");
+    let before = rollup(running.pid(), "Rss");
+    running.go();
+    assert_eq!(running.line(), "written");
+    let (after, huge) = (rollup(running.pid(), "Rss"), rollup(running.pid(), "AnonHugePages"));
+    running.go();
+    running.finish().success();
+    (after - before, huge)
+}
+
+#[test]
+fn large_blocks_that_are_hardly_touched_get_no_huge_pages_and_filled_ones_do() {
+    if unavailable() {
+        return;
+    }
+    let (taken, huge) = last_pool("32");
+    // A system may give them to all, whoever asks.
+    let unasked = std::fs::read_to_string(ENABLED).unwrap().contains("[always]");
+    assert!(unasked || taken < 4 << 10 && huge == 0, "{taken} KiB taken, {huge} in huge pages");
+    let (taken, huge) = last_pool("1");
+    assert!(taken < 66 << 10 && huge > 32 << 10, "{taken} KiB taken, {huge} in huge pages");
+}
+
 #[test]
 fn a_child_copies_none_of_its_parents_pages() {
     let mut running = start(dense("forks"));

@@ -7,7 +7,7 @@ use crate::options::Huge;
 use crate::os;
 use crate::stats::globals;
 use crate::window::huge::{self, CHUNK_PAGES};
-use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW};
+use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
 use core::sync::atomic::Ordering;
 use shm_layout::class::UNIT;
 
@@ -90,7 +90,31 @@ impl Spans {
         self.used_units >= HUGE_FROM
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3
             && globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
+            && is_touched()
     }
+}
+
+/// Pages looked at to tell whether what is in use has memory behind it.
+const SAMPLES: u32 = 32;
+
+/// Whether of the large blocks three quarters have: some programs ask for much that they never touch. Looked at are pages at equal
+/// distances, of which one in so many is in a block by chance. Nothing is known where the kernel does not tell.
+fn is_touched() -> bool {
+    let end = u64::from(WINDOW.end().0);
+    let (mut asked, mut resident) = (0, 0);
+    for sample in 0..SAMPLES {
+        let unit = (end * u64::from(sample) / u64::from(SAMPLES)) as u32;
+        // SAFETY: below the committed end.
+        let is_large = unsafe { WINDOW.unit(UnitIndex(unit)) }.owner() == owner::SPAN;
+        let mut page = [0];
+        // Not always the first: of every block that one is touched.
+        let at = WINDOW.address(UnitIndex(unit)).wrapping_add(sample as usize % UNIT_PAGES * os::PAGE);
+        if is_large && os::residency(at, &mut page).is_ok() {
+            asked += 1;
+            resident += u32::from(page[0] & 1);
+        }
+    }
+    resident * 4 >= asked * 3
 }
 
 /// Asks for huge pages behind chunks just committed, and touches the first of them: it tells whether the others are worth
