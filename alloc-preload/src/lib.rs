@@ -56,6 +56,7 @@ mod options;
 mod os;
 mod print;
 mod report;
+mod resident;
 mod room;
 mod segment;
 mod slab;

@@ -11,10 +11,10 @@ use crate::harden;
 use crate::hint::opaque;
 use crate::options::{Huge, options};
 use crate::os::{self, PAGE};
-use crate::segment;
+use crate::resident;
 use crate::stats::globals;
 use crate::window::UNIT_PAGES;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Smaller blocks are always cleared: that takes less time than the system calls and the first page faults, and little memory is
 /// at stake.
@@ -139,26 +139,9 @@ impl Habit {
     }
 }
 
-/// Whether the kernel may be asked what is resident: a filter of system calls that was in force before the program began may end
-/// it for the question. One that comes later is seen to come.
-static MAY_ASK: AtomicU8 = AtomicU8::new(UNKNOWN);
-const UNKNOWN: u8 = 0;
-const YES: u8 = 1;
-const NO: u8 = 2;
-
-fn may_ask() -> bool {
-    if segment::is_filtered() {
-        return false;
-    }
-    if MAY_ASK.load(Ordering::Relaxed) == UNKNOWN {
-        MAY_ASK.store(if os::is_filtered() { NO } else { YES }, Ordering::Relaxed);
-    }
-    MAY_ASK.load(Ordering::Relaxed) == YES
-}
-
 #[inline(never)]
 fn may_give_back() -> bool {
-    !harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && may_ask()
+    !harden::is_on() && options().huge != Huge::Always && decay_ns().is_some() && resident::may_ask()
 }
 
 /// Whether a zeroed block of so many bytes rather takes memory that has none behind it: a small one if users touch little of such

@@ -5,6 +5,7 @@ use super::zone::{self, Zone, chunk_of};
 use super::{Kind, Spans, run, share_of, skip_to};
 use crate::options::Huge;
 use crate::os;
+use crate::resident;
 use crate::stats::globals;
 use crate::window::huge::{self, CHUNK_PAGES};
 use crate::window::{self, CHUNK, CHUNK_UNITS, UNIT_PAGES, UnitIndex, WINDOW, owner};
@@ -90,7 +91,7 @@ impl Spans {
         self.used_units >= HUGE_FROM
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3
             && globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
-            && is_touched()
+            && (!resident::may_ask() || is_touched())
     }
 }
 

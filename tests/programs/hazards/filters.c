@@ -155,6 +155,10 @@ HAZARD(limits, anything_unusual_kills, "") {
         must((block = realloc(block, size)) != NULL);
     }
     free(block);
+    /* Of a heap this large, whether huge pages are worth it is a question. */
+    for (int i = 0; i < 40; i++) {
+        memset(take(4 << 20), 1, 4 << 20);
+    }
     malloc_trim(0);
     end_well();
 }
