@@ -8,6 +8,12 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+static void load(struct sock_filter *code, unsigned short count) {
+    struct sock_fprog program = {count, code};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
 /* What a filter may refuse with EPERM. */
 static void refuse(int number) {
     struct sock_filter code[] = {
@@ -16,9 +22,7 @@ static void refuse(int number) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    load(code, sizeof code / sizeof *code);
 }
 
 HAZARD(limits, madvise_refused, "") {
@@ -80,9 +84,7 @@ static void refuse_for_nothing(int number) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    load(code, sizeof code / sizeof *code);
 }
 
 HAZARD(limits, calls_about_no_bytes_refused, "") {
