@@ -42,7 +42,11 @@ impl Spans {
 
     /// Whether huge pages are to be asked for behind what is added to this zone.
     pub(super) fn wants_huge(&self, wish: Huge, zone: Zone) -> bool {
-        wish == Huge::Always || wish != Huge::Never && self.is_dense(zone) && huge::are_worth_it()
+        match wish {
+            Huge::Always => true,
+            Huge::Never => false,
+            _ => self.is_dense(zone) && huge::are_worth_it() && (zone == Zone::Fine || is_touched()),
+        }
     }
 
     /// Counts units that have become clean ones.
@@ -91,7 +95,6 @@ impl Spans {
         self.used_units >= HUGE_FROM
             && self.used_units * 4 >= WINDOW.end().0 as usize * 3
             && globals().flushed_allocated.get() >= (self.used_units * UNIT / 8 * 7) as u64
-            && (!resident::may_ask() || is_touched())
     }
 }
 
@@ -100,11 +103,14 @@ const SAMPLES: u32 = 32;
 
 /// Whether of the large blocks three quarters have: some programs ask for much that they never touch. The pages lie apart by the
 /// golden section of the whole, so that they are spread evenly, and blocks of equal sizes are not met in the same place each time.
-/// Nothing is known where the kernel does not tell.
+/// Taken for granted where the kernel may not be asked or does not tell.
 fn is_touched() -> bool {
     const GOLDEN: u32 = 0x9E37_79B9;
+    if !resident::may_ask() {
+        return true;
+    }
     let end = u64::from(WINDOW.end().0);
-    let (mut asked, mut resident) = (0, 0);
+    let (mut asked, mut there) = (0, 0);
     for sample in 0..SAMPLES {
         let unit = UnitIndex(((end * u64::from(sample.wrapping_mul(GOLDEN))) >> 32) as u32);
         // SAFETY: below the committed end.
@@ -114,10 +120,10 @@ fn is_touched() -> bool {
         let at = WINDOW.address(unit).wrapping_add(sample as usize % UNIT_PAGES * os::PAGE);
         if is_large && os::residency(at, &mut page).is_ok() {
             asked += 1;
-            resident += u32::from(page[0] & 1);
+            there += u32::from(page[0] & 1);
         }
     }
-    resident * 4 >= asked * 3
+    there * 4 >= asked * 3
 }
 
 /// Asks for huge pages behind chunks just committed, and touches the first of them: it tells whether the others are worth
