@@ -1,6 +1,6 @@
 //! The search for a slab's free blocks, by their entries: from some place of it upward or downward, a row at a time.
 
-use super::{AREA, AREAS, FREE, areas, is_free};
+use super::{AREA, AREAS, Entry, FREE, areas, is_free};
 use crate::window::WINDOW;
 use core::arch::asm;
 use core::arch::x86_64::{
@@ -9,8 +9,11 @@ use core::arch::x86_64::{
 };
 use shm_layout::class::GRANULE;
 
-/// Granules of a *row*: sixteen entries in each area, looked at together.
-const ROW: usize = 16 * AREAS;
+/// Entries of a *row*, which are looked at together: as many granules, or two or four times as many where the blocks begin in two
+/// areas, or in one.
+const ROW: usize = 64;
+/// Blocks that are so many granules apart do not share a row.
+const ALONE: usize = ROW * AREAS;
 
 /// Where a slab's blocks begin: its first granule and that one's address, and how many granules they are apart.
 #[derive(Clone, Copy)]
@@ -74,7 +77,7 @@ impl Grid {
     /// The slab is the caller's, and its ledger is committed.
     #[inline(always)]
     pub(crate) unsafe fn free_from(self, mut from: usize, end: usize, mut each: impl FnMut(Row) -> bool) {
-        if self.step >= ROW {
+        if self.step >= ALONE {
             // SAFETY: the caller's.
             while from < end && each(unsafe { self.alone(from) }) {
                 from += self.step;
@@ -84,13 +87,14 @@ impl Grid {
         let areas = areas(self.step);
         let apart = AREAS / areas;
         while from < end {
-            let row = from - from % ROW;
+            let row = from & !(ROW * apart - 1);
             // SAFETY: the caller's; a slab's first granule is that of a row.
-            let free = unsafe { free_in_row(self.first + row, areas) } & between(from - row, end - row, apart);
+            let free =
+                unsafe { free_in_row(WINDOW.entry(self.first + row), areas) } & between(from - row, end - row, apart);
             if !each(Row { start: opaque(self.address(row)), free, apart: apart * GRANULE }) {
                 return;
             }
-            from = row + ROW;
+            from = row + ROW * apart;
         }
     }
 
@@ -100,7 +104,7 @@ impl Grid {
     /// As there.
     #[inline(always)]
     pub(crate) unsafe fn free_below(self, mut end: usize, mut each: impl FnMut(Row) -> bool) {
-        if self.step >= ROW {
+        if self.step >= ALONE {
             while end > 0 {
                 end -= self.step;
                 // SAFETY: the caller's.
@@ -113,9 +117,9 @@ impl Grid {
         let areas = areas(self.step);
         let apart = AREAS / areas;
         while end > 0 {
-            let row = (end - 1) - (end - 1) % ROW;
+            let row = (end - 1) & !(ROW * apart - 1);
             // SAFETY: as above.
-            let free = unsafe { free_in_row(self.first + row, areas) } & between(0, end - row, apart);
+            let free = unsafe { free_in_row(WINDOW.entry(self.first + row), areas) } & between(0, end - row, apart);
             if !each(Row { start: opaque(self.address(row)), free, apart: apart * GRANULE }) {
                 return;
             }
@@ -127,8 +131,8 @@ impl Grid {
 /// The bits of a row whose granules, so far `apart`, lie from `from` up to `end`, which may lie behind the row.
 #[inline(always)]
 const fn between(from: usize, end: usize, apart: usize) -> u64 {
-    let end = if end < ROW { end } else { ROW };
-    u64::MAX << (from / apart) & u64::MAX >> (63 - (end - 1) / apart)
+    let last = (end - 1) / apart;
+    u64::MAX << (from / apart) & u64::MAX >> (ROW - 1 - if last < ROW { last } else { ROW - 1 })
 }
 
 /// The same number, of which the compiler does not know how it was made: it would take it apart and add up the parts for
@@ -141,47 +145,79 @@ fn opaque(mut number: usize) -> usize {
 }
 
 /// Which granules of a row, of those that lie in so many areas, have free blocks: a bit for each in the order of their
-/// addresses.
+/// addresses. Its first entry is that of a granule in the first area.
 ///
 /// # Safety
 /// The row belongs to the caller's slab, and its ledger is committed.
 #[inline(always)]
-unsafe fn free_in_row(row: usize, areas: usize) -> u64 {
-    // SAFETY: sixteen bytes of each area, on a boundary of as many. What they say of the caller's resting blocks nobody else
-    // changes, and what others write to other entries does not call a block free. The instructions are in every x86-64.
+unsafe fn free_in_row(first: &Entry, areas: usize) -> u64 {
+    // SAFETY: sixty-four bytes in all, on a boundary of as many of each area. What they say of the caller's resting blocks nobody
+    // else changes, and what others write to other entries does not call a block free. The instructions are in every x86-64.
     unsafe {
-        let entries = WINDOW.entry(row);
-        let area = |n: usize| _mm_load_si128(core::ptr::from_ref(entries.behind(n * AREA)).cast::<__m128i>());
-        let bits = |entries: __m128i| {
-            u64::from(_mm_movemask_epi8(_mm_cmpgt_epi8(entries, _mm_set1_epi8(FREE as i8 - 1))).cast_unsigned())
+        let load = |area: usize, n: usize| {
+            let entries = first.behind(area * AREA + n * size_of::<__m128i>());
+            _mm_load_si128(core::ptr::from_ref(entries).cast::<__m128i>())
+        };
+        let bits = |n: usize, entries: __m128i| {
+            let free = _mm_movemask_epi8(_mm_cmpgt_epi8(entries, _mm_set1_epi8(FREE as i8 - 1)));
+            u64::from(free.cast_unsigned()) << (n * size_of::<__m128i>())
+        };
+        let half = |n: usize, zero: __m128i, two: __m128i| {
+            bits(n, _mm_unpacklo_epi8(zero, two)) | bits(n + 1, _mm_unpackhi_epi8(zero, two))
         };
         if areas == 1 {
-            return bits(area(0));
+            return bits(0, load(0, 0)) | bits(1, load(0, 1)) | bits(2, load(0, 2)) | bits(3, load(0, 3));
         }
-        let (zero, two) = (area(0), area(2));
         if areas == 2 {
-            return bits(_mm_unpacklo_epi8(zero, two)) | bits(_mm_unpackhi_epi8(zero, two)) << 16;
+            return half(0, load(0, 0), load(2, 0)) | half(2, load(0, 1), load(2, 1));
         }
-        let (one, three) = (area(1), area(3));
-        let quarter = |evens: __m128i, odds: __m128i| {
-            bits(_mm_unpacklo_epi16(evens, odds)) | bits(_mm_unpackhi_epi16(evens, odds)) << 16
+        let quarters = |n: usize, evens: __m128i, odds: __m128i| {
+            bits(n, _mm_unpacklo_epi16(evens, odds)) | bits(n + 1, _mm_unpackhi_epi16(evens, odds))
         };
-        let low = quarter(_mm_unpacklo_epi8(zero, one), _mm_unpacklo_epi8(two, three));
-        low | quarter(_mm_unpackhi_epi8(zero, one), _mm_unpackhi_epi8(two, three)) << 32
+        let (zero, one, two, three) = (load(0, 0), load(1, 0), load(2, 0), load(3, 0));
+        quarters(0, _mm_unpacklo_epi8(zero, one), _mm_unpacklo_epi8(two, three))
+            | quarters(2, _mm_unpackhi_epi8(zero, one), _mm_unpackhi_epi8(two, three))
     }
 }
 
 #[cfg(all(test, not(loom), not(feature = "bare")))]
 mod tests {
     use super::*;
+    use crate::ledger::{CONFINED, FRESH, GROUP, NARROW, PENDING, WIDE, place};
+    use std::boxed::Box;
+
+    #[repr(align(64))]
+    struct Group([Entry; GROUP]);
+
+    #[test]
+    fn a_row_has_a_bit_for_every_free_block_and_none_for_any_other_entry() {
+        // SAFETY: entries may be zero.
+        let group: Box<Group> = unsafe { Box::new_zeroed().assume_init() };
+        let tags = [0, 0x3F, WIDE, PENDING, CONFINED, FREE, FRESH, NARROW, 0xFF];
+        for granule in 0..GROUP {
+            group.0[place(granule)].note(tags[granule * 7 % 31 % tags.len()]);
+        }
+        for areas in [1, 2, 4] {
+            let apart = AREAS / areas;
+            for row in (0..GROUP).step_by(ROW * apart) {
+                // SAFETY: all of the row lies in the group.
+                let free = unsafe { free_in_row(&group.0[place(row)], areas) };
+                for bit in 0..ROW {
+                    let tag = group.0[place(row + bit * apart)].get();
+                    assert_eq!(free >> bit & 1 != 0, tag == FREE || tag == FRESH, "{tag} at {row} + {bit} * {apart}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_lies_behind_the_carved_blocks_is_not_looked_at() {
         for apart in [1, 2, 4] {
-            for (from, end) in (0..ROW).flat_map(|from| (from + 1..2 * ROW).map(move |end| (from, end))) {
+            let granules = ROW * apart;
+            for (from, end) in (0..granules).flat_map(|from| (from + 1..2 * granules).map(move |end| (from, end))) {
                 let from = from / apart * apart;
                 let bits = between(from, end, apart);
-                for bit in 0..ROW / apart {
+                for bit in 0..ROW {
                     assert_eq!(
                         bits >> bit & 1 != 0,
                         (from..end).contains(&(bit * apart)),
