@@ -3,7 +3,7 @@
 //! A bin survives a fork. Nothing leads to it in a child before the thread's hot record has been filled in again.
 
 use crate::beside::line_of;
-use crate::hint::{opaque, prefetch};
+use crate::hint::opaque;
 use crate::ledger::NARROW;
 use crate::room;
 use crate::slots::{self, Slot, Slots};
@@ -184,27 +184,16 @@ impl Bin {
         self.top.set(self.floor.get());
     }
 
-    /// Takes a block out; `None` if there is none. The line that the next block begins with is fetched: nothing else of ours would
-    /// touch it before the program does.
+    /// Takes a block out; `None` if there is none.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
-        self.take::<true>()
-    }
-
-    /// As `pop`, where the next block is `NEXT` to be fetched: of larger ones the first line is not what the program waits for.
-    #[inline(always)]
-    pub(crate) fn take<const NEXT: bool>(&self) -> Option<NonNull<u8>> {
         let top = self.top.get();
         if top == self.floor.get() {
             return None;
         }
-        // SAFETY: above the floor up to the top stand blocks. At the floor lies another bin's slot or none, within the same
-        // `Slots`: a prefetch of what is no address does nothing.
+        // SAFETY: above the floor up to the top stand blocks.
         unsafe {
             let block = (*top).get();
-            if NEXT {
-                prefetch(top.sub(1).cast::<*const u8>().read());
-            }
             self.top.set(top.sub(1));
             // As in `push`: a thread that is cancelled further on has no live block in its bin.
             asm!("", options(nostack, preserves_flags));

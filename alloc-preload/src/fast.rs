@@ -120,7 +120,7 @@ extern "C" fn allocate_large<O: Allocating>(size: usize) -> *mut u8 {
 
 #[inline(always)]
 fn pop<const WIDE: bool, O: Allocating>(hot: &'static Hot, bin: &'static Bin, size: usize) -> *mut u8 {
-    let Some(block) = (if WIDE { bin.take::<false>() } else { bin.take::<true>() }) else {
+    let Some(block) = bin.pop() else {
         cold_path();
         return O::slow(size);
     };
@@ -201,7 +201,8 @@ pub(crate) fn free_or<O: Freeing>(pointer: *mut u8) {
 extern "C" fn free_beyond(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize, tag: u8) {
     // SAFETY: `place_of` answered with it.
     let entry = unsafe { TABLES.entry(place) };
-    rest(pointer, hot, bin, entry, bin.freeing_tagged(tag));
+    // SAFETY: a narrow tag is that of a block up to `FINE_MAX`.
+    rest(pointer, hot, bin, entry, bin.freeing_tagged(tag), unsafe { TABLES.fine_slab(pointer) });
 }
 
 /// Blocks above [`FINE_MAX`], and aligned ones with more slack than their class has.
@@ -218,7 +219,8 @@ extern "C" fn free_wide(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
 #[inline(always)]
 fn into_bin(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64) {
     if !bin.push(pointer) {
-        return rest(pointer, hot, bin, entry, change);
+        // SAFETY: the block lies in a slab.
+        return rest(pointer, hot, bin, entry, change, unsafe { TABLES.slab(pointer) });
     }
     entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
@@ -243,14 +245,12 @@ extern "C" fn free_wider(pointer: *mut u8, hot: &Hot, bin: &Bin, place: usize) {
 
 /// Frees a block of the thread's own heap into its slab.
 #[inline(always)]
-fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64) {
+fn rest(pointer: *mut u8, hot: &Hot, bin: &Bin, entry: &Entry, change: u64, slab: &'static Slab) {
     entry.note(ledger::FREE);
     // SAFETY: a bin that a unit names was started.
     hot::tally(&unsafe { bin.line() }.freed, change);
     let room = hot.move_room(change);
-    // SAFETY: the block lies in a slab, which is the heap's whose bin the unit names.
-    let slab = unsafe { TABLES.slab(pointer) };
-    // SAFETY: as above.
+    // SAFETY: the slab is the heap's whose bin the unit names.
     unsafe { slab.put(pointer) };
     if slab.is_misplaced() {
         cold_path();

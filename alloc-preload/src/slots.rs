@@ -58,9 +58,6 @@ pub(crate) fn fitting(class: SizeClass, in_use: impl FnOnce() -> u64) -> u16 {
 /// The slots of a heap's bins. Most classes of most heaps never use more than the first.
 #[repr(C)]
 pub(crate) struct Slots {
-    /// Whoever takes the last block of a bin reads what stands before its first slot, too (see `Bin::take`): here there is nothing,
-    /// as wide as a line, so that what follows begins with one.
-    _before: [Slot; 64 / size_of::<Slot>()],
     first: [[Slot; FIRST]; CLASSES],
     all: [Slot; BEGINS[CLASSES] as usize],
 }

@@ -2,6 +2,7 @@
 
 use super::Slab;
 use crate::bin::Bin;
+use crate::hint::prefetch;
 use crate::ledger::{self, Grid, Row};
 use crate::slots::Slot;
 use crate::window::{UNIT_GRANULES, WINDOW};
@@ -59,9 +60,11 @@ impl Found {
         !self.left.is_empty()
     }
 
+    /// Has the line fetched that the block begins with, which nothing of ours touches: it has not been in use for a while.
     #[inline(always)]
     unsafe fn fill(&self, slot: u32, block: usize) {
         ledger::wake(block as *mut u8);
+        prefetch(block as *const u8);
         // SAFETY: the caller's.
         unsafe { (*self.slots.add(slot as usize)).set(block as *mut u8) };
     }

@@ -132,6 +132,7 @@ fn publish(base: usize, bytes: usize, tables: usize, shape: &Shape, heaps: usize
     TABLES.units.set(units.wrapping_sub(base / UNIT));
     TABLES.heads.set(((tables + shape.heads) as *const AtomicU32).wrapping_sub(base / UNIT));
     TABLES.slabs.set((tables + shape.slabs) as *const Slab);
+    TABLES.fine_slabs.set(((tables + shape.slabs) as *const Slab).wrapping_sub(base / UNIT));
     set(&window.slabs, tables + shape.slabs);
     set(&window.heads, tables + shape.heads);
     set(&window.runs, tables + shape.runs);

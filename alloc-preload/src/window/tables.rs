@@ -1,12 +1,13 @@
 //! Where the tables lie, for those who may not wait.
 
-use super::Unit;
+use super::{Unit, UnitIndex};
+use crate::bare::BARE;
 use crate::ledger::{self, Entry};
 use crate::slab::Slab;
 use core::cell::Cell;
 use core::ptr::null;
 use core::sync::atomic::{AtomicU32, Ordering};
-use shm_layout::class::{GRANULE, UNIT};
+use shm_layout::class::{FINE_MAX, GRANULE, SizeClass, UNIT};
 
 /// Where window, ledger and unit records lie, in words for the fast path.
 #[repr(C, align(64))]
@@ -20,6 +21,8 @@ pub(crate) struct Tables {
     /// Where its head would stand.
     pub(super) heads: Cell<*const AtomicU32>,
     pub(super) slabs: Cell<*const Slab>,
+    /// Where the record of a slab of one unit at address 0 would lie.
+    pub(super) fine_slabs: Cell<*const Slab>,
 }
 
 // SAFETY: written once, by `open`, before any thread has a heap. Without one a thread reads `base` at most, and knows no
@@ -34,6 +37,7 @@ pub(crate) static TABLES: Tables = Tables {
     units: Cell::new(null()),
     heads: Cell::new(null()),
     slabs: Cell::new(null()),
+    fine_slabs: Cell::new(null()),
 };
 
 impl Tables {
@@ -76,6 +80,24 @@ impl Tables {
     pub(crate) unsafe fn unit(&self, pointer: *const u8) -> &'static Unit {
         // SAFETY: the records are accessible as far as the window is, and never unmapped.
         unsafe { &*self.units.get().wrapping_add(pointer as usize / UNIT) }
+    }
+
+    /// The number of the unit that a pointer lies in.
+    #[inline(always)]
+    pub(crate) fn unit_number(&self, pointer: *const u8) -> UnitIndex {
+        UnitIndex(((pointer as usize).wrapping_sub(self.base()) / UNIT) as u32)
+    }
+
+    /// The slab that a block of at most [`FINE_MAX`] bytes lies in: such slabs have one unit. (A bare build takes all blocks for
+    /// such.)
+    ///
+    /// # Safety
+    /// The calling thread has a heap, and the block lies in such a slab.
+    #[inline(always)]
+    pub(crate) unsafe fn fine_slab(&self, block: *const u8) -> &'static Slab {
+        const { assert!(SizeClass::of(FINE_MAX).unwrap().slab_units() == 1) };
+        // SAFETY: the caller's; the records are accessible as far as the window is.
+        unsafe { if BARE { self.slab(block) } else { &*self.fine_slabs.get().wrapping_add(block as usize / UNIT) } }
     }
 
     /// The slab that a block lies in.
