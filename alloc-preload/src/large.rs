@@ -197,8 +197,9 @@ impl Large {
     /// As [`give`](Self::give), for a block that is expected to be followed by another of its size.
     pub(crate) fn park(self, heap: &Heap) {
         let is_clean = self.observe();
-        match heap.place_for(self.unit) {
-            Some(place) if !is_clean => heap.park(place, self.unit, self.fit()),
+        let run = self.run();
+        match heap.place_for(run) {
+            Some(place) if !is_clean => heap.park(place, self.unit, run, self.fit(run)),
             _ => self.give(),
         }
     }

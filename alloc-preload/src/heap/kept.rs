@@ -9,7 +9,7 @@ use crate::central::{self, central, decay_ns};
 use crate::clock;
 use crate::harden;
 use crate::slab::{NO_UNIT, Slab, State};
-use crate::span::{self, Fit, Place, Taken, Wanted};
+use crate::span::{self, Fit, Place, Run, Taken, Wanted};
 use crate::stats::{globals, is_alone, is_several};
 use crate::sync::Ordering;
 use crate::window::{UnitIndex, WINDOW};
@@ -73,19 +73,28 @@ fn reachable(own: &Heap) -> impl Iterator<Item = &'static Heap> {
 }
 
 impl Heap {
-    /// Where the run of a large block that is freed may be kept; `None` if it has to go back at once.
+    /// Where this run of a large block that is freed may be kept; `None` if it has to go back at once.
     #[inline]
-    pub(crate) fn place_for(&self, unit: UnitIndex) -> Option<Place<'_>> {
+    pub(crate) fn place_for(&self, run: &Run) -> Option<Place<'_>> {
         let may = !WINDOW.is_chunked() && !harden::is_on() && !background::is_on() && decay_ns() != Some(0);
-        if may { self.parked.place_for(span::parked_units(unit)) } else { None }
+        if may { self.parked.place_for(run.units.get() as usize) } else { None }
     }
 
     /// Keeps the run of a large block that is no longer live.
     #[inline]
-    pub(crate) fn park(&self, place: Place, unit: UnitIndex, fit: Fit) {
+    pub(crate) fn park(&self, place: Place, unit: UnitIndex, run: &Run, fit: Fit) {
         // First: another thread may take it at once.
-        self.keeps_more(span::parked_bytes(unit));
-        place.put(unit, fit);
+        self.keeps_more(run.parked_bytes());
+        place.put(unit, run, fit);
+    }
+
+    /// As `park`, for the only thread.
+    #[inline]
+    pub(crate) fn park_alone(&self, place: Place, unit: UnitIndex, run: &Run, fit: Fit) {
+        if let Some(row) = self.row() {
+            row.kept.add_owned(run.parked_bytes());
+        }
+        place.put(unit, run, fit);
     }
 
     /// Takes a parked run that a block of so many pages may have as it stands. For the only thread.

@@ -9,16 +9,15 @@ use crate::heap::Heap;
 use crate::hot::{self, Hot};
 use crate::ledger::{self, Entry};
 use crate::os::PAGE;
-use crate::span::{self, Fit, guard};
+use crate::span::{self, Fit, Run, guard};
 use crate::stats::is_alone;
-use crate::window::{WINDOW, Window};
+use crate::window::TABLES;
 use shm_layout::tally::Scale;
 
 impl Large {
     /// What another block needs, to have this one's run without a change.
     #[inline]
-    pub(super) fn fit(self) -> Fit {
-        let run = self.run();
+    pub(super) fn fit(self, run: &Run) -> Fit {
         let allocated = run.allocated.get() as usize;
         let (pages, guard) = (allocated / PAGE, run.guard.get() as usize);
         let is_of = |bytes| run.units.get() as usize == units_for(bytes);
@@ -52,7 +51,7 @@ pub(crate) fn allocate(hot: &Hot, size: usize) -> Option<(*mut u8, bool)> {
 
 /// So many of these frees and one of them looks at the clock: a program that uses such blocks may let much time pass between two
 /// calls.
-const LOOK: u32 = 8;
+const LOOK: u32 = 16;
 
 /// Frees the live block that `pointer` is said to begin, whose entry this would be, and keeps its run as it stands; `None`, with
 /// nothing done, where it cannot be kept so, or there is no such block. Otherwise whether it is time to look after memory.
@@ -61,15 +60,16 @@ pub(crate) fn free(hot: &Hot, pointer: *mut u8, entry: &Entry) -> Option<bool> {
     let heap = only(hot).filter(|_| !hot.is_closed())?;
     // SAFETY: the entry of a committed unit.
     let slack = unsafe { entry.slack(entry.check()) }?;
-    let block = Large { unit: Window::unit_of_granule(WINDOW.granule_of(pointer)?) };
-    let fit = block.fit();
+    let block = Large { unit: TABLES.unit_number(pointer) };
+    let run = block.run();
+    let fit = block.fit(run);
     // What has been touched of a block that had no memory behind it is to be looked at.
-    if fit.pages == 0 || block.run().unbacked.get() {
+    if fit.pages == 0 || run.unbacked.get() {
         return None;
     }
-    let place = heap.place_for(block.unit)?;
+    let place = heap.place_for(run)?;
     entry.note(ledger::FREE);
-    heap.park(place, block.unit, fit);
+    heap.park_alone(place, block.unit, run, fit);
     let allocated = fit.pages * PAGE;
     let requested = allocated.wrapping_sub(slack);
     if let Some(line) = heap.large_line(allocated) {

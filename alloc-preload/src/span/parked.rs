@@ -5,7 +5,7 @@
 //! Only the heap's thread parks a run. Whoever takes a place's word away has the run: nearly always that thread, and
 //! otherwise one that looks after memory, since the heap's own may sleep.
 
-use super::{Guard, Taken, Wanted, guard, is_huge, run};
+use super::{Guard, Run, Taken, Wanted, guard, is_huge, run};
 use crate::window::{UNIT_PAGES, UnitIndex};
 use core::sync::atomic::{AtomicU64, Ordering};
 use shm_layout::class::{PAIR, UNIT};
@@ -28,8 +28,8 @@ pub(crate) struct Place<'a>(&'a AtomicU64);
 impl Place<'_> {
     /// Parks a run whose block is no longer live.
     #[inline]
-    pub(crate) fn put(self, unit: UnitIndex, fit: Fit) {
-        self.0.store(Word::of(unit, fit).0, Ordering::Release);
+    pub(crate) fn put(self, unit: UnitIndex, run: &Run, fit: Fit) {
+        self.0.store(Word::of(unit, run.units.get(), run.guard.get(), fit).0, Ordering::Release);
     }
 }
 
@@ -62,12 +62,7 @@ pub(crate) struct Fit {
 }
 
 impl Word {
-    fn of(unit: UnitIndex, fit: Fit) -> Self {
-        let run = run(unit.0);
-        Self::with(unit, run.units.get(), run.guard.get(), fit)
-    }
-
-    fn with(unit: UnitIndex, units: u32, guard: u32, fit: Fit) -> Self {
+    fn of(unit: UnitIndex, units: u32, guard: u32, fit: Fit) -> Self {
         let place = (u64::from(unit.0) + 1) << 32 | u64::from(units) << 24;
         let unguarded = if fit.unguarded { UNGUARDED } else { 0 };
         Self(place | unguarded | u64::from(guard) << 14 | (fit.pages as u64) << 4)
@@ -174,10 +169,17 @@ impl Parked {
     }
 }
 
-/// Bytes of a run whose block is no longer live that may have memory behind them. For whoever has it.
+impl Run {
+    /// Bytes of the run, whose block is no longer live, that may have memory behind them. For whoever has it.
+    #[inline]
+    pub(crate) fn parked_bytes(&self) -> u64 {
+        self.touched.get().min(u64::from(self.units.get()) * UNIT as u64)
+    }
+}
+
+/// As [`Run::parked_bytes`], of the run that begins with this unit.
 pub(crate) fn parked_bytes(unit: UnitIndex) -> u64 {
-    let run = run(unit.0);
-    run.touched.get().min(u64::from(run.units.get()) * UNIT as u64)
+    run(unit.0).parked_bytes()
 }
 
 /// Units of that run.
@@ -195,7 +197,7 @@ mod tests {
         for (unit, units, guard, pages, unguarded) in
             [(0, 2, 0, 9, true), (0, 2, 2 * UNIT_PAGES - 1, 0, false), (u32::MAX - 1, UNITS, most - 1, most, true)]
         {
-            let word = Word::with(UnitIndex(unit), units as u32, guard as u32, Fit { pages, unguarded });
+            let word = Word::of(UnitIndex(unit), units as u32, guard as u32, Fit { pages, unguarded });
             for word in [word, Word(word.0 | AGE)] {
                 assert_eq!((word.unit(), word.units()), (Some(UnitIndex(unit)), units));
                 assert_eq!((word.guard(), word.fit().pages, word.fit().unguarded), (guard, pages, unguarded));
