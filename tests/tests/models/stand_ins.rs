@@ -184,8 +184,18 @@ pub(crate) mod span {
 
     pub(crate) struct Fit;
 
+    pub(crate) struct Run {
+        pub(crate) units: std::cell::Cell<u32>,
+    }
+
+    impl Run {
+        pub(crate) fn parked_bytes(&self) -> u64 {
+            unreachable!("no large blocks")
+        }
+    }
+
     impl Place<'_> {
-        pub(crate) fn put(self, _: UnitIndex, _: Fit) {
+        pub(crate) fn put(self, _: UnitIndex, _: &Run, _: Fit) {
             unreachable!("no large blocks")
         }
     }
