@@ -14,6 +14,7 @@ mod purge;
 mod rebuild;
 mod tail;
 mod vacant;
+mod wanted;
 mod zone;
 
 use crate::clock;
@@ -32,8 +33,9 @@ pub(crate) use purge::{purge_older, purge_unfit, relieve};
 use shm_layout::class::UNIT;
 use tail::Tail;
 pub(crate) use tail::{hold_slab, settle_slab};
+pub(crate) use wanted::Wanted;
 pub(crate) use zone::share_a_zone;
-use zone::{ZONES, Zone, chunk_of, zone_for, zone_of};
+use zone::{ZONES, chunk_of, zone_of};
 
 const NO_UNIT: u32 = u32::MAX;
 /// When a run of at least this many units is freed, the oldest dirty runs are purged until no more than enough lie about.
@@ -110,37 +112,6 @@ struct Free {
     clean: Bins,
 }
 
-/// A run asked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Wanted {
-    pub(crate) units: usize,
-    /// Its first unit is a multiple of so many.
-    pub(crate) align: usize,
-    /// Rather one that reads as zero.
-    pub(crate) zero: bool,
-    /// Likewise, of which little will be touched.
-    pub(crate) sparse: bool,
-    /// For a slab.
-    pub(crate) slab: bool,
-    /// From the upper end of a clean run: for a slab of whose units the ledger has one page for every eight. Those of which it
-    /// has more are taken from the lower end, so that they share their pages among themselves.
-    pub(crate) high: bool,
-    /// The page of it that may be a guard.
-    pub(crate) guard: Option<usize>,
-}
-
-impl Wanted {
-    /// The units of a slab whose blocks begin in so many areas of the ledger.
-    pub(crate) const fn slab(units: usize, areas: usize) -> Self {
-        Self { units, align: 1, zero: false, sparse: false, guard: None, slab: true, high: areas == 1 }
-    }
-
-    /// Where it belongs.
-    fn zone(self) -> Zone {
-        if self.slab && !WINDOW.is_chunked() { zone_for(self.units) } else { Zone::Coarse }
-    }
-}
-
 /// A run handed out.
 pub(crate) struct Taken {
     pub(crate) unit: UnitIndex,
@@ -203,7 +174,7 @@ impl Spans {
 
     /// Whether there is memory for this that was in use before.
     pub(crate) fn has_dirty(&mut self, wanted: Wanted) -> bool {
-        self.find(wanted, [Kind::Dirty; 2], zone::open_to(&wanted.zone())).is_some()
+        self.find(wanted, &[Kind::Dirty], false).is_some()
     }
 
     /// Gives up units that a guard lies in for ever: they are nobody's.
@@ -219,18 +190,17 @@ impl Spans {
     /// Cuts a run out of a free one of this kind; guards in it are still there.
     fn cut(&mut self, wanted: Wanted, huge: Huge) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
-        let orders = if wanted.zero { [Kind::Clean, Kind::Dirty] } else { [Kind::Dirty, Kind::Clean] };
-        let own = wanted.zone();
-        let (mut first, kind) = match self.find(wanted, orders, zone::open_to(&own)) {
+        let order = if wanted.zero { &[Kind::Clean, Kind::Dirty] } else { &[Kind::Dirty, Kind::Clean] };
+        let (mut first, kind) = match self.find(wanted, order, false) {
             Some(found) => found,
             None => {
                 // Behind what is hardly touched they would be memory for nothing.
                 let huge = if wanted.sparse && huge != Huge::Always { Huge::Never } else { huge };
-                if self.grow(units + align - 1, own, huge).is_none() {
+                if self.grow(units + align - 1, wanted.zone(), huge).is_none() {
                     // What is free may be in pieces only because some are dirty and some clean.
                     self.purge_all();
                 }
-                self.find(wanted, orders, zone::open_to(&own)).or_else(|| self.find(wanted, orders, &ZONES))?
+                self.find(wanted, order, false).or_else(|| self.find(wanted, order, true))?
             }
         };
         let record = run(first);
@@ -270,11 +240,12 @@ impl Spans {
         self.most_used = self.most_used.max(self.used_units);
     }
 
-    /// A free run of these zones that holds what is wanted, of the first kind that has one.
+    /// A free run that holds what is wanted, of the first kind that has one; in any zone, if need be.
     #[inline(never)]
-    fn find(&mut self, wanted: Wanted, orders: [Kind; 2], zones: &[Zone]) -> Option<(u32, Kind)> {
+    fn find(&mut self, wanted: Wanted, order: &[Kind], anywhere: bool) -> Option<(u32, Kind)> {
         let Wanted { units, align, .. } = wanted;
-        orders.into_iter().find_map(|kind| {
+        order.iter().find_map(|&kind| {
+            let zones = if anywhere { &ZONES } else { wanted.zones(kind) };
             zones.iter().find_map(|&zone| {
                 let bins = self.bins(kind, zone);
                 let exact = if align > 1 { bins.find_aligned(units, align) } else { None };

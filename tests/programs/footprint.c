@@ -308,6 +308,21 @@ int main(int count, char **arguments) {
             blocks[i] = touched(512);
         }
         pause_here("%ld", resident());
+    } else if (strcmp(mode, "gaps") == 0) {
+        /* 24 MiB in blocks of 512 bytes, of which one in 1,024 stays; then 12 MB in blocks of 12,000. */
+        enum { FIRST = (24 << 20) / 512, THEN = 1000 };
+        for (int i = 0; i < FIRST; i++) {
+            blocks[i] = touched(512);
+        }
+        for (int i = 0; i < FIRST; i++) {
+            if (i % 1024 != 0) {
+                free(blocks[i]);
+            }
+        }
+        for (int i = 0; i < THEN; i++) {
+            touched(12000);
+        }
+        pause_here("%ld", resident());
     } else if (strcmp(mode, "granules") == 0) {
         /* For each slab of blocks of 48 bytes three of larger blocks, taken in turn. */
         int taken = 0;

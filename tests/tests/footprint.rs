@@ -179,6 +179,15 @@ fn no_class_keeps_an_empty_slab_while_another_takes_fresh_memory() {
     running.finish().success();
 }
 
+/// No chunk is wholly free, which would change zones: what small slabs have left between those that stay serves larger ones.
+#[test]
+fn larger_slabs_take_what_small_ones_have_left_before_fresh_memory() {
+    let (mut running, most) = grown("gaps");
+    assert!(most < 29 << 10, "{most} KiB, of which 24 MiB were in use before");
+    running.go();
+    running.finish().success();
+}
+
 #[test]
 fn slabs_of_small_blocks_do_not_spread_the_ledger_over_those_of_larger_ones() {
     let mut running = start("granules");

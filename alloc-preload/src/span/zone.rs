@@ -42,8 +42,12 @@ pub(super) fn are_shared() -> bool {
 }
 
 /// The zones in which what belongs to this one is looked for.
-pub(super) fn open_to(own: &Zone) -> &[Zone] {
-    if are_shared() { &ZONES } else { core::slice::from_ref(own) }
+pub(super) fn open_to(own: Zone) -> &'static [Zone] {
+    match own {
+        _ if are_shared() => &ZONES,
+        Zone::Coarse => &[Zone::Coarse],
+        Zone::Fine => &[Zone::Fine],
+    }
 }
 
 /// The zone that a unit lies in.
