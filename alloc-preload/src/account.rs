@@ -165,7 +165,7 @@ fn recall() {
 
 /// Counts an allocation of any size into the room.
 pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if !has_room_for(allocated) {
+    if !has_room_for(hot, allocated) {
         shift(hot, heap, [requested as u64, allocated as u64]);
     } else if hot.leaves_room(room::charge(allocated).wrapping_add(requested as u64)) {
         settle(hot, heap);
@@ -174,7 +174,7 @@ pub(crate) fn charge(hot: &Hot, heap: &Heap, requested: usize, allocated: usize)
 
 /// Counts a free of any size into the room.
 pub(crate) fn credit(hot: &Hot, heap: &Heap, requested: usize, allocated: usize) {
-    if !has_room_for(allocated) {
+    if !has_room_for(hot, allocated) {
         shift(hot, heap, [(requested as u64).wrapping_neg(), (allocated as u64).wrapping_neg()]);
     } else if hot.leaves_room(room::credit(allocated).wrapping_sub(requested as u64)) {
         settle(hot, heap);
@@ -188,9 +188,18 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, old: usize, new: usize) {
     }
 }
 
+/// Large blocks that take a greater part of the room than one in so many are not counted in it: of these few calls go by until it
+/// is left, and to settle takes longer than to change the totals.
+const SMALL_PART: i64 = 4;
+
 /// Whether blocks of that size are counted in the room. Alone, a thread has not enough for any that is large.
-fn has_room_for(allocated: usize) -> bool {
-    BARE || allocated <= ALONE as usize || (allocated < UNPACKED && !is_alone())
+fn has_room_for(hot: &Hot, allocated: usize) -> bool {
+    let fits = || match room::top(hot.room_mask.load(Ordering::Relaxed)) {
+        // Others want it to settle.
+        0 => true,
+        top => allocated as i64 <= top / SMALL_PART,
+    };
+    BARE || allocated <= ALONE as usize || (allocated < UNPACKED && !is_alone() && fits())
 }
 
 /// Adds a large block's bytes to the flushed totals. The heap's balance knows nothing of them.

@@ -1,17 +1,21 @@
 /* A peak made by one thread while others sleep, each holding memory that it took when the peak before was far away.
-   Says the most that was ever live, in requested bytes, threads' own
-   needs aside, and waits for the test. */
+   Usage: peaks SIZE, of the blocks. Says the most that was ever live, in requested bytes, threads' own needs aside, and waits
+   for the test. */
 #include "handshake.h"
 #include <pthread.h>
 
-enum { THREADS = 8, BLOCK = 1000, FIRST = 1000, KEPT = 200, LAST = 8000 };
+/* In thousands of bytes. */
+enum { FIRST = 1000, KEPT = 200, LAST = 8000 };
+enum { THREADS = 8 };
+
+static long size;
 
 static pthread_barrier_t step;
 
 /* Blocks are linked through their first word. */
-static void *grown(void *list, int count) {
-    for (int i = 0; i < count; i++) {
-        void **block = malloc(BLOCK);
+static void *grown(void *list, int thousands) {
+    for (int i = 0; i < thousands * 1000 / size; i++) {
+        void **block = malloc(size);
         must(block != NULL);
         *block = list;
         list = block;
@@ -41,7 +45,8 @@ static void *work(void *unused) {
     return unused;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    must(argc == 2 && (size = atol(argv[1])) >= 1000 && KEPT * 1000 % size == 0);
     must(pthread_barrier_init(&step, NULL, THREADS + 1) == 0);
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -52,7 +57,7 @@ int main(void) {
     }
     void *last = grown(NULL, LAST);
     dropped(last);
-    pause_here("%d", BLOCK * (LAST + THREADS * KEPT));
+    pause_here("%d", 1000 * (LAST + THREADS * KEPT));
     pthread_barrier_wait(&step);
     for (int i = 0; i < THREADS; i++) {
         must(pthread_join(threads[i], NULL) == 0);

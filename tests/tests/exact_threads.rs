@@ -34,7 +34,16 @@ fn threads_are_exact_after_a_barrier() {
 
 #[test]
 fn a_peak_has_what_sleeping_threads_hold() {
-    let mut running = Command::new(program("peaks.c")).preload().begin();
+    holds_what_sleepers_have(1000);
+}
+
+#[test]
+fn a_peak_of_large_blocks_has_what_sleeping_threads_hold() {
+    [40_000, 200_000].into_iter().for_each(holds_what_sleepers_have);
+}
+
+fn holds_what_sleepers_have(size: u32) {
+    let mut running = Command::new(program("peaks.c")).arg(size.to_string()).preload().begin();
     let truth: i64 = running.line().parse().unwrap();
     let seen = snapshot(running.pid());
     let (peak, error) = (seen.total("peak_requested_bytes"), seen.total("peak_error_bytes"));
