@@ -335,9 +335,9 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
             }
             let new = loop {
                 let taken = take_or_reclaim(heap, size, || Large::take_grown(heap, old, size));
-                let Some(new) = taken else { return Ok(core::ptr::null_mut()) };
+                let Some((new, fresh)) = taken else { return Ok(core::ptr::null_mut()) };
                 // Where that one is lost, pages are moved no more.
-                if large.move_to(new, size) {
+                if large.move_to(new, size, fresh) {
                     break new;
                 }
             };

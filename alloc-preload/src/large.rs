@@ -272,21 +272,20 @@ impl Large {
         true
     }
 
-    /// Takes a block of `size` bytes for the contents of one of which `old` were requested.
-    pub(crate) fn take_grown(heap: &Heap, old: usize, size: usize) -> Option<Self> {
+    /// Takes a block of `size` bytes for the contents of one of which `old` were requested; the answer as of [`take`](Self::take).
+    pub(crate) fn take_grown(heap: &Heap, old: usize, size: usize) -> Option<(Self, bool)> {
         // A block that has grown once will grow again; where address space is plentiful it gets room for that.
         let room = if WINDOW.is_chunked() { 0 } else { growth::room(old, size) };
         let demand = Demand::growing(size);
-        let (new, _) = Self::take(heap, Demand { room, ..demand }).or_else(|| Self::take(heap, demand))?;
-        Some(new)
+        Self::take(heap, Demand { room, ..demand }).or_else(|| Self::take(heap, demand))
     }
 
-    /// Has the contents in another block, which is not counted; false if that one is lost, and this one as before. This one stays
-    /// live; once moved, its contents are gone.
-    pub(crate) fn move_to(self, new: Self, size: usize) -> bool {
+    /// Has the contents in another block, which is not counted, and may be known to read as zero; false if that one is lost, and
+    /// this one as before. This one stays live; once moved, its contents are gone.
+    pub(crate) fn move_to(self, new: Self, size: usize, fresh: bool) -> bool {
         let bytes = self.allocated().min(new.allocated());
         // SAFETY: two live blocks of ours.
-        let Some(moved) = (unsafe { moves::carry(self.address(), new.address(), bytes) }) else {
+        let Some(moved) = (unsafe { moves::carry(self.address(), new.address(), bytes, fresh) }) else {
             new.lose();
             return false;
         };

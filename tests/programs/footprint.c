@@ -48,6 +48,48 @@ static bool is_whole(int i) {
     return true;
 }
 
+enum { MIB = 1 << 20, CROWD = 20000 };
+
+/* A buffer that grows by a half to 3 GiB, of which a byte in every MiB is written, and blocks that are taken after each step lie in its
+   way. How often it was moved. */
+static int grown_by_halves(void) {
+    int moved = 0;
+    size_t size = MIB;
+    char *buffer = touched(size);
+    while (size < 3000UL * MIB) {
+        size_t next = (size / 2 * 3) & ~(size_t)4095;
+        char *grown = realloc(buffer, next);
+        must(grown != NULL);
+        moved += grown != buffer;
+        buffer = grown;
+        must(buffer[MIB - 1] == 1);
+        for (size_t at = MIB; at < next; at += MIB) {
+            must(buffer[at] == (at < size ? (char)(at / MIB) : 0));
+            buffer[at] = (char)(at / MIB);
+        }
+        size = next;
+        for (int k = 0; k < 3; k++) {
+            must(malloc(size / 16) != NULL && malloc(40000) != NULL);
+        }
+    }
+    return moved;
+}
+
+/* More blocks that grow, each in the way of the next, than a process may have mappings for; of each a byte is written. */
+static void crowd(void) {
+    static char *grown[CROWD];
+    for (int i = 0; i < CROWD; i++) {
+        must((grown[i] = malloc(1500000)) != NULL);
+        grown[i][1000000] = (char)i;
+    }
+    for (int i = 0; i < CROWD; i++) {
+        must((grown[i] = realloc(grown[i], 3200000)) != NULL);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        must(grown[i][1000000] == (char)i && grown[i][999999] == 0);
+    }
+}
+
 /* 100 MB in blocks of 2,000 bytes, of which one in ten stays, anywhere. */
 static void scatter(void) {
     unsigned seed = 1;
@@ -135,6 +177,12 @@ int main(int count, char **arguments) {
             }
         }
         pause_here("%ld", maps());
+    } else if (strcmp(mode, "pieces") == 0) {
+        int moved = grown_by_halves();
+        pause_here("%d %ld", moved, resident());
+    } else if (strcmp(mode, "crowd") == 0) {
+        crowd();
+        pause_here("%ld", resident());
     } else if (strcmp(mode, "doubling") == 0) {
         /* Buffers in each other's way that double, for as long as a server might. */
         for (int i = 0; i < 2000; i++) {

@@ -7,6 +7,7 @@
 //! and after the first failure pages are copied for good.
 
 use crate::os::{self, Errno, PAGE};
+use crate::resident;
 use crate::segment;
 use crate::stats::globals;
 use crate::window::WINDOW;
@@ -14,13 +15,18 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Moves after which the mappings are counted.
 const MOVES: u64 = 4096;
-/// With more mappings than this, pages are copied.
-const MAPPINGS: usize = 16 << 10;
+/// With more mappings than this, about half of what a process may have, pages are copied.
+const MAPPINGS: usize = 32 << 10;
 
-/// Blocks and pieces of them from this size on are moved by their pages.
+/// Blocks from this size on are moved by their pages.
 const LEAST: usize = 1 << 20;
-/// Pieces of a block that are looked for. What lies behind them is copied.
-const PIECES: usize = 8;
+/// So are pieces of them from this size on.
+const PIECE: usize = LEAST / 8;
+/// Pieces of a block that are looked for. A block that grows by a half each time has so many when it is larger than any memory.
+const PIECES: usize = 64;
+
+/// Pages asked about at a time.
+const ASKED: usize = 256;
 
 /// The kernel has refused a move.
 static OFF: AtomicBool = AtomicBool::new(false);
@@ -32,21 +38,23 @@ static UNTIL: AtomicU64 = AtomicU64::new(MOVES);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// Has the contents of one block in another, by their pages where that is possible: the bytes whose pages have left the first.
-/// `None` where the other's memory may be somebody else's now; the first is as before then.
+/// `None` where the other's memory may be somebody else's now; the first is as before then. `fresh` says that the other's
+/// memory reads as zero.
 ///
 /// # Safety
 /// Live blocks of whole pages, with at least that many bytes, which the caller alone uses.
-pub(super) unsafe fn carry(from: *mut u8, to: *mut u8, bytes: usize) -> Option<usize> {
+pub(super) unsafe fn carry(from: *mut u8, to: *mut u8, bytes: usize, fresh: bool) -> Option<usize> {
     let (mut done, mut moved) = (0, 0);
-    for _ in 0..PIECES {
-        if bytes - done < LEAST || !are_possible() {
+    let pieces = if bytes < LEAST { 0 } else { PIECES };
+    for _ in 0..pieces {
+        if bytes - done < PIECE || !are_possible() {
             break;
         }
         // SAFETY: within both blocks.
         let (from_here, to_here) = unsafe { (from.add(done), to.add(done)) };
         let Some(piece) = in_one_mapping(from_here, bytes - done) else { break };
         // SAFETY: as above.
-        match unsafe { carry_piece(from_here, to_here, piece) } {
+        match unsafe { carry_piece(from_here, to_here, piece, fresh) } {
             Some(pages) => moved += pages,
             None => {
                 // SAFETY: the caller's; what has left is still mapped, and reads as zero.
@@ -57,13 +65,13 @@ pub(super) unsafe fn carry(from: *mut u8, to: *mut u8, bytes: usize) -> Option<u
         done += piece;
     }
     // SAFETY: the caller's.
-    unsafe { core::ptr::copy_nonoverlapping(from.add(done), to.add(done), bytes - done) };
+    unsafe { copy(from.add(done), to.add(done), bytes - done, fresh) };
     Some(moved)
 }
 
 /// As `carry`, for what lies in one mapping.
-unsafe fn carry_piece(from: *mut u8, to: *mut u8, bytes: usize) -> Option<usize> {
-    if bytes >= LEAST {
+unsafe fn carry_piece(from: *mut u8, to: *mut u8, bytes: usize, mut fresh: bool) -> Option<usize> {
+    if bytes >= PIECE {
         // SAFETY: the caller's.
         match unsafe { os::move_pages(from, to, bytes) } {
             Ok(()) => {
@@ -76,15 +84,81 @@ unsafe fn carry_piece(from: *mut u8, to: *mut u8, bytes: usize) -> Option<usize>
                 // Kernels that know no such move and filters say so before they do anything.
                 let unknown = error == Errno(libc::EINVAL) && !KNOWN.load(Ordering::Relaxed);
                 let untouched = unknown || matches!(error, Errno(libc::EPERM | libc::ENOSYS));
-                if !untouched && os::map_at(to, bytes).is_err() {
-                    return None;
+                if !untouched {
+                    if os::map_at(to, bytes).is_err() {
+                        return None;
+                    }
+                    fresh = true;
                 }
             }
         }
     }
     // SAFETY: the caller's.
-    unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
+    unsafe { copy(from, to, bytes, fresh) };
     Some(0)
+}
+
+/// Copies pages, but for those that have never been touched, if what they are copied to reads as zero: they would take memory
+/// there. Where they are the most, it is made to.
+///
+/// # Safety
+/// As of `carry`.
+unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
+    let mut done = 0;
+    // SAFETY: the caller's.
+    let fresh = bytes >= PIECE && resident::may_ask() && (fresh || unsafe { make_fresh(from, to, bytes) });
+    while fresh && done < bytes {
+        // SAFETY: at least as many pages are left of both.
+        let (from, to) = unsafe { (from.add(done), to.add(done)) };
+        let Some((resident, pages)) = residency(from, bytes - done) else { break };
+        for (offset, resident) in (0..pages * PAGE).step_by(PAGE).zip(resident) {
+            // SAFETY: as above. What has no memory may have been swapped out.
+            unsafe {
+                let page = from.add(offset);
+                if resident & 1 != 0 || !is_zero(page) {
+                    core::ptr::copy_nonoverlapping(page, to.add(offset), PAGE);
+                }
+            }
+        }
+        done += pages * PAGE;
+    }
+    // SAFETY: the caller's.
+    unsafe { core::ptr::copy_nonoverlapping(from.add(done), to.add(done), bytes - done) };
+}
+
+/// Gives back what lies behind the second of so many bytes, if less than half of the first have memory; whether it reads as zero now.
+///
+/// # Safety
+/// Nobody needs what stands there.
+unsafe fn make_fresh(from: *const u8, to: *mut u8, bytes: usize) -> bool {
+    let (mut done, mut there) = (0, 0);
+    while done < bytes {
+        let Some((resident, pages)) = residency(from.wrapping_add(done), bytes - done) else { return false };
+        there += resident.iter().filter(|&page| page & 1 != 0).count();
+        done += pages * PAGE;
+    }
+    // SAFETY: the caller's.
+    there < bytes / PAGE / 2 && unsafe { os::purge(to, bytes) }.is_ok()
+}
+
+/// Which of the first pages have memory, of no more than so many bytes, and how many were asked about; `None` if the kernel does
+/// not tell.
+fn residency(from: *const u8, bytes: usize) -> Option<([u8; ASKED], usize)> {
+    let mut resident = [0; ASKED];
+    let pages = ASKED.min(bytes / PAGE);
+    os::residency(from, resident.get_mut(..pages)?).ok()?;
+    Some((resident, pages))
+}
+
+/// Whether a page reads as zero. To read what was never touched takes no memory.
+///
+/// # Safety
+/// A page that nobody writes.
+unsafe fn is_zero(page: *const u8) -> bool {
+    const WORDS: usize = PAGE / size_of::<u64>();
+    // SAFETY: the caller's; pages are aligned.
+    let words = unsafe { &*page.cast::<[u64; WORDS]>() };
+    words.iter().all(|&word| word == 0)
 }
 
 /// How many of the bytes from there on lie in one mapping; `None` if the kernel does not tell.
