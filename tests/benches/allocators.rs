@@ -114,7 +114,7 @@ fn peer(name: &str, library: PathBuf, version: String) -> Allocator {
 }
 
 /// The version of Debian's package, where Debian's tools can tell.
-fn package(name: &str) -> String {
+pub(crate) fn package(name: &str) -> String {
     let asked = Command::new("dpkg-query").args(["-W", "-f", "${Version}\n", name]).output();
     let told = asked.ok().filter(|output| output.status.success());
     let version = told.and_then(|output| String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned));

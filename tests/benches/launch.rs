@@ -11,6 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// Seconds after which a run counts as hung.
 const DEADLINE: u32 = 300;
 
+/// What the loader says of a library that it does not preload.
+const NOT_PRELOADED: &str = "ERROR: ld.so: object";
+
 /// Runs `case` once under `allocator` and returns what it printed, too.
 ///
 /// # Errors
@@ -78,6 +81,10 @@ impl Launched {
         let status = ExitStatus::from_raw(status as i32);
         if !status.success() {
             return Err(format!("{status}: {errors}"));
+        }
+        // The loader goes on without what it cannot preload.
+        if let Some(refused) = errors.lines().find(|line| line.contains(NOT_PRELOADED)) {
+            return Err(refused.to_owned());
         }
         Ok((Measured { wall: wall * 1e-6, processor: (user + system) * 1e-3, resident }, output.stdout))
     }

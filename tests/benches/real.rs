@@ -1,5 +1,6 @@
 //! Real programs on generated input. Those not installed are named on standard error and left out.
 
+use crate::allocators::package;
 use crate::cases::{Case, Way};
 use crate::compile;
 use crate::inputs;
@@ -7,6 +8,15 @@ use crate::options::Options;
 use std::path::PathBuf;
 
 const GROUP: &str = "real";
+
+/// Debian's packages that they come from.
+const PACKAGES: [&str; 10] =
+    ["python3", "lua5.4", "perl", "g++", "redis-server", "sqlite3", "jq", "ghostscript", "z3", "git"];
+
+/// The packages with their versions.
+pub(crate) fn versions() -> String {
+    PACKAGES.map(|name| format!("{name} {}", package(name))).join(", ")
+}
 
 /// The real programs.
 ///

@@ -78,7 +78,7 @@ int main(int count, char **arguments) {
     if (strcmp(next, "one") == 0) {
         free(malloc(100000));
     } else if (strcmp(next, "pairs") == 0) {
-        for (int i = 0; i < 65536; i++) {
+        for (int i = 0; i < 65536 / 2; i++) {
             free(malloc(64));
         }
     } else if (strcmp(next, "resizes") == 0) {

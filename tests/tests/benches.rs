@@ -26,6 +26,9 @@ fn benchmark(name: &str, arguments: &[&str]) -> Finished {
     bench.finish_within(Duration::from_secs(1200))
 }
 
+/// All that are compared.
+const ALLOCATORS: [&str; 7] = ["glibc", "statsalloc", "mimalloc3", "snmalloc", "mimalloc2", "jemalloc", "tcmalloc"];
+
 #[test]
 fn every_benchmark_runs_and_every_reading_is_there() {
     if missing(&["gcc", "g++"]) {
@@ -34,17 +37,23 @@ fn every_benchmark_runs_and_every_reading_is_there() {
     let folder = Folder::new();
     let [json, page] = ["readings.json", "page.md"].map(|name| folder.path().join(name));
     let modes = ["suite", "micro", "startup", "scaling", "heap", "giveback", "price"];
-    let mut arguments = vec!["--all", "--quick", "--allocators", "glibc,statsalloc"];
+    let mut arguments = vec!["--all", "--quick"];
     arguments.extend(["--json", json.to_str().unwrap(), "--page", page.to_str().unwrap()]);
     let told = peers(&arguments).success();
     let readings: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let seen: Vec<&str> =
         readings["modes"].as_array().unwrap().iter().map(|mode| mode["mode"].as_str().unwrap()).collect();
     assert_eq!(seen, modes);
+    // All of them, or those that are there, and a word on the others.
+    let there = |name: &&str| readings["allocators"][name].is_string();
+    let (compared, absent): (Vec<&str>, Vec<&str>) = ALLOCATORS.into_iter().partition(there);
+    assert!(std::env::var_os("CI").is_none() || absent.is_empty(), "without {absent:?}: {}", told.err());
+    assert!(absent.iter().all(|name| told.err().contains(&format!("without {name}: "))), "{absent:?}: {}", told.err());
+    assert!(["glibc", "statsalloc"].iter().all(|name| compared.contains(name)), "{compared:?}");
     for mode in readings["modes"].as_array().unwrap() {
         let cases = mode["cases"].as_array().unwrap();
         assert!(!cases.is_empty(), "{mode}");
-        let compared = if mode["mode"] == "price" { ["bare", "statsalloc"] } else { ["glibc", "statsalloc"] };
+        let compared = if mode["mode"] == "price" { &["bare", "statsalloc"] } else { compared.as_slice() };
         for case in cases {
             for allocator in compared {
                 let run = &case["runs"][allocator][0];
@@ -83,6 +92,20 @@ fn a_program_that_fails_under_an_allocator_is_told_and_fails_the_run() {
     let row = lines.lines().find(|line| line.starts_with("trees")).unwrap();
     assert!(row.contains("FAILED"), "{lines}");
     assert!(lines.lines().any(|line| line.contains("broken") && line.contains("exit status: 3")), "{lines}");
+}
+
+/// The loader goes on without it, and the program with another allocator than the one that is named.
+#[test]
+fn a_library_that_is_not_preloaded_is_told_and_not_measured() {
+    if missing(&["gcc", "g++"]) {
+        return;
+    }
+    let told = peers(&["--quick", "--allocators", "glibc", "--library", "none=/usr/bin/env", "--only", "trees"]);
+    assert_eq!(told.code(), 1, "{}{}", told.out(), told.err());
+    let lines = told.out();
+    let row = lines.lines().find(|line| line.starts_with("trees")).unwrap();
+    assert!(row.contains("FAILED"), "{lines}");
+    assert!(lines.lines().any(|line| line.contains("none") && line.contains("cannot be preloaded")), "{lines}");
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn grouped(results: &Results) -> Vec<(&str, Vec<usize>)> {
         }
     }
     if groups.len() > 1 {
-        groups.push(("all", (0..results.cases.len()).collect()));
+        groups.push(("all", groups.iter().flat_map(|(_, cases)| cases.iter().copied()).collect()));
     }
     groups
 }

@@ -4,6 +4,7 @@ use super::Table;
 use crate::allocators::Allocator;
 use crate::compile;
 use crate::options::Mode;
+use crate::real;
 use std::fmt::Write;
 use std::process::Command;
 
@@ -26,6 +27,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ("huge pages", first_line("/sys/kernel/mm/transparent_hugepage/enabled")),
         ("kernel", told("uname", &["-sr"])),
         ("compiler", told("gcc", &["--version"])),
+        ("real programs", real::versions()),
     ]
 }
 
