@@ -196,14 +196,17 @@ fn freed_size(address: usize) -> Option<usize> {
 
 // ---- what the C interface asks for -----------------------------------------------------------------------------
 
-/// Takes a block of `size` bytes in this class, live but not counted. Null when memory is exhausted.
-fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
+/// Takes a block of `size` bytes in this class, live but not counted, and whether it is known to read as zero. `None` when memory is
+/// exhausted.
+fn take_small(heap: &Heap, class: SizeClass, size: usize) -> Option<(NonNull<u8>, bool)> {
     loop {
         if let Some(block) = heap.bins().bin(class).pop() {
+            let mut is_blank = false;
             if let Some(granule) = WINDOW.granule_of(block.as_ptr()) {
                 // SAFETY: `granule_of` answers for the granule; a free block of our heap, which now becomes the caller's.
                 unsafe {
                     let entry = WINDOW.entry(granule);
+                    is_blank = entry.get() == ledger::BLANK && !harden::is_on();
                     if harden::is_on()
                         && entry.get() == ledger::FREE
                         && !harden::is_spoilt(block.as_ptr(), class.block_size())
@@ -217,11 +220,9 @@ fn take_small(heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
                     }
                 }
             }
-            return block.as_ptr();
+            return Some((block, is_blank));
         }
-        if heap.fill(class).is_none() {
-            return core::ptr::null_mut();
-        }
+        heap.fill(class)?;
     }
 }
 
@@ -242,11 +243,7 @@ fn take_or_reclaim<T>(heap: &Heap, size: usize, take: impl Fn() -> Option<T>) ->
 /// A new block, counted; null when memory is exhausted or the size is impossible.
 pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mut u8 {
     if let Some(class) = class_for(size, align) {
-        let block = take_or_reclaim(heap, size, || NonNull::new(take_small(heap, class, size)));
-        return block.map_or(core::ptr::null_mut(), |block| {
-            count_small(hot, heap, class, size);
-            block.as_ptr()
-        });
+        return allocate_small(hot, heap, class, size).map_or(core::ptr::null_mut(), |(block, _)| block.as_ptr());
     }
     let demand = Demand { align, ..Demand::of(size) };
     let Some((block, _)) = take_or_reclaim(heap, size, || Large::take(heap, demand)) else {
@@ -254,6 +251,23 @@ pub(crate) fn allocate(hot: &Hot, heap: &Heap, size: usize, align: usize) -> *mu
     };
     large::count_in(hot, heap, size, block.allocated());
     block.address()
+}
+
+/// A new block of `size` bytes in this class, counted, and whether it is known to read as zero.
+fn allocate_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> Option<(NonNull<u8>, bool)> {
+    let taken = take_or_reclaim(heap, size, || take_small(heap, class, size))?;
+    count_small(hot, heap, class, size);
+    Some(taken)
+}
+
+/// As `allocate` for a small block that must read as zero, in as many bytes as are asked for: beyond them there may lie a seal.
+pub(crate) fn allocate_zeroed_small(hot: &Hot, heap: &Heap, class: SizeClass, size: usize) -> *mut u8 {
+    let Some((block, is_blank)) = allocate_small(hot, heap, class, size) else { return core::ptr::null_mut() };
+    if !is_blank {
+        // SAFETY: a new block of at least that many bytes.
+        unsafe { block.write_bytes(0, size) };
+    }
+    block.as_ptr()
 }
 
 /// As `allocate` for a large block that must read as zero.
@@ -353,7 +367,7 @@ pub(crate) fn resize(hot: &Hot, heap: &Heap, pointer: *mut u8, size: usize) -> R
         _ => {}
     }
     let taken = take_or_reclaim(heap, size, || match class {
-        Some(class) => NonNull::new(take_small(heap, class, size)).map(|block| (block.as_ptr(), None)),
+        Some(class) => take_small(heap, class, size).map(|(block, _)| (block.as_ptr(), None)),
         None => Large::take(heap, Demand::growing(size)).map(|(block, _)| (block.address(), Some(block))),
     });
     let Some((new, new_large)) = taken else { return Ok(core::ptr::null_mut()) };

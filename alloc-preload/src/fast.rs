@@ -46,6 +46,9 @@ pub(crate) trait Allocating {
         allocate_large::<Self>(size)
     }
 
+    /// Whether a block that reads as zero is handed on in another way.
+    const TELLS_BLANK: bool = false;
+
     /// Hands the block on.
     ///
     /// # Safety
@@ -128,6 +131,7 @@ fn pop<const WIDE: bool, O: Allocating>(hot: &'static Hot, bin: &'static Bin, si
     // SAFETY: what lies in a bin is a block of the window.
     let entry = unsafe { TABLES.entry_of(block) };
     let tag = bin.tag(size);
+    let is_blank = WIDE && O::TELLS_BLANK && entry.get() == ledger::BLANK;
     if WIDE {
         // SAFETY: a free block of the thread's own heap, whose class is that of `size`.
         unsafe { entry.set_live_medium(tag.wrapping_add(ledger::NARROW.into()) as usize) };
@@ -137,8 +141,12 @@ fn pop<const WIDE: bool, O: Allocating>(hot: &'static Hot, bin: &'static Bin, si
     let change = bin.allocating(size);
     // SAFETY: a bin with blocks was started.
     hot::tally(&unsafe { bin.line() }.allocated, change);
+    let leaves_room = hot.leaves_room(change);
+    if is_blank {
+        return if leaves_room { settled(block) } else { block };
+    }
     // SAFETY: just taken, from the bin for blocks of that size.
-    unsafe { if hot.leaves_room(change) { O::settle(block, size) } else { O::finish(block, size) } }
+    unsafe { if leaves_room { O::settle(block, size) } else { O::finish(block, size) } }
 }
 
 /// Settles, looks at the clock, and hands the block on. Opaque to the compiler, which would otherwise see that the

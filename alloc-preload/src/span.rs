@@ -350,6 +350,11 @@ pub(crate) fn is_huge(first: u32, page: usize) -> bool {
     chunk_of(unit).huge.load(Ordering::Relaxed)
 }
 
+/// Whether what has never been touched of the used run that begins with this unit reads as zero.
+pub(crate) fn is_blank(unit: UnitIndex) -> bool {
+    !run(unit.0).unclean.get()
+}
+
 /// So much of the `touched` bytes of a run is taken to lie in its first `units`: where they lie is not written down, and runs that
 /// were joined had each their own. Were all thought to lie in front, whoever takes the front would be given more than was ever
 /// touched there, and the rest would be counted anew when it is used.

@@ -90,6 +90,36 @@ static void crowd(void) {
     }
 }
 
+/* Zeroed blocks of 64 MiB in all, of sizes that lie in slabs: how many KiB more are resident before anything is written to them. They
+   read as zero, also where others were before. */
+static long blank(void) {
+    static const size_t sizes[] = {1500, 3000, 8000, 30000};
+    enum { ALL = 64 * MIB, SIZES = sizeof sizes / sizeof *sizes };
+    long before = resident(), after = 0;
+    for (int round = 0; round < 3; round++) {
+        int count = 0;
+        for (size_t taken = 0; taken < ALL; count++) {
+            size_t size = sizes[count % SIZES];
+            must((blocks[count] = calloc(1, size)) != NULL);
+            taken += size;
+        }
+        if (round == 0) {
+            after = resident();
+        }
+        for (int i = 0; i < count; i++) {
+            unsigned char *block = blocks[i];
+            for (size_t at = 0; at < sizes[i % SIZES]; at++) {
+                must(block[at] == 0);
+            }
+            memset(block, 255, sizes[i % SIZES]);
+        }
+        for (int i = 0; i < count; i++) {
+            free(blocks[i]);
+        }
+    }
+    return after - before;
+}
+
 /* 100 MB in blocks of 2,000 bytes, of which one in ten stays, anywhere. */
 static void scatter(void) {
     unsigned seed = 1;
@@ -180,6 +210,9 @@ int main(int count, char **arguments) {
     } else if (strcmp(mode, "pieces") == 0) {
         int moved = grown_by_halves();
         pause_here("%d %ld", moved, resident());
+    } else if (strcmp(mode, "blank") == 0) {
+        long more = blank();
+        pause_here("%ld", more);
     } else if (strcmp(mode, "crowd") == 0) {
         crowd();
         pause_here("%ld", resident());

@@ -125,6 +125,17 @@ fn a_buffer_that_has_been_moved_often_is_moved_again_and_not_copied() {
     running.finish().success();
 }
 
+#[test]
+fn zeroed_blocks_in_slabs_take_no_memory_before_they_are_written_to() {
+    let mut command = Command::new(program("footprint.c"));
+    let mut running = command.arg("blank").preload().env("STATSALLOC_HUGE", "never").begin();
+    number(&mut running);
+    let more = number(&mut running);
+    assert!(more < 4 << 10, "{more} KiB for 64 MiB");
+    running.go();
+    running.finish().success();
+}
+
 /// With too many mappings what is touched is copied, and what is not stays so: 64 GB of which 80 MB are touched.
 #[test]
 fn what_was_never_touched_takes_no_memory_where_pages_are_copied() {

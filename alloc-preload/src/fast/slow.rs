@@ -8,7 +8,7 @@ use crate::misuse::Call;
 use crate::thread::{in_passing, with_heap};
 use core::arch::naked_asm;
 use core::ptr::null_mut;
-use shm_layout::class::GRANULE;
+use shm_layout::class::{GRANULE, SizeClass};
 
 /// Whatever is not allocated on the fast path.
 #[inline(never)]
@@ -16,15 +16,11 @@ pub(crate) extern "C" fn allocate_slow(size: usize) -> *mut u8 {
     or_enomem(in_passing(|hot, heap| block::allocate(hot, heap, size, 1)).unwrap_or(null_mut()))
 }
 
-/// As [`allocate_slow`], with zeros in as many bytes as were asked for: beyond them there may lie a seal.
+/// As [`allocate_slow`], with zeros in as many bytes as were asked for.
 #[inline(never)]
 pub(super) extern "C" fn allocate_zeroed_slow(size: usize) -> *mut u8 {
-    let block = allocate_slow(size);
-    if !block.is_null() {
-        // SAFETY: a new block of at least that many bytes.
-        unsafe { core::ptr::write_bytes(block, 0, size) };
-    }
-    block
+    let Some(class) = SizeClass::of(size) else { return allocate_zeroed_large(size) };
+    or_enomem(in_passing(|hot, heap| block::allocate_zeroed_small(hot, heap, class, size)).unwrap_or(null_mut()))
 }
 
 #[inline(never)]

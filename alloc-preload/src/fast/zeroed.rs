@@ -17,6 +17,9 @@ pub(crate) fn allocate_zeroed(size: usize) -> *mut u8 {
 struct Zeroed;
 
 impl Allocating for Zeroed {
+    /// It stays as it is, and takes no memory.
+    const TELLS_BLANK: bool = true;
+
     #[inline(always)]
     fn slow(size: usize) -> *mut u8 {
         allocate_zeroed_slow(size)

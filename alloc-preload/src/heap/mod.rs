@@ -204,7 +204,7 @@ impl Heap {
             return false;
         }
         // SAFETY: our slab, which is not wholly carved.
-        let carved = unsafe { slab.carve(bin) };
+        let carved = unsafe { slab.carve(bin, span::is_blank(slab.unit())) };
         span::settle_slab(slab.unit(), slab.touched_bytes());
         if let Some(line) = self.line(slab.class.get() as usize) {
             line.capacity_in.add_owned(u64::from(carved));

@@ -45,8 +45,12 @@ static REFUSED: AtomicU64 = AtomicU64::new(0);
 /// Live blocks of whole pages, with at least that many bytes, which the caller alone uses.
 pub(super) unsafe fn carry(from: *mut u8, to: *mut u8, bytes: usize, fresh: bool) -> Option<usize> {
     let (mut done, mut moved) = (0, 0);
-    let pieces = if bytes < LEAST { 0 } else { PIECES };
-    for _ in 0..pieces {
+    if bytes < LEAST {
+        // SAFETY: the caller's.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
+        return Some(0);
+    }
+    for _ in 0..PIECES {
         if bytes - done < PIECE || !are_possible() {
             break;
         }
@@ -98,15 +102,31 @@ unsafe fn carry_piece(from: *mut u8, to: *mut u8, bytes: usize, mut fresh: bool)
     Some(0)
 }
 
+/// Copies what cannot be moved.
+///
+/// # Safety
+/// As of `carry`.
+unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
+    if bytes >= PIECE {
+        // SAFETY: the caller's.
+        unsafe { copy_touched(from, to, bytes, fresh) };
+    } else {
+        // SAFETY: the caller's.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+}
+
 /// Copies pages, but for those that have never been touched, if what they are copied to reads as zero: they would take memory
 /// there. Where they are the most, it is made to.
 ///
 /// # Safety
 /// As of `carry`.
-unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
+#[cold]
+#[inline(never)]
+unsafe fn copy_touched(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
     let mut done = 0;
     // SAFETY: the caller's.
-    let fresh = bytes >= PIECE && resident::may_ask() && (fresh || unsafe { make_fresh(from, to, bytes) });
+    let fresh = resident::may_ask() && (fresh || unsafe { make_fresh(from, to, bytes) });
     while fresh && done < bytes {
         // SAFETY: at least as many pages are left of both.
         let (from, to) = unsafe { (from.add(done), to.add(done)) };
@@ -126,7 +146,7 @@ unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
     unsafe { core::ptr::copy_nonoverlapping(from.add(done), to.add(done), bytes - done) };
 }
 
-/// Gives back what lies behind the second of so many bytes, if less than half of the first have memory; whether it reads as zero now.
+/// Gives back the memory of the second, if less than half of the first have any; whether it reads as zero now.
 ///
 /// # Safety
 /// Nobody needs what stands there.

@@ -8,9 +8,10 @@
 //! | [`CONFINED`] | freed, in its heap's quarantine |
 //! | [`FREE`]    | a block starts here that was live once |
 //! | [`FRESH`]   | a carved block starts here that was never live |
+//! | [`BLANK`]   | likewise, in memory that was never touched: it reads as zero |
 //! | `0x80..=0xFF` | a live block starts here; slack = byte - 0x80 |
 //!
-//! slack = block size - requested bytes. The sign tells nearly every live block of up to 1 KiB, and the two largest positive values
+//! slack = block size - requested bytes. The sign tells nearly every live block of up to 1 KiB, and the largest positive values
 //! the free ones: either question is one comparison.
 //!
 //! The entries do not lie in the order of their granules. Those of a [`GROUP`] stand in four *areas*, by what the
@@ -32,8 +33,9 @@ use shm_layout::class::{CLASSES, FINE_MAX, GRANULE, SizeClass};
 pub(crate) const WIDE: u8 = 0x50;
 pub(crate) const PENDING: u8 = 0x51;
 pub(crate) const CONFINED: u8 = 0x52;
-pub(crate) const FREE: u8 = 0x7E;
-pub(crate) const FRESH: u8 = 0x7F;
+pub(crate) const FREE: u8 = 0x7D;
+pub(crate) const FRESH: u8 = 0x7E;
+pub(crate) const BLANK: u8 = 0x7F;
 
 /// Tag of a live block without slack; slack that fits in one byte is added to it.
 pub(crate) const NARROW: u8 = 0x80;
@@ -364,7 +366,7 @@ mod tests {
 
     #[test]
     fn no_state_reads_as_live() {
-        for tag in [0, FREE, FRESH, PENDING, CONFINED, 1, 0x3F] {
+        for tag in [0, FREE, FRESH, BLANK, PENDING, CONFINED, 1, 0x3F] {
             assert!(!is_live(tag));
         }
     }

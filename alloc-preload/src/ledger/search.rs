@@ -183,7 +183,7 @@ unsafe fn free_in_row(first: &Entry, areas: usize) -> u64 {
 #[cfg(all(test, not(loom), not(feature = "bare")))]
 mod tests {
     use super::*;
-    use crate::ledger::{CONFINED, FRESH, GROUP, NARROW, PENDING, WIDE, place};
+    use crate::ledger::{BLANK, CONFINED, FRESH, GROUP, NARROW, PENDING, WIDE, place};
     use std::boxed::Box;
 
     #[repr(align(64))]
@@ -193,7 +193,7 @@ mod tests {
     fn a_row_has_a_bit_for_every_free_block_and_none_for_any_other_entry() {
         // SAFETY: entries may be zero.
         let group: Box<Group> = unsafe { Box::new_zeroed().assume_init() };
-        let tags = [0, 0x3F, WIDE, PENDING, CONFINED, FREE, FRESH, NARROW, 0xFF];
+        let tags = [0, 0x3F, WIDE, PENDING, CONFINED, FREE - 1, FREE, FRESH, BLANK, NARROW, 0xFF];
         for granule in 0..GROUP {
             group.0[place(granule)].note(tags[granule * 7 % 31 % tags.len()]);
         }
@@ -204,7 +204,8 @@ mod tests {
                 let free = unsafe { free_in_row(&group.0[place(row)], areas) };
                 for bit in 0..ROW {
                     let tag = group.0[place(row + bit * apart)].get();
-                    assert_eq!(free >> bit & 1 != 0, tag == FREE || tag == FRESH, "{tag} at {row} + {bit} * {apart}");
+                    let is_free = [FREE, FRESH, BLANK].contains(&tag);
+                    assert_eq!(free >> bit & 1 != 0, is_free, "{tag} at {row} + {bit} * {apart}");
                 }
             }
         }

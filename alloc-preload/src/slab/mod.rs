@@ -184,13 +184,13 @@ impl Slab {
         self.used.set(self.used.get() - 1);
     }
 
-    /// Carves the next blocks straight into the bin; how many.
+    /// Carves the next blocks straight into the bin; how many. Their memory may be known to read as zero.
     ///
     /// # Safety
     /// The caller owns the slab and the bin, and `carved < capacity`.
     // As `wake`.
     #[inline(never)]
-    pub(crate) unsafe fn carve(&self, bin: &Bin) -> u32 {
+    pub(crate) unsafe fn carve(&self, bin: &Bin, is_blank: bool) -> u32 {
         debug_assert!(self.carved.get() < self.capacity.get());
         let a_page = (PAGE as u32).checked_div(self.block_size.get()).unwrap_or(0);
         let first = self.carved.get();
@@ -199,12 +199,13 @@ impl Slab {
         let top = bin.count() + count;
         let (size, slots) = (self.block_size.get() as usize, bin.lowest_slot());
         let mut offset = first as usize * size;
+        let tag = if is_blank { ledger::BLANK } else { ledger::FRESH };
         let (address, granule) = (WINDOW.address(self.unit()), self.unit().0 as usize * UNIT_GRANULES);
         for slot in (bin.count()..top).rev() {
             // SAFETY: uncarved blocks of our slab are nobody's, its memory and its part of the ledger are committed, and there
             // are as many slots.
             unsafe {
-                WINDOW.entry(granule + offset / GRANULE).note(ledger::FRESH);
+                WINDOW.entry(granule + offset / GRANULE).note(tag);
                 (*slots.add(slot as usize)).set(address.add(offset));
             }
             offset += size;
