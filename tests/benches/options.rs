@@ -38,9 +38,8 @@ impl Mode {
     /// How often everything is run where nothing is said: what is short and noisy often, what is long or no time seldom.
     fn rounds(self) -> u32 {
         match self {
-            Self::Suite | Self::Micro | Self::Price => 15,
+            Self::Suite | Self::Micro | Self::Scaling | Self::Price => 15,
             Self::Startup => 300,
-            Self::Scaling => 7,
             Self::Heap => 3,
             Self::Giveback => 1,
         }
@@ -57,8 +56,8 @@ pub(crate) struct Options {
     /// Measure in all modes
     #[arg(long, conflicts_with = "modes")]
     all: bool,
-    /// How often everything is run, interleaved in random order [default: suite, micro and price 15, startup 300,
-    /// scaling 7, heap 3, giveback 1]
+    /// How often everything is run, interleaved in random order [default: suite, micro, scaling and price 15,
+    /// startup 300, heap 3, giveback 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Only what has this in its name; may be repeated

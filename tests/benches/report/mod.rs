@@ -60,7 +60,7 @@ fn heading(results: &Results, first: &str) -> Vec<String> {
 }
 
 /// Median figures, a table for each unit; the best is marked, and the last column says how the first build of ours compares
-/// with the best peer.
+/// with the best other, by the means of paired ratios and half the width of their interval.
 fn medians(results: &Results) -> Vec<Table> {
     let there = |figure: &Figure| results.cases.iter().any(|case| case.figure == *figure);
     [Figure::Nanoseconds, Figure::Kibibytes, Figure::Wall]
@@ -89,13 +89,16 @@ fn medians_of(results: &Results, figure: Figure) -> Table {
             None => FAILED.to_owned(),
         }));
         if let Some(ours) = ours {
-            let others = middles.iter().zip(&results.allocators).filter(|(_, allocator)| !allocator.ours);
-            let best = least(others.filter_map(|(value, _)| *value));
-            row.push(
-                middles[ours]
-                    .filter(|_| best.is_finite())
-                    .map_or_else(String::new, |value| format!("{:.2}", value / best)),
-            );
+            let others = middles.iter().enumerate().filter(|&(other, _)| !results.allocators[other].ours);
+            let best = others
+                .filter_map(|(other, value)| Some((other, (*value)?)))
+                .min_by(|(_, left), (_, right)| left.total_cmp(right));
+            row.push(match best {
+                Some((other, _)) if middles[ours].is_some() => {
+                    short(geometric(&results.ratios(&[number], ours, other, FIGURE.1)))
+                }
+                _ => String::new(),
+            });
         }
         table.rows.push(row);
     }
@@ -258,7 +261,7 @@ fn against_peers(results: &Results, (name, value): Aspect) -> Option<Table> {
     (!table.rows.is_empty()).then_some(table)
 }
 
-/// Microseconds and KiB, and how much more than the baseline's of the same round.
+/// Microseconds and KiB, and how much more than the baseline's of the same round, with half the width of the mean's interval.
 fn startup(results: &Results) -> Vec<Table> {
     let base = baseline(results);
     let table = |title: &str, scale: f64, (_, value): Aspect| {
@@ -279,7 +282,11 @@ fn startup(results: &Results) -> Vec<Table> {
                 let mut cell = format!("{:.0}", median(&own));
                 if let Some(theirs) = base.filter(|&base| base != allocator).and_then(values) {
                     let differences: Vec<f64> = own.iter().zip(&theirs).map(|(own, theirs)| own - theirs).collect();
-                    cell += &format!(" ({:+.0})", median(&differences));
+                    let Interval { low, high, .. } = arithmetic(&differences);
+                    cell += &match (high - low) / 2.0 {
+                        half if half.is_nan() => format!(" ({:+.0})", median(&differences)),
+                        half => format!(" ({:+.0} ±{half:.0})", median(&differences)),
+                    };
                 }
                 row.push(cell);
             }
