@@ -165,6 +165,10 @@ pub(crate) mod span {
     use crate::window::{SLAB_UNITS, UNITS, UnitIndex};
 
     /// Address space is not scarce.
+    pub(crate) fn is_blank(_: UnitIndex) -> bool {
+        false
+    }
+
     pub(crate) fn hold_slab(_: UnitIndex, _: impl FnOnce()) -> bool {
         true
     }
