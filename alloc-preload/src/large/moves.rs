@@ -116,34 +116,27 @@ unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
     }
 }
 
-/// Copies pages, but for those that have never been touched, if what they are copied to reads as zero: they would take memory
-/// there. Where they are the most, it is made to.
+/// Copies pages, but for those that read as zero, as what was never touched does, if what they are copied to does as well: they would
+/// take memory there. Where little is resident, it is made to.
 ///
 /// # Safety
 /// As of `carry`.
 #[cold]
 #[inline(never)]
 unsafe fn copy_touched(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) {
-    let mut done = 0;
     // SAFETY: the caller's.
-    let fresh = resident::may_ask() && (fresh || unsafe { make_fresh(from, to, bytes) });
-    while fresh && done < bytes {
-        // SAFETY: at least as many pages are left of both.
-        let (from, to) = unsafe { (from.add(done), to.add(done)) };
-        let Some((resident, pages)) = residency(from, bytes - done) else { break };
-        for (offset, resident) in (0..pages * PAGE).step_by(PAGE).zip(resident) {
-            // SAFETY: as above. What has no memory may have been swapped out.
-            unsafe {
-                let page = from.add(offset);
-                if resident & 1 != 0 || !is_zero(page) {
-                    core::ptr::copy_nonoverlapping(page, to.add(offset), PAGE);
-                }
+    if !(fresh || unsafe { make_fresh(from, to, bytes) }) {
+        // SAFETY: the caller's.
+        return unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+    for offset in (0..bytes).step_by(PAGE) {
+        // SAFETY: a page of both.
+        unsafe {
+            if !is_zero(from.add(offset)) {
+                core::ptr::copy_nonoverlapping(from.add(offset), to.add(offset), PAGE);
             }
         }
-        done += pages * PAGE;
     }
-    // SAFETY: the caller's.
-    unsafe { core::ptr::copy_nonoverlapping(from.add(done), to.add(done), bytes - done) };
 }
 
 /// Gives back the memory of the second, if less than half of the first have any; whether it reads as zero now.
@@ -153,21 +146,17 @@ unsafe fn copy_touched(from: *const u8, to: *mut u8, bytes: usize, fresh: bool) 
 unsafe fn make_fresh(from: *const u8, to: *mut u8, bytes: usize) -> bool {
     let (mut done, mut there) = (0, 0);
     while done < bytes {
-        let Some((resident, pages)) = residency(from.wrapping_add(done), bytes - done) else { return false };
+        let mut resident = [0; ASKED];
+        let pages = ASKED.min((bytes - done) / PAGE);
+        let Some(resident) = resident.get_mut(..pages).filter(|_| resident::may_ask()) else { return false };
+        if os::residency(from.wrapping_add(done), resident).is_err() {
+            return false;
+        }
         there += resident.iter().filter(|&page| page & 1 != 0).count();
         done += pages * PAGE;
     }
     // SAFETY: the caller's.
     there < bytes / PAGE / 2 && unsafe { os::purge(to, bytes) }.is_ok()
-}
-
-/// Which of the first pages have memory, of no more than so many bytes, and how many were asked about; `None` if the kernel does
-/// not tell.
-fn residency(from: *const u8, bytes: usize) -> Option<([u8; ASKED], usize)> {
-    let mut resident = [0; ASKED];
-    let pages = ASKED.min(bytes / PAGE);
-    os::residency(from, resident.get_mut(..pages)?).ok()?;
-    Some((resident, pages))
 }
 
 /// Whether a page reads as zero. To read what was never touched takes no memory.
