@@ -75,7 +75,7 @@ static int grown_by_halves(void) {
     return moved;
 }
 
-/* More blocks that grow, each in the way of the next, than a process may have mappings for; of each a byte is written. */
+/* Blocks that grow, each in the way of the next, until there are too many mappings to move more; of each a byte is written. */
 static void crowd(void) {
     static char *grown[CROWD];
     for (int i = 0; i < CROWD; i++) {
@@ -93,25 +93,28 @@ static void crowd(void) {
 /* Zeroed blocks of 64 MiB in all, of sizes that lie in slabs: how many KiB more are resident before anything is written to them. They
    read as zero, also where others were before. */
 static long blank(void) {
-    static const size_t sizes[] = {1500, 3000, 8000, 30000};
+    static const size_t sizes[] = {1200, 3000, 8000, 30000};
+    static size_t size[SMALL];
     enum { ALL = 64 * MIB, SIZES = sizeof sizes / sizeof *sizes };
     long before = resident(), after = 0;
     for (int round = 0; round < 3; round++) {
         int count = 0;
-        for (size_t taken = 0; taken < ALL; count++) {
-            size_t size = sizes[count % SIZES];
-            must((blocks[count] = calloc(1, size)) != NULL);
-            taken += size;
+        /* Of each as many bytes. */
+        for (int k = 0; k < SIZES; k++) {
+            for (size_t taken = 0; taken < ALL / SIZES; taken += sizes[k]) {
+                must((blocks[count] = calloc(1, sizes[k])) != NULL);
+                size[count++] = sizes[k];
+            }
         }
         if (round == 0) {
             after = resident();
         }
         for (int i = 0; i < count; i++) {
             unsigned char *block = blocks[i];
-            for (size_t at = 0; at < sizes[i % SIZES]; at++) {
+            for (size_t at = 0; at < size[i]; at++) {
                 must(block[at] == 0);
             }
-            memset(block, 255, sizes[i % SIZES]);
+            memset(block, 255, size[i]);
         }
         for (int i = 0; i < count; i++) {
             free(blocks[i]);

@@ -15,8 +15,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Moves after which the mappings are counted.
 const MOVES: u64 = 4096;
-/// With more mappings than this, about half of what a process may have, pages are copied.
-const MAPPINGS: usize = 32 << 10;
+/// With more mappings than this, pages are copied: a third of what a process may have. Twice [`MOVES`] may come until they are counted
+/// again, and half of all may be tails that are cut off (see `span::tail`).
+const MAPPINGS: usize = 20 << 10;
 
 /// Blocks from this size on are moved by their pages.
 const LEAST: usize = 1 << 20;
