@@ -119,9 +119,9 @@ fn a_buffer_that_has_been_moved_often_is_moved_again_and_not_copied() {
     let line = running.line();
     let (moved, resident) = line.split_once(' ').unwrap();
     assert!(moved.parse::<i64>().unwrap() >= 10, "{moved} times");
-    // The last time alone it lies in ten mappings.
+    // It lies in one mapping the first time, in ten the last.
     let pieces = snapshot(running.pid()).number("/large/page_moves");
-    assert!(pieces >= 50, "{pieces} pieces");
+    assert!(pieces >= 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10, "{pieces} pieces");
     // It has 3 GiB, of which 13 MiB are touched.
     assert!(resident.parse::<i64>().unwrap() < 64 << 10, "{resident} KiB");
     running.go();
