@@ -164,11 +164,11 @@ pub(crate) mod span {
     use crate::options::Huge;
     use crate::window::{SLAB_UNITS, UNITS, UnitIndex};
 
-    /// Address space is not scarce.
     pub(crate) fn is_blank(_: UnitIndex) -> bool {
         false
     }
 
+    /// Address space is not scarce.
     pub(crate) fn hold_slab(_: UnitIndex, _: impl FnOnce()) -> bool {
         true
     }
