@@ -17,6 +17,9 @@ enum { MOST = 64, MIXED = 0 };
 static size_t wanted;
 static bool together;
 static pthread_barrier_t meet;
+/* A thread has its block, and the next may begin: the C library's arenas take twice their address space for a moment, beside which
+   there is not always room for another stack. */
+static pthread_barrier_t begun;
 
 enum { SMALLEST = 64, MAGNITUDES = 14 };
 
@@ -94,6 +97,7 @@ static void take_part(int number) {
 static void *in_thread(void *number) {
     void *volatile block = malloc(1000);
     must(block != NULL);
+    pthread_barrier_wait(&begun);
     if (together) {
         take_part((int)(intptr_t)number);
     } else {
@@ -116,8 +120,10 @@ int main(int count, char **arguments) {
     together = count > 3 && strcmp(arguments[3], "together") == 0;
     pthread_t others[MOST];
     must(threads <= MOST && pthread_barrier_init(&meet, NULL, (unsigned)threads + 1) == 0);
+    must(pthread_barrier_init(&begun, NULL, 2) == 0);
     for (intptr_t i = 0; i < threads; i++) {
         must(pthread_create(&others[i], NULL, in_thread, (void *)(i + 1)) == 0);
+        pthread_barrier_wait(&begun);
     }
     if (together) {
         take_part(0);
